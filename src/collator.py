@@ -1,0 +1,72 @@
+"""Samples to tensors: the picture and the prompt, and for training the labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import BatchFeature, Idefics2Processor
+
+from src.dataset import Sample
+from src.images import letterbox, read_image
+from src.prompts import completion, prompt
+
+IGNORED = -100
+"""Label of a token the loss leaves out (the only value PyTorch's cross entropy ignores)."""
+
+
+def open_picture(sample: Sample) -> Image.Image:
+    """The processed picture as RGB, letterboxed (see `images.letterbox`)."""
+    return Image.fromarray(letterbox(read_image(sample.picture))[:, :, ::-1])
+
+
+def encode(
+    processor: Idefics2Processor, pictures: Sequence[Image.Image], texts: Sequence[str], padding_side: str
+) -> BatchFeature:
+    """Tensors for one picture per text, padded to the longest; never truncated (that would cut image tokens).
+
+    ``input_ids`` and ``attention_mask`` int64 (batch, tokens), ``pixel_values`` float32 (batch, 1, 3, height, width),
+    ``pixel_attention_mask`` int64 (batch, 1, height, width).
+    """
+    return processor(
+        text=list(texts),
+        images=[[picture] for picture in pictures],
+        padding=True,
+        padding_side=padding_side,
+        return_tensors="pt",
+    )
+
+
+class TrainingCollator:
+    """Batches samples for training: padded right, prompt and padding masked, answer and end token as labels."""
+
+    def __init__(self, processor: Idefics2Processor) -> None:
+        self.processor = processor
+
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """`encode`'s tensors and ``labels`` int64 (batch, tokens), `IGNORED` but for the answer and its end token.
+
+        ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model compute
+        logits at labelled places only; loss and gradients equal those of ``labels`` alone.
+        """
+        return self.batch([open_picture(sample) for sample in samples], samples)
+
+    def batch(self, pictures: Sequence[Image.Image], samples: Sequence[Sample]) -> dict[str, Any]:
+        """Like calling it, with the pictures given."""
+        prompts = [prompt(sample.entity) for sample in samples]
+        texts = [text + completion(sample.answer) for text, sample in zip(prompts, samples, strict=True)]
+        inputs = encode(self.processor, pictures, texts, padding_side="right")
+        # The prompt's ids are a prefix of the whole row's (a test holds that), and the picture's placeholder expands
+        # alike in both: so the answer is the tail of this many tokens.
+        ids = self.processor.tokenizer
+        answers = [
+            len(whole) - len(start) for whole, start in zip(ids(texts).input_ids, ids(prompts).input_ids, strict=True)
+        ]
+        ends = inputs["attention_mask"].sum(dim=1, keepdim=True)
+        starts = ends - torch.tensor(answers).unsqueeze(1)
+        place = torch.arange(inputs["input_ids"].shape[1])
+        inputs["labels"] = inputs["input_ids"].where((place >= starts) & (place < ends), IGNORED)
+        shifted = torch.nn.functional.pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
+        inputs["logits_to_keep"] = shifted != IGNORED
+        inputs["shift_labels"] = shifted[inputs["logits_to_keep"]]
+        return dict(inputs)

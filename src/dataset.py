@@ -1,0 +1,151 @@
+"""Tables in, samples out: read train.csv and test.csv, join them with processed pictures, split by picture."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+
+from src.constants import ENTITY_UNITS
+from src.errors import InputError
+from src.quantity import USABLE_REASONS, normalise_label
+
+TRAIN_COLUMNS = ("image_link", "group_id", "entity_name", "entity_value")
+TEST_COLUMNS = ("index", "image_link", "group_id", "entity_name")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one picture."""
+
+    row: int  # test: the row's index; train: its position in the table, from 0
+    picture: Path  # the processed picture
+    entity: str
+    answer: str = ""  # canonical; empty: not visible (train) or not known (test)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV with at least ``columns``, all cells as text, empty cells as empty text. Raises `InputError`."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; a data folder needs this file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty; it needs the header {','.join(columns)} and rows") from None
+    except (pd.errors.ParserError, UnicodeError, ValueError) as error:
+        reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
+        raise InputError(f"{path}: is not a readable UTF-8 CSV file ({reason})") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(missing)}; it needs {','.join(columns)}")
+    return table
+
+
+def read_train(data: Path) -> pd.DataFrame:
+    """Read ``data/train.csv`` (`TRAIN_COLUMNS`, text); `InputError` when it cannot be used."""
+    table = read_table(data / "train.csv", TRAIN_COLUMNS)
+    if table.empty:
+        raise InputError(f"{data / 'train.csv'}: has a header but no rows; training needs labelled rows")
+    return table
+
+
+def read_test(data: Path) -> pd.DataFrame:
+    """Read ``data/test.csv`` (`TEST_COLUMNS`; ``index`` int64, the rest text); `InputError` when it cannot be used."""
+    return read_test_file(data / "test.csv")
+
+
+def read_test_file(path: Path) -> pd.DataFrame:
+    """Like `read_test`, for a file of any name."""
+    table = read_table(path, TEST_COLUMNS)
+    if table.empty:
+        raise InputError(f"{path}: has a header but no rows; there is nothing to predict")
+    table["index"] = integer_column(table["index"], path)
+    return table
+
+
+def integer_column(column: pd.Series, path: Path) -> pd.Series:
+    """``column`` as int64; `InputError` naming the line of the first value that is no whole number or occurs twice."""
+    bad = ~column.str.fullmatch(r"[0-9]{1,18}")
+    if bad.any():
+        at = int(bad.to_numpy().argmax())
+        raise InputError(f"{path}, line {at + 2}: {column.name} {column.iloc[at]!r} is not a whole number")
+    numbers = column.astype("int64")
+    if numbers.duplicated().any():
+        at = int(numbers.duplicated().to_numpy().argmax())
+        raise InputError(f"{path}, line {at + 2}: {column.name} {numbers.iloc[at]} occurs twice")
+    return numbers
+
+
+def image_name(link: str) -> str:
+    """The image's file name: the last path part of its link; empty for a blank link or one without a name."""
+    name = urlsplit(link.strip()).path.rsplit("/", 1)[-1]
+    return "" if name in (".", "..") else name
+
+
+def processed_name(image: str) -> str:
+    """File name of the processed picture of ``image``: the same for ``.jpg``, else with ``.jpg`` appended."""
+    return image if image.endswith(".jpg") else f"{image}.jpg"
+
+
+def unusable(link: str, entity: str, processed: Path) -> str:
+    """Why a question cannot be asked: ``blank link``, ``unknown entity``, ``no picture``; empty when it can."""
+    image = image_name(link)
+    if not image:
+        return "blank link"
+    if entity not in ENTITY_UNITS:
+        return "unknown entity"
+    return "" if (processed / processed_name(image)).is_file() else "no picture"
+
+
+def train_samples(table: pd.DataFrame, processed: Path) -> tuple[list[Sample], Counter[str]]:
+    """Samples of all usable rows of a `read_train` table, and the count of rows per reason.
+
+    Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `unusable`.
+    """
+    samples, reasons = [], Counter()
+    columns = (table["image_link"], table["entity_name"], table["entity_value"])
+    for row, (link, entity, value) in enumerate(zip(*columns, strict=True)):
+        answer, reason = normalise_label(value, entity)
+        reason = unusable(link, entity, processed) or reason
+        reasons[reason] += 1
+        if reason in USABLE_REASONS:
+            samples.append(Sample(row, processed / processed_name(image_name(link)), entity, answer))
+    return samples, reasons
+
+
+def test_samples(table: pd.DataFrame, processed: Path) -> tuple[list[Sample], dict[int, str]]:
+    """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `unusable`)."""
+    samples, refused = [], {}
+    columns = (table["index"], table["image_link"], table["entity_name"])
+    for index, link, entity in zip(*columns, strict=True):
+        reason = unusable(link, entity, processed)
+        if reason:
+            refused[int(index)] = reason
+        else:
+            samples.append(Sample(int(index), processed / processed_name(image_name(link)), entity))
+    return samples, refused
+
+
+def split_by_picture(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Split into (train, held out), about ``share`` of the pictures held out; no picture is on both sides.
+
+    Order is kept. With two or more pictures each side gets at least one.
+    """
+    pictures = sorted({sample.picture for sample in samples})
+    count = min(max(1, round(share * len(pictures))), len(pictures) - 1)
+    chosen = np.random.default_rng(seed).permutation(len(pictures))[: max(0, count)]
+    held = {pictures[i] for i in chosen}
+    return [s for s in samples if s.picture not in held], [s for s in samples if s.picture in held]
+
+
+def spread(items: Iterable[Sample], count: int) -> list[Sample]:
+    """At most ``count`` of ``items``, evenly spread over their order."""
+    items = list(items)
+    if len(items) <= count:
+        return items
+    return [items[i * len(items) // count] for i in range(count)]

@@ -1,0 +1,20 @@
+"""How bad input is told: one sentence on stderr and a non-zero exit, never a traceback."""
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used; the message is one sentence that says what, where, and what to do."""
+
+
+def run_main(main: Callable[[], int]) -> None:
+    """Call ``main`` and exit with its code: 2 with one sentence on an `InputError`, 130 on Ctrl-C."""
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: finished work is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

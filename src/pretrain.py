@@ -1,0 +1,218 @@
+"""How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, trained briefly.
+
+    pip install -r requirements-dev.txt && python -m src.pretrain --out data/idefics2-tiny --minutes 12
+
+The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0) with IDEFICS2's
+three extra tokens. Training is full (no LoRA, float32), on endless rendered pictures of `synthetic`, enhanced as
+``preprocess.py`` does, with the prompts and labels of `prompts` and `collator`.
+"""
+
+import argparse
+import importlib.resources
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+from transformers import (
+    AutoTokenizer,
+    Idefics2Config,
+    Idefics2ForConditionalGeneration,
+    Idefics2Processor,
+    LlamaTokenizer,
+)
+from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
+
+from src.collator import TrainingCollator
+from src.dataset import Sample
+from src.errors import InputError, run_main
+from src.images import EnhanceSettings, enhance, letterbox
+from src.modeling import SPECIAL_TOKENS, load_processor
+from src.quantity import normalise_label
+from src.synthetic import question, render
+
+PICTURE_SIZE = 392
+"""Long side of the pretraining pictures: attention over the patches of 602 px pictures costs five times as much."""
+
+# The published chat template of IDEFICS2 (this repo's prompts render the same text with explicit spaces).
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{message['role'].capitalize()}}"
+    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
+    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
+    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+def write_processor(folder: Path) -> None:
+    """Write IDEFICS2's tokenizer and image processor settings into ``folder``. Needs requirements-dev.txt."""
+    try:
+        import mistral_common  # noqa: F401
+        from tokenizers import AddedToken
+        from tokenizers.models import BPE
+        from transformers.convert_slow_tokenizer import SentencePieceExtractor
+    except ImportError:
+        raise InputError("mistral-common is missing; pip install -r requirements-dev.txt") from None
+    spm = importlib.resources.files("mistral_common") / "data" / "tokenizer.model.v1"
+    extracted = SentencePieceExtractor(str(spm)).extract(BPE)
+    tokenizer = LlamaTokenizer(extracted["vocab"], extracted["merges"], pad_token="<unk>", add_bos_token=True)
+    added = sorted(set(SPECIAL_TOKENS) - {"<unk>"}, key=SPECIAL_TOKENS.__getitem__)
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in added], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    # TokenizersBackend takes tokenizer.json as it is; LlamaTokenizer would rebuild it from its own defaults.
+    config = folder / "tokenizer_config.json"
+    settings = json.loads(config.read_text()) | {"tokenizer_class": "TokenizersBackend"}
+    config.write_text(json.dumps(settings, indent=2) + "\n")
+    images = Idefics2ImageProcessorPil(do_image_splitting=False)
+    processor = Idefics2Processor(
+        images, AutoTokenizer.from_pretrained(folder), image_seq_len=64, chat_template=CHAT_TEMPLATE
+    )
+    processor.save_pretrained(folder)
+
+
+def tiny_config() -> Idefics2Config:
+    """Few, small layers of every part, embeddings tied: 4.1 M of its parameters are the vocabulary's."""
+    config = Idefics2Config(
+        tie_word_embeddings=True,
+        image_token_id=SPECIAL_TOKENS["<image>"],
+        text_config={
+            "model_type": "mistral",
+            "vocab_size": 32003,
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "max_position_embeddings": 2048,
+            "sliding_window": None,
+            "rms_norm_eps": 1e-5,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "image_size": 980,
+            "patch_size": 14,
+        },
+        perceiver_config={
+            "hidden_size": 128,
+            "rms_norm_eps": 1e-5,
+            "resampler_n_latents": 64,
+            "resampler_depth": 2,
+            "resampler_n_heads": 4,
+            "resampler_head_dim": 32,
+            "num_key_value_heads": 2,
+        },
+    )
+    config.bos_token_id, config.eos_token_id, config.pad_token_id = 1, SPECIAL_TOKENS["<end_of_utterance>"], 0
+    return config
+
+
+class RenderedBatches(IterableDataset):
+    """Endless training batches of rendered pictures; workers draw different ones."""
+
+    def __init__(self, processor: Idefics2Processor, batch_size: int, seed: int) -> None:
+        self.collator, self.batch_size, self.seed = TrainingCollator(processor), batch_size, seed
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            pictures, samples = [], []
+            while len(samples) < self.batch_size:
+                drawn = render(rng)
+                if drawn.image.shape[0] != drawn.image.shape[1]:
+                    continue  # one shape per batch: no padding
+                entity, value = question(drawn, set(), rng, empty_share=0.15)
+                small = letterbox(enhance(drawn.image, EnhanceSettings(max_size=PICTURE_SIZE)))
+                pictures.append(Image.fromarray(small[:, :, ::-1]))
+                samples.append(Sample(0, Path(), entity, normalise_label(value, entity)[0]))
+            yield self.collator.batch(pictures, samples)
+
+
+def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
+    """Make the model and write it to ``out``, whole or not at all: bf16 safetensors, processor, curve, README figures.
+
+    Stops after ``minutes``; what a seed gives therefore depends on the machine's speed, too.
+    """
+    if out.exists() and not (out / "pretraining.json").is_file() and any(out.iterdir()):
+        raise InputError(f"{out}: holds other files; give an empty --out, or one made by this command")
+    beside = out.with_name(out.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    write_processor(beside)
+    torch.manual_seed(seed)
+    model = Idefics2ForConditionalGeneration(tiny_config())
+    model.config.save_pretrained(beside)
+    processor = load_processor(str(beside))
+    curve = _train(model, processor, minutes, batch_size, seed)
+    model.generation_config.update(
+        bos_token_id=1, eos_token_id=[2, SPECIAL_TOKENS["<end_of_utterance>"]], pad_token_id=0
+    )
+    model.to(torch.bfloat16).save_pretrained(beside)
+    parameters = sum(p.numel() for p in model.parameters())
+    facts = {"parameters": parameters, "seed": seed, "minutes": minutes, "batch_size": batch_size}
+    facts |= {
+        "steps": len(curve),
+        "loss_every_50_steps": [round(float(np.mean(curve[i : i + 50])), 3) for i in range(0, len(curve), 50)],
+    }
+    (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
+    if (out / "README.md").is_file():
+        shutil.copy(out / "README.md", beside)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(beside, out)
+
+
+def _train(
+    model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int
+) -> list[float]:
+    """Train all parameters for ``minutes``; return the loss of each step."""
+    steps = 100_000  # an upper end: the schedule follows the clock
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
+    batches = DataLoader(RenderedBatches(processor, batch_size, seed), batch_size=None, num_workers=1)
+    curve: list[float] = []
+    start, seconds = time.monotonic(), minutes * 60
+    bar = tqdm(batches, desc="pretrain", unit="step", mininterval=5)
+    for batch in bar:
+        done = (time.monotonic() - start) / seconds
+        if done >= 1 or len(curve) >= steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * min(1, len(curve) / 50) * (0.5 + 0.5 * np.cos(np.pi * min(1, done)))
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        curve.append(loss.item())
+        bar.set_postfix(loss=f"{np.mean(curve[-50:]):.3f}")
+    return curve
+
+
+def main() -> int:
+    """Command line: make the tiny model."""
+    parser = argparse.ArgumentParser(description="Make the bundled tiny IDEFICS2.")
+    parser.add_argument("--out", type=Path, default=Path("data/idefics2-tiny"))
+    parser.add_argument("--minutes", type=float, default=12.0, help="training time (default: 12)")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    pretrain(args.out, args.minutes, args.batch_size, args.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
