@@ -1,5 +1,6 @@
 """Tables in, samples out: read train.csv and test.csv, join them with processed pictures, split by picture."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,14 +31,16 @@ class Sample:
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV with at least ``columns``, all cells as text, empty cells as empty text. Raises `InputError`."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; a data folder needs this file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; it needs the header {','.join(columns)} and rows") from None
-    except (pd.errors.ParserError, UnicodeError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeError, ValueError) as error:
         reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
         raise InputError(f"{path}: is not a readable UTF-8 CSV file ({reason})") from None
     missing = [column for column in columns if column not in table.columns]

@@ -1,6 +1,7 @@
 """Load an IDEFICS2: processor, NF4 base, LoRA. The only place that knows how the weights come into memory."""
 
 import contextlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2I
 from transformers.utils import logging as transformers_logging
 
 from src.errors import InputError
+
+# peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
 LORA_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj$"
 # An explicit list replaces the default one (so lm_head must be named) and matches from the start of the name.

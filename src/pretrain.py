@@ -1,16 +1,15 @@
 """How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, trained briefly.
 
-    pip install -r requirements-dev.txt && python -m src.pretrain --out data/idefics2-tiny --minutes 12
+    pip install -r requirements-dev.txt && python -m src.pretrain --out data/idefics2-tiny --minutes 25
 
-The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0) with IDEFICS2's
-three extra tokens. Training is full (no LoRA, float32), on endless rendered pictures of `synthetic`, enhanced as
-``preprocess.py`` does, with the prompts and labels of `prompts` and `collator`.
+The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0) with
+IDEFICS2's three extra tokens. Training is full (no LoRA, float32), on endless rendered pictures of `synthetic`,
+enhanced as ``preprocess.py`` does, with the prompts and labels of `prompts` and `collator`.
 """
 
 import argparse
 import importlib.resources
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -173,7 +172,7 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
     if (out / "README.md").is_file():
         shutil.copy(out / "README.md", beside)
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(beside, out)
+    beside.replace(out)
 
 
 def _train(
@@ -206,7 +205,7 @@ def main() -> int:
     """Command line: make the tiny model."""
     parser = argparse.ArgumentParser(description="Make the bundled tiny IDEFICS2.")
     parser.add_argument("--out", type=Path, default=Path("data/idefics2-tiny"))
-    parser.add_argument("--minutes", type=float, default=12.0, help="training time (default: 12)")
+    parser.add_argument("--minutes", type=float, default=25.0, help="training time (default: 25)")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -1,0 +1,40 @@
+# make run    from product pictures to a validated prediction file (DATA, OUT, MODEL as below)
+# make test   the whole test suite
+# make lint   ruff
+# make notebooks   run on the sample data and commit-ready copies of both executed notebooks
+DATA ?= data/sample
+OUT ?= outputs
+MODEL ?= data/idefics2-tiny
+PYTHON ?= python3
+
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: run test lint notebooks
+
+run: $(VENV)/.run
+	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)"
+
+test: $(VENV)/.dev
+	$(PY) -m pytest
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+notebooks: $(VENV)/.run
+	$(PY) -m src.run
+	cp outputs/training.ipynb outputs/inference.ipynb .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "error: $(PYTHON) is not Python 3.11 or newer; install one and run make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt $(VENV)/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

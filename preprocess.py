@@ -1,0 +1,46 @@
+"""Make the pictures of a data folder ready for the model; with --ocr also read their text at full resolution.
+
+    python preprocess.py --data data/sample --out outputs/processed --ocr
+
+Resize to at most 600 px on the long side, CLAHE, unsharp mask; one JPEG per picture, manifest.csv, text.jsonl. Sources
+are not touched, and what is done already is not done again. Exit code 2: the data folder cannot be used.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from src.errors import run_main
+from src.images import EnhanceSettings
+from src.preprocessing import PreprocessSettings, preprocess
+
+
+def main() -> int:
+    """Command line; returns the exit code."""
+    defaults = EnhanceSettings()
+    parser = argparse.ArgumentParser(description="Resize and enhance the pictures of a data folder.")
+    parser.add_argument("--data", type=Path, default=Path("data/sample"), help="data folder (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("outputs/processed"), help="default: %(default)s")
+    parser.add_argument(
+        "--max-size", type=_positive, default=defaults.max_size, help="long side in px (default: %(default)s)"
+    )
+    parser.add_argument("--clip-limit", type=float, default=defaults.clip_limit, help="of CLAHE (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
+    )
+    parser.add_argument("--ocr", action="store_true", help="also read the text of each picture into text.jsonl")
+    args = parser.parse_args()
+    enhance = EnhanceSettings(max_size=args.max_size, clip_limit=args.clip_limit)
+    preprocess(PreprocessSettings(args.data, args.out, enhance, args.ocr, args.workers))
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+if __name__ == "__main__":
+    run_main(main)

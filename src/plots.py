@@ -1,0 +1,53 @@
+"""What the notebooks show: pictures with captions, label statistics, the loss curve. Each function draws at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from src.images import ImageError, read_image, resize
+
+_THUMBNAIL = 260  # px; keeps a notebook's outputs small
+
+
+def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int = 4) -> None:
+    """Pictures in a grid, each with its caption above; one that cannot be read leaves its place grey."""
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.4 * rows), dpi=72, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
+        axis.set_title(caption, fontsize=10)
+        try:
+            axis.imshow(resize(read_image(picture), _THUMBNAIL)[:, :, ::-1])
+        except ImageError:
+            axis.set_facecolor("lightgrey")
+            axis.axis("on")
+    figure.tight_layout()
+    plt.show()
+
+
+def show_labels(entities: pd.Series, labels: pd.Series) -> None:
+    """Rows per entity (empty labels set apart) and the most frequent units. ``labels``: canonical texts."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2), dpi=72)
+    shown = labels.ne("").map({True: "value", False: "not visible"})
+    pd.crosstab(entities, shown).plot.barh(stacked=True, ax=left, color={"value": "tab:blue", "not visible": "silver"})
+    left.set(title="rows per entity", xlabel="rows", ylabel="")
+    left.legend(title=None)
+    labels[labels.ne("")].str.split(n=1).str[1].value_counts().head(12)[::-1].plot.barh(ax=right, color="tab:green")
+    right.set(title="units of the answers", xlabel="rows", ylabel="")
+    figure.tight_layout()
+    plt.show()
+
+
+def show_loss(losses: pd.DataFrame) -> None:
+    """Training loss per step (columns ``step, loss``), and its mean over about a tenth of the run."""
+    figure, axis = plt.subplots(figsize=(7, 3), dpi=72)
+    axis.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
+    window = max(1, len(losses) // 10)
+    axis.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
+    axis.set(title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy", ylim=(0, None))
+    axis.legend()
+    figure.tight_layout()
+    plt.show()

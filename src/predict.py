@@ -1,0 +1,130 @@
+"""Answer the test rows: what ``inference.ipynb`` calls. Answers are kept as they come, so nothing is computed twice."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from peft import PeftModel
+from tqdm import tqdm
+from transformers import Idefics2Processor
+
+from src import sanity
+from src.collator import encode, open_picture
+from src.dataset import Sample, read_test, test_samples
+from src.errors import InputError
+from src.files import write_whole
+from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_config, load_processor, preset_for
+from src.prompts import prompt
+from src.quantity import canonical
+
+MAX_NEW_TOKENS = 16
+_EOS = [2, SPECIAL_TOKENS["<end_of_utterance>"]]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictSettings:
+    """One run of ``inference.ipynb``."""
+
+    data: Path
+    out: Path  # holds processed/ and adapter/; test_out.csv is written into it
+    model: str
+    batch_size: int | None = None  # None: the preset's
+
+
+def predict(settings: PredictSettings) -> pd.DataFrame:
+    """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the details.
+
+    Details: ``index, image_link, entity_name, prediction, raw, reason``, one row per test row in its order; ``raw`` is
+    what the model wrote, ``reason`` why there was no question (see `dataset.unusable`). The CSV gets its name only
+    after it has passed the sanity check. Raises `InputError`.
+    """
+    table = read_test(settings.data)
+    samples, refused = test_samples(table, settings.out / "processed")
+    journal = settings.out / "test_out.journal.jsonl"
+    key = {"fingerprint": _fingerprint(settings)}
+    raw = _answered(journal, key)
+    todo = [sample for sample in samples if sample.row not in raw]
+    if todo:
+        base = load_base(settings.model)
+        batch_size = settings.batch_size or preset_for(base.config).predict_batch_size
+        model, processor = load_adapter(base, settings.out / "adapter"), load_processor(settings.model)
+        lines = [json.dumps(entry) for entry in (key, *({"index": i, "raw": text} for i, text in raw.items()))]
+        write_whole(journal, "".join(line + "\n" for line in lines))
+        with journal.open("a", encoding="utf-8") as stream:
+            for sample, text in generate(model, processor, todo, batch_size):
+                raw[sample.row] = text
+                stream.write(json.dumps({"index": sample.row, "raw": text}) + "\n")
+                stream.flush()
+    details = table[["index", "image_link", "entity_name"]].copy()
+    details["raw"] = [raw.get(index, "") for index in table["index"]]
+    texts = zip(details["raw"], table["entity_name"], strict=True)
+    details.insert(3, "prediction", [canonical(text, entity) for text, entity in texts])
+    details["reason"] = [refused.get(index, "") for index in table["index"]]
+    _write(details, settings)
+    return details
+
+
+@torch.inference_mode()
+def generate(
+    model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], batch_size: int
+) -> Iterator[tuple[Sample, str]]:
+    """Yield each sample with the text the model wrote for it (greedy, at most `MAX_NEW_TOKENS` tokens, stripped)."""
+    model.eval()
+    bar = tqdm(total=len(samples), desc="predict", unit="row")
+    for start in range(0, len(samples), batch_size):
+        batch = samples[start : start + batch_size]
+        pictures = [open_picture(sample) for sample in batch]
+        texts = [prompt(sample.entity) for sample in batch]
+        inputs = encode(processor, pictures, texts, padding_side="left").to(model.device, model.dtype)
+        written = model.generate(
+            **inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, eos_token_id=_EOS, pad_token_id=0
+        )
+        answers = written[:, inputs["input_ids"].shape[1] :]
+        decoded = processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        bar.update(len(batch))
+        yield from zip(batch, (text.strip() for text in decoded), strict=True)
+    bar.close()
+
+
+def _fingerprint(settings: PredictSettings) -> str:
+    """What the answers depend on: model, adapter, questions, pictures."""
+    load_config(settings.model)
+    digest = hashlib.sha256(settings.model.encode())
+    for path in ("adapter/adapter_model.safetensors", "processed/manifest.csv"):
+        file = settings.out / path
+        if not file.is_file():
+            step = "training.ipynb" if "adapter" in path else "preprocess.py"
+            raise InputError(f"{file}: not found; run {step} first")
+        digest.update(file.read_bytes())
+    digest.update((settings.data / "test.csv").read_bytes())
+    return digest.hexdigest()
+
+
+def _answered(journal: Path, key: dict[str, str]) -> dict[int, str]:
+    """Index -> text of the rows a run with the same ``key`` has answered; its last line may be cut off."""
+    if not journal.is_file():
+        return {}
+    entries = []
+    for line in journal.read_text(encoding="utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    if not entries or entries[0] != key:
+        return {}
+    return {entry["index"]: entry["raw"] for entry in entries[1:]}
+
+
+def _write(details: pd.DataFrame, settings: PredictSettings) -> None:
+    """Write the details, and the prediction file once it has passed `sanity.check`."""
+    write_whole(settings.out / "test_out.details.csv", details.to_csv(index=False))
+    final, beside = settings.out / "test_out.csv", settings.out / "test_out.unchecked.csv"
+    write_whole(beside, details[["index", "prediction"]].to_csv(index=False))
+    faults = sanity.check(beside, settings.data / "test.csv")
+    if faults:
+        raise InputError(f"{beside}: fails the sanity check ({len(faults)} faults, the first: {faults[0]})")
+    beside.replace(final)

@@ -1,0 +1,72 @@
+"""Shared data of the tests: the sample folder, small folders made of it, real pictures where they are at hand."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from src.images import EnhanceSettings
+from src.preprocessing import PreprocessSettings, preprocess
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "data" / "sample"
+TINY = ROOT / "data" / "idefics2-tiny"
+REAL = ROOT.parent / "shared" / "real"
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    if not REAL.is_dir():
+        pytest.skip(f"the real product pictures are not at hand ({REAL.name} is absent)")
+    return REAL
+
+
+def run_python(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run this Python with ``arguments``, as a user would."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+
+
+def assert_one_sentence(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """The run failed with one error line that holds ``words``, and without a traceback."""
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr + result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.stderr
+    for word in words:
+        assert word in errors[0]
+
+
+def make_folder(folder: Path, train_rows: int, test_rows: int) -> Path:
+    """A data folder of the first rows of the sample, with the pictures they name (hard links)."""
+    (folder / "images").mkdir(parents=True)
+    for name, rows in (("train.csv", train_rows), ("test.csv", test_rows), ("test_truth.csv", test_rows)):
+        table = pd.read_csv(SAMPLE / name, dtype=str, keep_default_na=False).head(rows)
+        table.to_csv(folder / name, index=False)
+        for link in table.get("image_link", []):
+            image = link.rsplit("/", 1)[-1]
+            if not (folder / "images" / image).exists():
+                os.link(SAMPLE / "images" / image, folder / "images" / image)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(data folder of 16 train and 7 test rows, output folder with its processed pictures of at most 378 px)."""
+    folder = tmp_path_factory.mktemp("small")
+    data, out = make_folder(folder / "data", 16, 7), folder / "out"
+    preprocess(PreprocessSettings(data, out / "processed", EnhanceSettings(max_size=378), workers=2))
+    return data, out
+
+
+@pytest.fixture
+def fresh(processed: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of `processed` that a test may change."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(processed[0], data)
+    shutil.copytree(processed[1], out)
+    return data, out

@@ -1,0 +1,114 @@
+import pandas as pd
+import pytest
+
+from src.dataset import (
+    Sample,
+    image_name,
+    processed_name,
+    read_test,
+    read_train,
+    split_by_picture,
+    spread,
+    train_samples,
+)  # fmt: skip
+from src.dataset import test_samples as make_test_samples
+from src.errors import InputError
+from tests.conftest import SAMPLE
+
+
+@pytest.mark.parametrize(
+    ("link", "name"),
+    [
+        ("https://m.media-amazon.com/images/I/41D+tdiyT4L.jpg", "41D+tdiyT4L.jpg"),
+        ("https://example.com/a/b.png?width=3#top", "b.png"),
+        ("photo.jpg", "photo.jpg"),
+        ("", ""),
+        ("   ", ""),
+        ("https://example.com/..", ""),
+        ("https://example.com/", ""),
+    ],
+)
+def test_an_image_is_named_by_the_last_path_part(link, name):
+    assert image_name(link) == name
+
+
+def test_processed_names_do_not_collide():
+    names = ["a.jpg", "a.png", "a.JPG", "a.jpeg", "b"]
+    assert len({processed_name(name) for name in names}) == len(names)
+    assert all(processed_name(name).endswith(".jpg") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "is empty"),
+        (b"index,image_link,group_id,entity_name\n", "no rows"),
+        (b"index,image_link,entity_name\n1,a.jpg,height\n", "no column group_id"),
+        (b"index,image_link,group_id,entity_name\none,a.jpg,1,height\n", "line 2: index 'one'"),
+        (b"index,image_link,group_id,entity_name\n1,a.jpg,1,height\n1,a.jpg,1,width\n", "line 3: index 1 occurs twice"),
+        (b'index,image_link,group_id,entity_name\n1,"a.jpg,1,height\n', "not a readable"),
+        (b"index,image_link,group_id,entity_name\n1,a,1,height,5,6\n", "not a readable"),
+        (b"\xff\xfe\x00", "not a readable"),
+    ],
+)
+def test_a_bad_table_gets_a_sentence(tmp_path, text, words):
+    (tmp_path / "test.csv").write_bytes(text)
+    with pytest.raises(InputError, match=words):
+        read_test(tmp_path)
+
+
+def test_empty_cells_stay_text(tmp_path):
+    (tmp_path / "train.csv").write_text(
+        "image_link,group_id,entity_name,entity_value\nNA,1,height,\nnan.jpg,2,null,NA\n"
+    )
+    table = read_train(tmp_path)
+    assert table.to_numpy().tolist() == [["NA", "1", "height", ""], ["nan.jpg", "2", "null", "NA"]]
+
+
+def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
+    (tmp_path / "there.jpg").touch()
+    rows = [("x/there.jpg", "height"), ("", "height"), ("x/gone.jpg", "height"), ("x/there.jpg", "colour")]
+    test = pd.DataFrame(rows, columns=["image_link", "entity_name"]).assign(index=[4, 6, 7, 9])
+    samples, refused = make_test_samples(test, tmp_path)
+    assert samples == [Sample(4, tmp_path / "there.jpg", "height")]
+    assert refused == {6: "blank link", 7: "no picture", 9: "unknown entity"}
+    train = test.drop(columns="index").assign(entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"])
+    train.loc[4] = ("x/there.jpg", "height", "3 kilogram")
+    samples, reasons = train_samples(train, tmp_path)
+    assert samples == [Sample(0, tmp_path / "there.jpg", "height", "2.5 inch")]
+    assert reasons == {
+        "range": 1, "blank link": 1, "no picture": 1, "unknown entity": 1, "unit of another entity": 1,
+    }  # fmt: skip
+
+
+def test_split_is_by_picture_seeded_and_complete(tmp_path):
+    samples = [Sample(i, tmp_path / f"{i // 3}.jpg", "height") for i in range(60)]
+    left, right = split_by_picture(samples, 0.25, seed=1)
+    assert {s.picture for s in left}.isdisjoint({s.picture for s in right})
+    assert len({s.picture for s in right}) == 5
+    assert sorted(s.row for s in left + right) == list(range(60))
+    assert (left, right) == split_by_picture(samples, 0.25, seed=1)
+    assert right != split_by_picture(samples, 0.25, seed=2)[1]
+    few_left, few_right = split_by_picture(samples[:6], 0.01, seed=0)
+    assert few_left
+    assert few_right
+
+
+def test_spread_takes_evenly(tmp_path):
+    samples = [Sample(i, tmp_path, "height") for i in range(10)]
+    assert [s.row for s in spread(samples, 3)] == [0, 3, 6]
+    assert spread(samples, 99) == samples
+
+
+def test_the_sample_folder_keeps_its_contract():
+    train, test = read_train(SAMPLE), read_test(SAMPLE)
+    truth = pd.read_csv(SAMPLE / "test_truth.csv", keep_default_na=False)
+    assert len(train) >= 120
+    assert len(test) >= 60
+    assert truth["index"].tolist() == test["index"].tolist()
+    assert truth["index"].tolist() != list(range(len(truth)))  # gaps, as in the official file
+    assert sum(p.stat().st_size for p in SAMPLE.rglob("*") if p.is_file()) < 6e6
+    names = {image_name(link) for table in (train, test) for link in table["image_link"]}
+    assert names == {p.name for p in (SAMPLE / "images").iterdir()}
+    assert 0.1 < truth["entity_value"].eq("").mean() < 0.4
+    assert train["entity_value"].str.startswith("[").any()  # ranges

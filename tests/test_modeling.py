@@ -1,0 +1,158 @@
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from bitsandbytes.nn import Linear4bit
+from transformers import Idefics2Config, Idefics2ForConditionalGeneration, LlamaConfig
+
+from src.collator import TrainingCollator
+from src.dataset import read_train, train_samples
+from src.errors import InputError
+from src.modeling import (
+    LoraSettings,
+    add_lora,
+    load_adapter,
+    load_base,
+    load_config,
+    load_processor,
+    preset_for,
+)  # fmt: skip
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def lora_model():
+    torch.manual_seed(0)
+    return add_lora(load_base(str(TINY)), LoraSettings(dropout=0.0))
+
+
+@pytest.fixture(scope="module")
+def batch(processed):
+    data, out = processed
+    samples = train_samples(read_train(data), out / "processed")[0][:2]
+    return TrainingCollator(load_processor(str(TINY)))(samples)
+
+
+def test_the_bundled_model_is_a_small_real_idefics2():
+    assert sum(p.stat().st_size for p in TINY.iterdir()) < 20e6
+    assert {p.suffix for p in TINY.iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
+    config = load_config(str(TINY))
+    assert isinstance(config, Idefics2Config)
+    base = load_base(str(TINY))
+    assert isinstance(base, Idefics2ForConditionalGeneration)
+    assert base.get_input_embeddings().weight.shape[0] == 32003
+    assert base.lm_head.weight.data_ptr() == base.get_input_embeddings().weight.data_ptr()
+    facts = json.loads((TINY / "pretraining.json").read_text())
+    assert facts["loss_every_50_steps"][-1] < facts["loss_every_50_steps"][0] / 2
+
+
+def test_only_the_text_layers_are_4bit(lora_model):
+    base = lora_model.get_base_model()
+    names = {name for name, module in base.named_modules() if isinstance(module, Linear4bit)}
+    projections = [f"self_attn.{p}_proj" for p in "qkvo"] + [f"mlp.{p}_proj" for p in ("gate", "up", "down")]
+    layers = base.config.text_config.num_hidden_layers
+    want = {f"model.text_model.layers.{i}.{p}" for i in range(layers) for p in projections}
+    assert {name.removesuffix(".base_layer") for name in names} == want
+    assert type(base.lm_head) is torch.nn.Linear
+    for module in base.modules():
+        if isinstance(module, Linear4bit):
+            assert module.weight.quant_type == "nf4"
+            assert module.weight.quant_state.nested  # double quantisation
+            assert module.support_avx512bf16_for_cpu is False
+
+
+def test_lora_sits_in_text_model_and_connector_only(lora_model):
+    trained = [name for name, p in lora_model.named_parameters() if p.requires_grad]
+    assert trained
+    places = {re.search(r"model\.(text_model|connector|vision_model)|lm_head", name)[0] for name in trained}
+    assert places == {"model.text_model", "model.connector"}
+    assert all("lora_" in name for name in trained)
+    wrapped = {name.split(".lora_")[0] for name in trained}
+    base = lora_model.get_base_model()
+    text, perceiver = base.config.text_config.num_hidden_layers, base.config.perceiver_config.resampler_depth
+    assert len(wrapped) == 7 * text + 7 * perceiver + 3
+
+
+def test_loss_and_gradients_equal_the_plain_forward(lora_model, batch):
+    plain = {key: value for key, value in batch.items() if key not in ("logits_to_keep", "shift_labels")}
+    results = []
+    for inputs in (plain, batch):
+        lora_model.zero_grad()
+        loss = lora_model.train()(**inputs).loss
+        loss.backward()
+        gradients = [p.grad.clone() for p in lora_model.parameters() if p.grad is not None]
+        results.append((loss.item(), gradients))
+    (want, want_gradients), (got, got_gradients) = results
+    assert got == pytest.approx(want, abs=1e-6)
+    assert len(want_gradients) == len(got_gradients) > 0
+    for a, b in zip(want_gradients, got_gradients, strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_gradients_are_the_same_after_an_evaluation(lora_model, batch):
+    """bitsandbytes repacks weights at the first eval forward on CPUs with AVX512-BF16, unless told not to."""
+
+    def gradients():
+        lora_model.zero_grad()
+        lora_model.train()(**batch).loss.backward()
+        return torch.cat([p.grad.flatten() for p in lora_model.parameters() if p.grad is not None])
+
+    before = gradients()
+    with torch.inference_mode():
+        lora_model.eval()(**batch)
+    assert torch.equal(gradients(), before)
+    assert before.abs().max() > 0
+
+
+def test_no_gradient_runs_through_the_vision_tower(lora_model, batch):
+    vision = lora_model.get_base_model().model.vision_model
+    lora_model.train()
+    hidden = vision(batch["pixel_values"][:, 0]).last_hidden_state
+    assert not hidden.requires_grad
+    assert not any(p.requires_grad for p in vision.parameters())
+
+
+def test_a_saved_adapter_gives_the_same_logits(lora_model, batch, tmp_path):
+    with torch.no_grad():
+        for name, parameter in lora_model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+        want = lora_model.eval()(**batch).logits
+        lora_model.save_pretrained(tmp_path)
+        got = load_adapter(load_base(str(TINY)), tmp_path)(**batch).logits
+    assert torch.allclose(got, want, atol=1e-5)
+
+
+def test_an_odd_model_gets_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="neither a folder here nor a model"):
+        load_config("somebody/no-such-model")
+    with pytest.raises(InputError, match=r"no config\.json"):
+        load_config(str(tmp_path))
+    LlamaConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="a llama model, not an IDEFICS2"):
+        load_config(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_config(str(tmp_path))
+
+
+def test_a_model_without_weights_or_tokenizer_gets_one_sentence(tmp_path):
+    shutil.copy(TINY / "config.json", tmp_path)
+    with pytest.raises(InputError, match="weights cannot be loaded"):
+        load_base(str(tmp_path))
+    with pytest.raises(InputError, match="processor or tokenizer"):
+        load_processor(str(tmp_path))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_full_size_needs_a_gpu():
+    with pytest.raises(InputError, match="needs a CUDA GPU"):
+        preset_for(Idefics2Config())
+
+
+def test_a_folder_without_an_adapter_gets_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="no trained adapter"):
+        load_adapter(load_base(str(TINY)), tmp_path)

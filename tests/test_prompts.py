@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from src.collator import IGNORED, TrainingCollator, encode, open_picture
+from src.constants import ENTITY_UNITS
+from src.dataset import read_train, train_samples
+from src.modeling import load_processor
+from src.prompts import completion, prompt
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return load_processor(str(TINY))
+
+
+@pytest.fixture(scope="module")
+def samples(processed):
+    data, out = processed
+    return train_samples(read_train(data), out / "processed")[0][:6]
+
+
+def test_the_exact_text_and_its_ids(processor):
+    text = prompt("height")
+    assert text == "User:<image> What is the height of the product?<end_of_utterance> \nAssistant: "
+    ids = processor.tokenizer(text + completion("12.5 centimetre")).input_ids
+    assert ids == [
+        1, 1247, 28747, 32001, 1824, 349, 272, 5110, 302, 272, 2093, 28804, 32002, 28705, 13, 7226, 11143, 28747, 28705, 28740, 28750, 28723, 28782, 1595, 21526, 267, 32002,
+    ]  # fmt: skip
+
+
+def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
+    inputs = encode(processor, [open_picture(samples[0])], [prompt(samples[0].entity)], "left")
+    ids = inputs["input_ids"][0].tolist()
+    assert ids.count(32001) == 64
+    assert ids.count(32000) == 2
+    assert ids.count(1) == 1
+
+
+@pytest.mark.parametrize("entity", ENTITY_UNITS)
+def test_the_prompt_is_a_prefix_of_the_row(processor, entity):
+    start = processor.tokenizer(prompt(entity)).input_ids
+    for answer in ("", *(f"12.5 {unit}" for unit in ENTITY_UNITS[entity])):
+        whole = processor.tokenizer(prompt(entity) + completion(answer)).input_ids
+        assert whole[: len(start)] == start
+        rest = whole[len(start) :]
+        assert processor.tokenizer.decode(rest) == completion(answer)
+        assert len(rest) <= 16
+
+
+def test_the_unmasked_labels_are_the_answers_and_end_tokens(processor, samples):
+    assert "" in {s.answer for s in samples}  # the empty answer, too
+    batch = TrainingCollator(processor)(samples)
+    decoded = [processor.tokenizer.decode(row[row != IGNORED]) for row in batch["labels"]]
+    assert decoded == [s.answer + "<end_of_utterance>" for s in samples]
+    kept = batch["labels"] != IGNORED
+    assert torch.equal(batch["labels"][kept], batch["input_ids"][kept])
+    assert (batch["attention_mask"][kept] == 1).all()
+    # where the logits are computed: one place before each label
+    assert torch.equal(batch["logits_to_keep"][:, :-1], kept[:, 1:])
+    assert torch.equal(batch["shift_labels"], batch["labels"][kept])
+
+
+def test_padding_side_is_set_per_call(processor, samples):
+    pictures = [open_picture(s) for s in samples[:2]]
+    texts = [prompt("height"), prompt("maximum_weight_recommendation") + "12 kilogram"]
+    left, right = (encode(processor, pictures, texts, side)["attention_mask"][0] for side in ("left", "right"))
+    assert (left[0], left[-1], right[0], right[-1]) == (0, 1, 1, 0)
+
+
+def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
+    picture = open_picture(samples[0])
+    pixels = encode(processor, [picture], [prompt("height")], "left")["pixel_values"][0, 0]
+    assert pixels.shape[1:] == (picture.height, picture.width)
+    want = torch.tensor(list(picture.get_flattened_data())).reshape(picture.height, picture.width, 3) / 127.5 - 1
+    assert torch.allclose(pixels, want.permute(2, 0, 1), atol=1e-5)
