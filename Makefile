@@ -1,7 +1,7 @@
 # make run    from product pictures to a validated prediction file (DATA, OUT, MODEL as below)
 # make test   the whole test suite
 # make lint   ruff
-# make notebooks   run on the sample data and commit-ready copies of both executed notebooks
+# make notebooks   execute both notebooks on the sample data, in place of the committed ones
 DATA ?= data/sample
 OUT ?= outputs
 MODEL ?= data/idefics2-tiny
@@ -25,6 +25,7 @@ lint: $(VENV)/.dev
 notebooks: $(VENV)/.run
 	$(PY) -m src.run
 	cp outputs/training.ipynb outputs/inference.ipynb .
+	cp outputs/gallery.png data/
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

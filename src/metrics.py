@@ -73,26 +73,31 @@ def table(entities: Sequence[str], truths: Sequence[str], answers: Sequence[str]
     return pd.DataFrame(rows, columns=["entity", "rows", "tp", "fp", "fn", "tn", "precision", "recall", "f1"])
 
 
+def read_truth(path: Path) -> pd.DataFrame:
+    """Read a truth file; its values end up in the column ``truth``, ``index`` as int64. Raises `InputError`."""
+    want = read_table(path, ["index"])
+    column = next((name for name in _TRUTH_COLUMNS if name in want.columns), None)
+    if column is None:
+        raise InputError(f"{path}: has none of the columns {', '.join(_TRUTH_COLUMNS)}; one must hold the true values")
+    return want.assign(index=integer_column(want["index"], path), truth=want[column])
+
+
 def score_files(truth: Path, predictions: Path) -> pd.DataFrame:
     """`table` of a prediction file against a truth file; rows are joined by ``index``.
 
     The truth file has ``index``, one of ``entity_value``, ``gold`` or ``prediction``, and for a table per entity
     ``entity_name``; it may cover part of the predictions. Raises `InputError`, also for a truth without a prediction.
     """
-    want = read_table(truth, ["index"])
-    column = next((name for name in _TRUTH_COLUMNS if name in want.columns), None)
-    if column is None:
-        raise InputError(f"{truth}: has none of the columns {', '.join(_TRUTH_COLUMNS)}; one must hold the true values")
+    want = read_truth(truth)
     got = read_table(predictions, ["index", "prediction"])
     found = dict(zip(integer_column(got["index"], predictions), got["prediction"], strict=True))
-    indices = integer_column(want["index"], truth)
-    missing = [index for index in indices if index not in found]
+    missing = [index for index in want["index"] if index not in found]
     if missing:
         raise InputError(
             f"{predictions}: has no prediction for index {missing[0]} ({len(missing)} such rows in {truth})"
         )
     entities = want["entity_name"] if "entity_name" in want.columns else ["all rows"] * len(want)
-    return table(list(entities), want[column].tolist(), [found[index] for index in indices])
+    return table(list(entities), want["truth"].tolist(), [found[index] for index in want["index"]])
 
 
 def show(scores: pd.DataFrame) -> str:

@@ -1,19 +1,24 @@
 """What the notebooks show: pictures with captions, label statistics, the loss curve. Each function draws at once."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from src.files import write_whole
 from src.images import ImageError, read_image, resize
 
 _THUMBNAIL = 260  # px; keeps a notebook's outputs small
 
 
-def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int = 4) -> None:
-    """Pictures in a grid, each with its caption above; one that cannot be read leaves its place grey."""
-    rows = -(-len(pictures) // columns)
+def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None) -> None:
+    """Pictures in a grid, each with its caption above; one that cannot be read leaves its place grey.
+
+    ``save``: also write the figure there, as PNG.
+    """
+    rows = max(1, -(-len(pictures) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.4 * rows), dpi=72, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -25,7 +30,19 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
             axis.set_facecolor("lightgrey")
             axis.axis("on")
     figure.tight_layout()
+    if save:
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+        write_whole(save, image.getvalue())
     plt.show()
+
+
+def show_answers(processed: Path, answers: pd.DataFrame, save: Path | None = None) -> None:
+    """A gallery of answers: columns ``picture`` (a name in ``processed``), ``entity``, ``prediction``, maybe ``truth``."""
+    captions = (answers["entity"] + ": " + answers["prediction"].replace("", "(silent)")).tolist()
+    if "truth" in answers:
+        captions = [f"{c}\ntruth: {t or '(not visible)'}" for c, t in zip(captions, answers["truth"], strict=True)]
+    show_gallery([processed / name for name in answers["picture"]], captions, save=save)
 
 
 def show_labels(entities: pd.Series, labels: pd.Series) -> None:

@@ -179,7 +179,6 @@ def _train(
     model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int
 ) -> list[float]:
     """Train all parameters for ``minutes``; return the loss of each step."""
-    steps = 100_000  # an upper end: the schedule follows the clock
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
     batches = DataLoader(RenderedBatches(processor, batch_size, seed), batch_size=None, num_workers=1)
     curve: list[float] = []
@@ -187,10 +186,10 @@ def _train(
     bar = tqdm(batches, desc="pretrain", unit="step", mininterval=5)
     for batch in bar:
         done = (time.monotonic() - start) / seconds
-        if done >= 1 or len(curve) >= steps:
+        if done >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * min(1, len(curve) / 50) * (0.5 + 0.5 * np.cos(np.pi * min(1, done)))
+            group["lr"] = 1e-3 * min(1, len(curve) / 50) * (0.5 + 0.5 * np.cos(np.pi * done))
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -25,7 +25,8 @@ def test_the_exact_text_and_its_ids(processor):
     assert text == "User:<image> What is the height of the product?<end_of_utterance> \nAssistant: "
     ids = processor.tokenizer(text + completion("12.5 centimetre")).input_ids
     assert ids == [
-        1, 1247, 28747, 32001, 1824, 349, 272, 5110, 302, 272, 2093, 28804, 32002, 28705, 13, 7226, 11143, 28747, 28705, 28740, 28750, 28723, 28782, 1595, 21526, 267, 32002,
+        1, 1247, 28747, 32001, 1824, 349, 272, 5110, 302, 272, 2093, 28804, 32002,
+        28705, 13, 7226, 11143, 28747, 28705, 28740, 28750, 28723, 28782, 1595, 21526, 267, 32002,
     ]  # fmt: skip
 
 

@@ -1,0 +1,115 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from src import sanity
+from src.dataset import read_test
+from src.errors import InputError
+from src.modeling import LoraSettings, add_lora, load_base
+from src.predict import PredictSettings, predict
+from tests.conftest import ROOT, TINY
+
+
+@pytest.fixture
+def ready(fresh):
+    """(settings, data folder, output folder) with processed pictures and an adapter whose layers are not trained."""
+    data, out = fresh
+    torch.manual_seed(0)
+    add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(out / "adapter")
+    return PredictSettings(data, out, str(TINY), batch_size=2), data, out
+
+
+def test_every_row_is_answered_in_order_and_valid(ready):
+    settings, data, out = ready
+    details = predict(settings)
+    written = pd.read_csv(out / "test_out.csv", keep_default_na=False)
+    assert list(written.columns) == ["index", "prediction"]
+    assert written["index"].tolist() == read_test(data)["index"].tolist()
+    assert written["prediction"].tolist() == details["prediction"].tolist()
+    assert sanity.check(out / "test_out.csv", data / "test.csv") == []
+    assert details["raw"].ne("").any()  # it wrote something
+    assert pd.read_csv(out / "test_out.details.csv", keep_default_na=False)["raw"].tolist() == details["raw"].tolist()
+
+
+def test_odd_rows_get_silence_and_a_reason(ready):
+    settings, data, out = ready
+    table = read_test(data)
+    table.loc[0, "image_link"] = ""
+    table.loc[1, "entity_name"] = "colour"
+    table.loc[2, "image_link"] = "https://example.com/images/gone.jpg"
+    table.to_csv(data / "test.csv", index=False)
+    details = predict(settings)
+    assert details["reason"].tolist()[:3] == ["blank link", "unknown entity", "no picture"]
+    assert details["reason"][3:].eq("").all()
+    assert details["prediction"][:3].eq("").all()
+    assert sanity.check(out / "test_out.csv", data / "test.csv") == []
+
+
+def test_a_test_file_without_an_answerable_row_still_gives_a_valid_file(ready):
+    settings, data, out = ready
+    read_test(data).assign(image_link="").to_csv(data / "test.csv", index=False)
+    assert predict(settings)["prediction"].eq("").all()
+    assert sanity.check(out / "test_out.csv", data / "test.csv") == []
+
+
+def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
+    settings, data, out = ready
+    whole = predict(settings)
+    final = (out / "test_out.csv").read_bytes()
+    for made in out.glob("test_out*"):
+        made.unlink()
+    code = (
+        "from pathlib import Path; from src.predict import PredictSettings, predict;"
+        f"predict(PredictSettings(Path({str(data)!r}), Path({str(out)!r}), {str(TINY)!r}, batch_size=1))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    journal = out / "test_out.journal.jsonl"
+    while not journal.exists() or journal.read_text().count("\n") < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "test_out.csv").exists()
+    lines = journal.read_text().splitlines(keepends=True)
+    marked = json.loads(lines[1])  # proof of reuse: a finished row's text is taken from the journal
+    marked["raw"] = "41 millilitre of proof"
+    journal.write_text(lines[0] + json.dumps(marked) + "\n" + "".join(lines[2:3]) + '{"index": 9')
+    resumed = predict(settings)
+    at = resumed["index"].eq(marked["index"])
+    assert resumed.loc[at, "raw"].item() == "41 millilitre of proof"
+    assert resumed.loc[~at, "raw"].tolist() == whole.loc[~at.to_numpy(), "raw"].tolist()
+    journal.unlink()
+    predict(settings)
+    assert (out / "test_out.csv").read_bytes() == final
+
+
+def test_another_adapter_is_noticed(ready):
+    settings, _, out = ready
+    predict(settings)
+    torch.manual_seed(1)
+    model = add_lora(load_base(str(TINY)), LoraSettings())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    model.save_pretrained(out / "adapter")
+    first = (out / "test_out.journal.jsonl").read_text().splitlines()[0]
+    predict(settings)
+    assert (out / "test_out.journal.jsonl").read_text().splitlines()[0] != first
+
+
+def test_missing_steps_are_named(ready):
+    settings, _, out = ready
+    (out / "adapter" / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"run training\.ipynb first"):
+        predict(settings)
+    (out / "processed" / "manifest.csv").unlink()
+    with pytest.raises(InputError):
+        predict(settings)

@@ -1,0 +1,103 @@
+"""The whole pipeline as a user runs it, on a small folder with odd rows; bad input; the Makefile's own checks."""
+
+import json
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+
+from src import sanity
+from src.dataset import read_test, read_train
+from src.errors import InputError
+from src.run import run
+from tests.conftest import ROOT, TINY, assert_one_sentence, make_folder, run_python
+
+
+def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
+    data, out = make_folder(tmp_path / "data", 16, 6), tmp_path / "out"
+    (data / "images" / "broken.jpg").write_bytes(b"\xff\xd8 not really")
+    with (data / "test.csv").open("a") as table:
+        table.write("800,https://example.com/images/broken.jpg,1,height\n")
+        table.write("801,https://example.com/images/gone.jpg,1,height\n802,,1,height\n")
+        table.write("803,https://example.com/images/train-0000.jpg,1,colour\n")
+    with (data / "train.csv").open("a") as table:
+        table.write("https://example.com/images/gone.jpg,1,height,5 inch\n,1,height,5 inch\n")
+        table.write("https://example.com/images/train-0000.jpg,1,height,five inch\n")
+    with (data / "test_truth.csv").open("a") as table:
+        table.write("800,height,\n801,height,\n802,height,5 inch\n803,colour,\n")
+    call = ["-m", "src.run", "--data", data, "--out", out]
+    first = run_python(*call)
+    assert first.returncode == 0, first.stderr
+    for name in ("adapter", "processed/manifest.csv", "processed/text.jsonl", "training.ipynb", "inference.ipynb"):
+        assert (out / name).exists()
+    assert {p.name for p in out.iterdir()} == {
+        "adapter", "processed", "training.ipynb", "inference.ipynb",
+        "gallery.png", "test_out.csv", "test_out.details.csv", "test_out.journal.jsonl",
+    }  # fmt: skip
+    assert sanity.check(out / "test_out.csv", data / "test.csv") == []
+    details = pd.read_csv(out / "test_out.details.csv", keep_default_na=False).set_index("index")
+    assert details.loc[[800, 801, 802, 803], "reason"].tolist() == [
+        "no picture", "no picture", "blank link", "unknown entity",
+    ]  # fmt: skip
+    assert details.loc[[800, 801, 802, 803], "prediction"].tolist() == [""] * 4
+    for words in ("broken.jpg", "gone.jpg", "PASS", f"{out / 'test_out.csv'} is valid (10 rows", "f1", "training "):
+        assert words in first.stdout
+    assert "train: 100%" in first.stderr  # the notebook's bar is passed on
+
+    before = {p: p.stat().st_mtime_ns for p in [*out.glob("adapter/*"), *out.glob("processed/*.jpg")]}
+    answers = (out / "test_out.csv").read_bytes()
+    second = run_python(*call)
+    assert second.returncode == 0, second.stderr
+    assert "already trained" in second.stdout
+    assert "predict:" not in second.stderr
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert (out / "test_out.csv").read_bytes() == answers
+    loss_plots = [o for c in json.loads((out / "training.ipynb").read_text())["cells"] for o in c.get("outputs", [])
+                  if "image/png" in o.get("data", {})]  # fmt: skip
+    assert len(loss_plots) >= 3  # a reused run still shows its curve
+
+
+def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
+    data, out = make_folder(tmp_path / "data", 4, 2), tmp_path / "out"
+    other = tmp_path / "not-idefics2"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "llama"}')
+    result = run_python("-m", "src.run", "--data", data, "--out", out, "--model", other)
+    assert_one_sentence(result, "llama", "not an IDEFICS2")
+    assert not out.exists()
+
+    test, train = read_test(data), read_train(data)
+    test.head(0).to_csv(data / "test.csv", index=False)
+    with pytest.raises(InputError, match=r"test\.csv.*no rows"):
+        run(data, out, str(TINY))
+    test.to_csv(data / "test.csv", index=False)
+    train.drop(columns="entity_value").to_csv(data / "train.csv", index=False)
+    with pytest.raises(InputError, match=r"train\.csv: has no column entity_value"):
+        run(data, out, str(TINY))
+    (data / "train.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(InputError, match="not a readable"):
+        run(data, out, str(TINY))
+    train.to_csv(data / "train.csv", index=False)
+    shutil.rmtree(data / "images")
+    assert_one_sentence(run_python("-m", "src.run", "--data", data, "--out", out), "no pictures")
+
+
+def test_a_failure_inside_a_notebook_is_one_sentence(tmp_path):
+    data, out = make_folder(tmp_path / "data", 4, 2), tmp_path / "out"
+    table = read_train(data)
+    table.assign(entity_value="five").to_csv(data / "train.csv", index=False)
+    result = run_python("-m", "src.run", "--data", data, "--out", out)
+    assert_one_sentence(result, "train.csv", "fewer than two pictures", "not a value: 4")
+    assert not list(out.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("python", ["false", "no-such-python"])
+def test_an_old_or_missing_python_gets_one_sentence(tmp_path, python):
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = ["make", "run", f"PYTHON={python}"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert f"error: {python} is not Python 3.11 or newer" in result.stderr
+    assert not (tmp_path / ".venv").exists()

@@ -1,0 +1,100 @@
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from src.dataset import read_train
+from src.errors import InputError
+from src.train import TrainSettings, load_samples, train
+from tests.conftest import ROOT, TINY
+
+
+def settings_for(data, out, **changes):
+    return TrainSettings(data, out, str(TINY), batch_size=4, scored_rows=4, checkpoint_steps=1, **changes)
+
+
+@pytest.fixture(scope="module")
+def trained(processed, tmp_path_factory):
+    """An undisturbed run: (settings, its result, its adapter's tensors)."""
+    out = tmp_path_factory.mktemp("trained")
+    (out / "processed").symlink_to(processed[1] / "processed")
+    settings = settings_for(processed[0], out)
+    return settings, train(settings), load_file(out / "adapter" / "adapter_model.safetensors")
+
+
+def test_the_adapter_folder_is_whole(trained):
+    settings, result, tensors = trained
+    folder = settings.out / "adapter"
+    assert {p.name for p in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors", "training.json"}
+    assert {p.name for p in settings.out.iterdir()} == {"processed", "adapter"}  # no checkpoints, no parts
+    record = json.loads((folder / "training.json").read_text())
+    assert record["settings"]["batch_size"] == 4
+    assert record["settings"]["learning_rate"] == 1e-3  # the preset's, resolved
+    assert any(tensor.abs().max() > 0 for name, tensor in tensors.items() if "lora_B" in name)
+    train_part, held_part, _ = load_samples(settings)
+    assert len(result.losses) == -(-len(train_part) // 4)
+    assert set(result.answers["row"]) <= {s.row for s in held_part}
+    assert result.scores.iloc[-1]["rows"] == min(4, len(held_part))
+
+
+def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, monkeypatch):
+    settings, result, _ = trained
+    again = train(settings)
+    assert "already trained" in capsys.readouterr().out
+    assert again.losses.equals(result.losses)
+    assert again.scores.equals(result.scores)
+
+    def started(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr("src.train.load_base", started)
+    with pytest.raises(InterruptedError):
+        train(dataclasses.replace(settings, seed=1))
+
+
+def test_killed_and_started_again_it_ends_at_the_same_weights(trained, processed, tmp_path, capfd):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings, wanted = settings_for(processed[0], tmp_path), trained[2]
+    code = (
+        "from pathlib import Path; from src.train import TrainSettings, train;"
+        f"train(TrainSettings(Path({str(processed[0])!r}), Path({str(tmp_path)!r}), {str(TINY)!r},"
+        " batch_size=4, scored_rows=4, checkpoint_steps=1))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("checkpoints/*/checkpoint-2/trainer_state.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "adapter").exists()
+    (second,) = tmp_path.glob("checkpoints/*/checkpoint-2")
+    torn = shutil.copytree(second, second.with_name("checkpoint-99"))  # a half-written newer one is passed over
+    (torn / "trainer_state.json").write_text('{"global_step": 9')
+    result = train(settings)
+    assert "| 2/4 [00:00" in capfd.readouterr().err  # went on from the whole checkpoint
+    assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
+    got = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert got.keys() == wanted.keys()
+    # Weights move by about 1e-3 a step; sums in another order (threads) leave some 1e-6.
+    for name, tensor in wanted.items():
+        assert (got[name] - tensor).abs().max() < 5e-5, name
+
+
+def test_unusable_training_data_gets_one_sentence(fresh):
+    data, out = fresh
+    table = read_train(data)
+    table.assign(entity_name="colour").to_csv(data / "train.csv", index=False)
+    with pytest.raises(InputError, match="unknown entity: 16"):
+        train(settings_for(data, out))
+    table.head(0).to_csv(data / "train.csv", index=False)
+    with pytest.raises(InputError, match="no rows"):
+        train(settings_for(data, out))
+    with pytest.raises(InputError, match=r"run preprocess\.py first"):
+        train(settings_for(data, out / "nowhere"))
