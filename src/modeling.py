@@ -75,6 +75,12 @@ def load_config(model: str) -> Idefics2Config:
     return config
 
 
+def model_stamp(model: str) -> str:
+    """Tells whether ``model`` is still the same one: its id, and for a folder its files with sizes and times."""
+    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
+    return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
+
+
 def preset_for(config: Idefics2Config) -> Preset:
     """The settings for a model of this size; `InputError` when it needs a GPU and there is none."""
     preset = FULL if config.text_config.hidden_size >= 2048 else TINY

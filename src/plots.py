@@ -20,16 +20,17 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
     """
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.4 * rows), dpi=72, squeeze=False)
-    for axis in axes.flat:
+    for axis in axes.flat[len(pictures) :]:
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
         axis.set_title(caption, fontsize=10)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_color("lightgrey")
         try:
             axis.imshow(resize(read_image(picture), _THUMBNAIL)[:, :, ::-1])
         except ImageError:
             axis.set_facecolor("lightgrey")
-            axis.axis("on")
-    figure.tight_layout()
+    figure.tight_layout(h_pad=2)
     if save:
         image = io.BytesIO()
         figure.savefig(image, format="png")
@@ -38,7 +39,7 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
 
 
 def show_answers(processed: Path, answers: pd.DataFrame, save: Path | None = None) -> None:
-    """A gallery of answers: columns ``picture`` (a name in ``processed``), ``entity``, ``prediction``, maybe ``truth``."""
+    """A gallery of answers: columns ``picture`` (in ``processed``), ``entity``, ``prediction``, ``truth`` if known."""
     captions = (answers["entity"] + ": " + answers["prediction"].replace("", "(silent)")).tolist()
     if "truth" in answers:
         captions = [f"{c}\ntruth: {t or '(not visible)'}" for c, t in zip(captions, answers["truth"], strict=True)]

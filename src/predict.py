@@ -17,7 +17,7 @@ from src.collator import encode, open_picture
 from src.dataset import Sample, read_test, test_samples
 from src.errors import InputError
 from src.files import write_whole
-from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_config, load_processor, preset_for
+from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_processor, model_stamp, preset_for
 from src.prompts import prompt
 from src.quantity import canonical
 
@@ -92,8 +92,7 @@ def generate(
 
 def _fingerprint(settings: PredictSettings) -> str:
     """What the answers depend on: model, adapter, questions, pictures."""
-    load_config(settings.model)
-    digest = hashlib.sha256(settings.model.encode())
+    digest = hashlib.sha256(model_stamp(settings.model).encode())
     for path in ("adapter/adapter_model.safetensors", "processed/manifest.csv"):
         file = settings.out / path
         if not file.is_file():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from src import metrics
@@ -50,6 +51,8 @@ def execute_notebook(name: str, out: Path, parameters: dict[str, str]) -> None:
             failed.unlink()
             raise InputError(error.evalue) from None
         raise InputError(f"{name}: {error.ename}: {error.evalue} (the whole error is in {failed})") from None
+    except DeadKernelError:
+        raise InputError(f"{name}: its process died (killed, or out of memory); run again to go on") from None
     write_whole(out / name, nbformat.writes(clean(nbformat.read(failed, as_version=4))) + "\n")
     failed.unlink()
 

@@ -32,6 +32,7 @@ from src.modeling import (
     load_base,
     load_config,
     load_processor,
+    model_stamp,
     preset_for,
 )  # fmt: skip
 from src.predict import generate
@@ -154,7 +155,6 @@ def _fit(
         args=arguments,
         train_dataset=samples,
         data_collator=TrainingCollator(processor),
-        processing_class=processor,
         callbacks=[_Bar(settings.batch_size * settings.accumulation)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -200,16 +200,16 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 def _plain(settings: TrainSettings) -> dict[str, Any]:
-    """The settings as JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(settings), default=str))
+    """The settings as JSON values, without the paths: a moved folder changes nothing."""
+    return {key: value for key, value in dataclasses.asdict(settings).items() if key not in ("data", "out")}
 
 
 def _fingerprint(settings: TrainSettings) -> str:
-    """What the adapter depends on: settings, labels, processed pictures."""
+    """What the adapter depends on: settings, base model, labels, processed pictures."""
     manifest = settings.out / "processed" / "manifest.csv"
     if not manifest.is_file():
         raise InputError(f"{manifest}: not found; run preprocess.py first")
-    digest = hashlib.sha256(json.dumps(_plain(settings), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([_plain(settings), model_stamp(settings.model)]).encode())
     read_train(settings.data)
     for path in (settings.data / "train.csv", manifest):
         digest.update(path.read_bytes())

@@ -91,6 +91,17 @@ def test_loss_and_gradients_equal_the_plain_forward(lora_model, batch):
         assert torch.allclose(a, b, atol=1e-6)
 
 
+def test_checkpointing_gives_the_same_gradients(batch):
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = add_lora(load_base(str(TINY)), LoraSettings(dropout=0.0), gradient_checkpointing=checkpointing).train()
+        assert model.get_base_model().is_gradient_checkpointing is checkpointing
+        model(**batch).loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert torch.allclose(*gradients, atol=1e-6)
+
+
 def test_gradients_are_the_same_after_an_evaluation(lora_model, batch):
     """bitsandbytes repacks weights at the first eval forward on CPUs with AVX512-BF16, unless told not to."""
 
