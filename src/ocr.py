@@ -13,7 +13,9 @@ Line = tuple[str, float, list[list[int]]]
 def _engine() -> RapidOCR:
     """One engine per process, on one thread: the pool's processes share the cores."""
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-    return RapidOCR(params={"Global.log_level": "critical", **threads})
+    # The arena keeps memory between pictures: without it a tenth of the time goes into giving pages back and forth.
+    memory = {"EngineConfig.onnxruntime.enable_cpu_mem_arena": True}
+    return RapidOCR(params={"Global.log_level": "critical", **threads, **memory})
 
 
 def read_lines(image: np.ndarray) -> list[Line]:

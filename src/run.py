@@ -44,7 +44,7 @@ def execute_notebook(name: str, out: Path, parameters: dict[str, str]) -> None:
             cwd=ROOT,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its note on loopback sockets is no user's concern
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its notes on sockets are no user's concern
         )
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
