@@ -1,11 +1,12 @@
 """Tables in, samples out: read train.csv and test.csv, join them with processed pictures, split by picture."""
 
+import hashlib
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from src.quantity import USABLE_REASONS, normalise_label
 
 TRAIN_COLUMNS = ("image_link", "group_id", "entity_name", "entity_value")
 TEST_COLUMNS = ("index", "image_link", "group_id", "entity_name")
+
+DOWNLOADS = "downloads.csv"
+LONGEST_NAME = 200  # bytes; file systems allow 255, and a name gets a few more on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +89,41 @@ def integer_column(column: pd.Series, path: Path) -> pd.Series:
 
 
 def image_name(link: str) -> str:
-    """The image's file name: the last path part of its link; empty for a blank link or one without a name."""
-    name = urlsplit(link.strip()).path.rsplit("/", 1)[-1]
+    """The image's file name: the last path part of its link; empty for a blank link or one without a name.
+
+    Safe as a file name: no control characters or backslashes, and a name of more than `LONGEST_NAME` bytes is cut, with
+    a piece of its hash instead.
+    """
+    # By hand: urlsplit raises for some broken links, and one of them must not stop a run.
+    path = re.split(r"[?#]", re.sub(r"^[a-zA-Z][\w+.-]*://[^/?#]*", "", link.strip()))[0]
+    name = re.sub(r"[\x00-\x1f\x7f\\]", "_", path.rsplit("/", 1)[-1])
+    if len(name.encode()) > LONGEST_NAME:
+        name = with_hash(name[: LONGEST_NAME // 8] + Path(name).suffix[:8], name)
     return "" if name in (".", "..") else name
+
+
+def with_hash(name: str, text: str) -> str:
+    """``name`` with the first ten hex digits of the SHA-256 of ``text`` before its suffix."""
+    path = Path(name)
+    return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:10]}{path.suffix}"
+
+
+def read_links(data: Path) -> list[str]:
+    """The links of ``train.csv`` and ``test.csv`` (those there are) in their order, each once, without blank ones."""
+    links: dict[str, None] = {}
+    for name, columns in (("train.csv", TRAIN_COLUMNS), ("test.csv", TEST_COLUMNS)):
+        if (data / name).exists():
+            links |= dict.fromkeys(read_table(data / name, columns)["image_link"])
+    return [link for link in links if image_name(link)]
+
+
+def read_files(data: Path) -> dict[str, str]:
+    """Link -> file in ``images/``, of what was downloaded (see `download`); other links are named by `image_name`."""
+    path = data / DOWNLOADS
+    if not path.is_file():
+        return {}
+    table = read_table(path, ["link", "file"])
+    return dict(zip(table["link"], table["file"], strict=True))
 
 
 def processed_name(image: str) -> str:
@@ -95,9 +131,8 @@ def processed_name(image: str) -> str:
     return image if image.endswith(".jpg") else f"{image}.jpg"
 
 
-def unusable(link: str, entity: str, processed: Path) -> str:
+def unusable(image: str, entity: str, processed: Path) -> str:
     """Why a question cannot be asked: ``blank link``, ``unknown entity``, ``no picture``; empty when it can."""
-    image = image_name(link)
     if not image:
         return "blank link"
     if entity not in ENTITY_UNITS:
@@ -105,32 +140,37 @@ def unusable(link: str, entity: str, processed: Path) -> str:
     return "" if (processed / processed_name(image)).is_file() else "no picture"
 
 
-def train_samples(table: pd.DataFrame, processed: Path) -> tuple[list[Sample], Counter[str]]:
+def picture_names(links: Iterable[str], files: Mapping[str, str]) -> list[str]:
+    """The image of each link: its file of `read_files`, else `image_name`."""
+    return [files.get(link) or image_name(link) for link in links]
+
+
+def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], Counter[str]]:
     """Samples of all usable rows of a `read_train` table, and the count of rows per reason.
 
     Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `unusable`.
     """
     samples, reasons = [], Counter()
-    columns = (table["image_link"], table["entity_name"], table["entity_value"])
-    for row, (link, entity, value) in enumerate(zip(*columns, strict=True)):
+    columns = (picture_names(table["image_link"], files), table["entity_name"], table["entity_value"])
+    for row, (image, entity, value) in enumerate(zip(*columns, strict=True)):
         answer, reason = normalise_label(value, entity)
-        reason = unusable(link, entity, processed) or reason
+        reason = unusable(image, entity, processed) or reason
         reasons[reason] += 1
         if reason in USABLE_REASONS:
-            samples.append(Sample(row, processed / processed_name(image_name(link)), entity, answer))
+            samples.append(Sample(row, processed / processed_name(image), entity, answer))
     return samples, reasons
 
 
-def test_samples(table: pd.DataFrame, processed: Path) -> tuple[list[Sample], dict[int, str]]:
+def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], dict[int, str]]:
     """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `unusable`)."""
     samples, refused = [], {}
-    columns = (table["index"], table["image_link"], table["entity_name"])
-    for index, link, entity in zip(*columns, strict=True):
-        reason = unusable(link, entity, processed)
+    columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"])
+    for index, image, entity in zip(*columns, strict=True):
+        reason = unusable(image, entity, processed)
         if reason:
             refused[int(index)] = reason
         else:
-            samples.append(Sample(int(index), processed / processed_name(image_name(link)), entity))
+            samples.append(Sample(int(index), processed / processed_name(image), entity))
     return samples, refused
 
 

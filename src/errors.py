@@ -1,5 +1,6 @@
 """How bad input is told: one sentence on stderr and a non-zero exit, never a traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,4 +18,6 @@ def run_main(main: Callable[[], int]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: finished work is kept, run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(130)  # at once: a normal exit would wait for threads that wait for servers

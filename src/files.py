@@ -1,7 +1,10 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Files that appear whole or not at all, and journals of finished work that survive a kill."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
@@ -13,3 +16,42 @@ def write_whole(path: Path, data: str | bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+class Journal:
+    """Finished work as lines of JSON, appended as it comes; a line that a killed run was writing is passed over.
+
+    Used as a context manager to `add`; `read` and `remove` need no opening.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole entries, oldest first; none where there is no file."""
+        entries = []
+        if self.path.is_file():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    entries.append(json.loads(line))
+                except ValueError:
+                    continue
+        return entries
+
+    def __enter__(self) -> Self:
+        self._stream = self.path.open("ab")
+        if self._stream.tell() and not self.path.read_bytes().endswith(b"\n"):
+            self._stream.write(b"\n")  # ends the torn line
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def add(self, entry: Mapping[str, object]) -> None:
+        """Append one entry and hand it to the system, so that a kill of this process cannot lose it."""
+        self._stream.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+        self._stream.flush()
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self.path.unlink(missing_ok=True)

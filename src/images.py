@@ -1,15 +1,21 @@
 """Pure functions on pictures: decode, resize, CLAHE, unsharp mask, letterbox. 8-bit BGR arrays of shape (h, w, 3)."""
 
+import io
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-# 64 megapixels; OpenCV reads the limit when it is imported, and its own default lets a 0.9 MB file take 2.5 GiB.
+# 64 megapixels: a 0.9 MB PNG of 30,000 x 30,000 passes OpenCV's own limit and takes 2.5 GiB. `decode` looks at the
+# header first; OpenCV's limit, read when it is imported, is the second line (a larger one comes by the environment).
 MAX_PIXELS = 64_000_000
-os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
+from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: E402
+
+Image.MAX_IMAGE_PIXELS = None  # `decode` checks, with an error instead of a warning
 
 PATCH = 14
 """Side of a vision patch of IDEFICS2 in pixels; what does not fill a patch at the right and bottom is not seen."""
@@ -29,41 +35,59 @@ class EnhanceSettings:
     strength: float = 1.5  # out = picture + strength * (picture - blurred)
 
 
-def decode(data: bytes) -> np.ndarray:
-    """Decode the bytes of an image file; EXIF orientation applied, transparency composited on white.
+def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode the bytes of an image file: EXIF orientation applied, transparency composited on white, first frame.
 
-    Raises `ImageError` for what is empty, damaged, truncated, larger than `MAX_PIXELS` or not an image. `imdecode`
-    is used because `imread` accepts a truncated JPEG and returns it with a grey tail.
+    ``at_least``: a JPEG whose long side is at least twice this may come out at half its size (libjpeg's scaled decode).
+    Raises `ImageError` for what is empty, damaged, cut off, larger than ``max_pixels`` or not an image. Plain JPEGs go
+    through `cv2.imdecode` (`imread` would accept a truncated one and fill it with grey), all else through Pillow.
     """
     if not data:
         raise ImageError("empty file")
-    buffer = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
-        if image is not None and not data.startswith(b"\xff\xd8"):
-            image = _on_white(image, cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED))
-    except cv2.error as error:
-        reason = "too many pixels" if "PIXELS" in str(error).upper() else "cannot be decoded"
-        raise ImageError(reason) from None
-    if image is None:
-        raise ImageError("not an image, or damaged")
-    return image
+        with Image.open(io.BytesIO(data)) as opened:  # reads the header only
+            width, height = opened.size
+            if width * height > max_pixels:
+                raise ImageError(f"too many pixels ({width} x {height})")
+            if data.startswith(b"\xff\xd8") and opened.mode in ("L", "RGB"):
+                halved = at_least is not None and max(width, height) >= 2 * at_least
+                image = cv2.imdecode(
+                    np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2 if halved else cv2.IMREAD_COLOR
+                )
+                if image is None:
+                    raise ImageError("damaged or cut off")
+                return image
+            return np.ascontiguousarray(_on_white(ImageOps.exif_transpose(opened))[:, :, ::-1])
+    except UnidentifiedImageError:
+        raise ImageError("not an image, or of an unknown kind") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, cv2.error) as error:
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise ImageError(f"damaged or cut off ({reason})") from None
+
+
+def _on_white(image: Image.Image) -> np.ndarray:
+    """8-bit RGB array of a Pillow picture of any mode; what is transparent becomes white."""
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow would clip them at 255
+        values = np.asarray(image, np.float64)
+        top = 65535 if values.max(initial=0) > 255 else 255
+        return np.repeat((values.clip(0, top) * (255 / top)).astype(np.uint8)[:, :, None], 3, axis=2)
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read and `decode` a file; `ImageError` when it cannot be read."""
+    """Read and `decode` a file at full size; `ImageError` when it cannot be read."""
+    return decode(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; `ImageError` when it cannot be read."""
     try:
-        return decode(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise ImageError("missing file" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
-
-
-def _on_white(image: np.ndarray, raw: np.ndarray | None) -> np.ndarray:
-    """Composite on white where ``raw`` (the same picture, undecorated) has an alpha channel; IMREAD_COLOR drops it."""
-    if raw is None or raw.ndim != 3 or raw.shape[2] != 4 or raw.shape[:2] != image.shape[:2]:
-        return image
-    alpha = raw[:, :, 3:].astype(np.float32) / np.iinfo(raw.dtype).max
-    return np.rint(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
 def resize(image: np.ndarray, max_size: int) -> np.ndarray:

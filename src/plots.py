@@ -63,7 +63,7 @@ def show_loss(losses: pd.DataFrame) -> None:
     """Training loss per step (columns ``step, loss``), and its mean over about a tenth of the run."""
     figure, axis = plt.subplots(figsize=(7, 3), dpi=72)
     axis.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
-    window = max(1, len(losses) // 10)
+    window = max(5, len(losses) // 10)
     axis.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
     axis.set(title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy", ylim=(0, None))
     axis.legend()

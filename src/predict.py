@@ -1,7 +1,6 @@
 """Answer the test rows: what ``inference.ipynb`` calls. Answers are kept as they come, so nothing is computed twice."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from transformers import Idefics2Processor
 
 from src import sanity
 from src.collator import encode, open_picture
-from src.dataset import Sample, read_test, test_samples
+from src.dataset import Sample, picture_names, processed_name, read_files, read_test, test_samples
 from src.errors import InputError
-from src.files import write_whole
+from src.files import Journal, write_whole
 from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_processor, model_stamp, preset_for
 from src.prompts import prompt
 from src.quantity import canonical
@@ -38,32 +37,36 @@ class PredictSettings:
 def predict(settings: PredictSettings) -> pd.DataFrame:
     """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the details.
 
-    Details: ``index, image_link, entity_name, prediction, raw, reason``, one row per test row in its order; ``raw`` is
-    what the model wrote, ``reason`` why there was no question (see `dataset.unusable`). The CSV gets its name only
-    after it has passed the sanity check. Raises `InputError`.
+    Details: ``index, image_link, entity_name, prediction, raw, reason, picture``, one row per test row in its order;
+    ``raw`` is what the model wrote, ``reason`` why there was no question (see `dataset.unusable`), ``picture`` the name
+    of the processed picture. The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
     """
-    table = read_test(settings.data)
-    samples, refused = test_samples(table, settings.out / "processed")
-    journal = settings.out / "test_out.journal.jsonl"
+    table, files = read_test(settings.data), read_files(settings.data)
+    samples, refused = test_samples(table, settings.out / "processed", files)
+    journal = Journal(settings.out / "test_out.journal.jsonl")
     key = {"fingerprint": _fingerprint(settings)}
-    raw = _answered(journal, key)
+    entries = journal.read()
+    if entries[:1] != [key]:  # another model, adapter, test file or picture folder
+        journal.remove()
+        entries = []
+    raw = {entry["index"]: entry["raw"] for entry in entries[1:]}
     todo = [sample for sample in samples if sample.row not in raw]
     if todo:
         base = load_base(settings.model)
         batch_size = settings.batch_size or preset_for(base.config).predict_batch_size
         model, processor = load_adapter(base, settings.out / "adapter"), load_processor(settings.model)
-        lines = [json.dumps(entry) for entry in (key, *({"index": i, "raw": text} for i, text in raw.items()))]
-        write_whole(journal, "".join(line + "\n" for line in lines))
-        with journal.open("a", encoding="utf-8") as stream:
+        with journal:
+            if not entries:
+                journal.add(key)
             for sample, text in generate(model, processor, todo, batch_size):
                 raw[sample.row] = text
-                stream.write(json.dumps({"index": sample.row, "raw": text}) + "\n")
-                stream.flush()
+                journal.add({"index": sample.row, "raw": text})
     details = table[["index", "image_link", "entity_name"]].copy()
     details["raw"] = [raw.get(index, "") for index in table["index"]]
     texts = zip(details["raw"], table["entity_name"], strict=True)
     details.insert(3, "prediction", [canonical(text, entity) for text, entity in texts])
     details["reason"] = [refused.get(index, "") for index in table["index"]]
+    details["picture"] = [processed_name(image) for image in picture_names(table["image_link"], files)]
     _write(details, settings)
     return details
 
@@ -101,21 +104,6 @@ def _fingerprint(settings: PredictSettings) -> str:
         digest.update(file.read_bytes())
     digest.update((settings.data / "test.csv").read_bytes())
     return digest.hexdigest()
-
-
-def _answered(journal: Path, key: dict[str, str]) -> dict[int, str]:
-    """Index -> text of the rows a run with the same ``key`` has answered; its last line may be cut off."""
-    if not journal.is_file():
-        return {}
-    entries = []
-    for line in journal.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            break
-    if not entries or entries[0] != key:
-        return {}
-    return {entry["index"]: entry["raw"] for entry in entries[1:]}
 
 
 def _write(details: pd.DataFrame, settings: PredictSettings) -> None:

@@ -7,10 +7,12 @@ takes up what the journal and the last manifest do not have. Every file of the o
 import dataclasses
 import json
 import multiprocessing
+import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
@@ -19,17 +21,17 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from src.dataset import TEST_COLUMNS, TRAIN_COLUMNS, image_name, processed_name, read_table
+from src.dataset import picture_names, processed_name, read_files, read_links, read_table
 from src.errors import InputError
-from src.files import write_whole
-from src.images import EnhanceSettings, ImageError, cv2, enhance, read_image
+from src.files import Journal, write_whole
+from src.images import MAX_PIXELS, EnhanceSettings, ImageError, cv2, decode, enhance, read_bytes
 
 JPEG_QUALITY = 95
 MANIFEST_COLUMNS = (
     "image", "file", "status", "error", "source_width", "source_height", "width", "height",
     "source_bytes", "source_mtime_ns", "settings",
 )  # fmt: skip
-_JOURNAL = "journal.jsonl"
+_WORKER_DIED = "its worker process died (killed, or out of memory)"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class PreprocessSettings:
     enhance: EnhanceSettings = dataclasses.field(default_factory=EnhanceSettings)
     ocr: bool = False
     workers: int = 1
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class _Job:
     image: str
     source: Path
     target: Path
-    enhance: EnhanceSettings
-    ocr: bool
+    settings: PreprocessSettings
+    known: dict[str, Any]  # what its entry says, whatever comes of it
 
 
 Entry = dict[str, Any]
@@ -76,28 +79,38 @@ def _process_all(settings: PreprocessSettings, present: list[str], named: set[st
     """The manifest of ``present`` and ``named`` pictures, and how many of them were done before."""
     images = settings.data / "images"
     settings.out.mkdir(parents=True, exist_ok=True)
+    # For the workers' OpenCV, which reads it at import; `decode` has its own check before.
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
     for left in settings.out.glob(".*.part"):  # of a worker that was killed while it wrote
         left.unlink()
-    done = _finished(settings.out)
+    journal = Journal(settings.out / "journal.jsonl")
+    done = _finished(settings.out) | {entry["image"]: entry for entry in journal.read()}
     fingerprint = _fingerprint(settings.enhance)
     entries: dict[str, Entry] = {}
     jobs: list[_Job] = []
     for image in present:
-        target = settings.out / processed_name(image)
-        entry = done.get(image)
-        if entry and _is_current(entry, images / image, target, fingerprint, settings.ocr):
+        target, entry = settings.out / processed_name(image), done.get(image)
+        stat = (images / image).stat()
+        stamp = (stat.st_size, stat.st_mtime_ns)
+        if (
+            entry
+            and stamp == (entry["source_bytes"], entry["source_mtime_ns"])
+            and _is_current(entry, target, settings)
+        ):
             entries[image] = entry
         else:
-            jobs.append(_Job(image, images / image, target, settings.enhance, settings.ocr))
+            known = {"source_bytes": stamp[0], "source_mtime_ns": stamp[1], "settings": fingerprint}
+            jobs.append(_Job(image, images / image, target, settings, known))
     reused = len(entries)
-    with (settings.out / _JOURNAL).open("a", encoding="utf-8") as journal:
+    with journal:
         for entry in tqdm(_run(jobs, settings.workers), total=len(jobs), desc="preprocess", unit="img", smoothing=0.05):
-            journal.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            journal.flush()
+            journal.add(entry)
             entries[entry["image"]] = entry
     for image in named - set(present):
         entries[image] = _entry(image, status="missing", error="not in images/")
-    return _write(settings.out, [entries[image] for image in sorted(entries)]), reused
+    manifest = _write(settings.out, [entries[image] for image in sorted(entries)])
+    journal.remove()
+    return manifest, reused
 
 
 def _pictures(data: Path) -> tuple[list[str], set[str]]:
@@ -108,11 +121,7 @@ def _pictures(data: Path) -> tuple[list[str], set[str]]:
     present = sorted(p.name for p in images.iterdir() if p.is_file() and p.name[0] != ".") if images.is_dir() else []
     if not present:
         raise InputError(f"{images}: no pictures there; put the image files of {data}'s tables into it")
-    named: set[str] = set()
-    for table, columns in (("train.csv", TRAIN_COLUMNS), ("test.csv", TEST_COLUMNS)):
-        if (data / table).exists():
-            named |= set(map(image_name, read_table(data / table, columns)["image_link"]))
-    return present, named - {""}
+    return present, set(picture_names(read_links(data), read_files(data)))
 
 
 def _fingerprint(settings: EnhanceSettings) -> str:
@@ -124,60 +133,86 @@ def _entry(image: str, **known: object) -> Entry:
     return dict.fromkeys(MANIFEST_COLUMNS, "") | {"image": image} | known
 
 
-def _is_current(entry: Entry, source: Path, target: Path, fingerprint: str, ocr: bool) -> bool:
-    """Whether a finished picture needs no new run: same source, same settings, file there, text read if asked for."""
-    if entry["settings"] != fingerprint or _stamp(source) != (entry["source_bytes"], entry["source_mtime_ns"]):
-        return False
-    return entry["status"] == "failed" or (target.is_file() and (not ocr or "lines" in entry))
+def _is_current(entry: Entry, target: Path, settings: PreprocessSettings) -> bool:
+    """Whether the entry of an unchanged source needs no new run: same settings, file there, text read if asked for."""
+    if entry["status"] == "failed":
+        # The limit on pixels concerns only those it stopped; a worker's death may have been an accident.
+        return entry["settings"] == _failed_settings(entry["error"], settings) and entry["error"] != _WORKER_DIED
+    return (
+        entry["settings"] == _fingerprint(settings.enhance)
+        and target.is_file()
+        and (not settings.ocr or "lines" in entry)
+    )
 
 
-def _stamp(source: Path) -> tuple[int, int]:
-    stat = source.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _failed_settings(error: str, settings: PreprocessSettings) -> str:
+    """What the failure of a picture depends on."""
+    limit = f" max_pixels={settings.max_pixels}" if error.startswith("too many pixels") else ""
+    return _fingerprint(settings.enhance) + limit
 
 
 def _finished(out: Path) -> dict[str, Entry]:
-    """Entries of the last whole run and of a run that was cut off after it."""
+    """Entries of the last whole run."""
     done: dict[str, Entry] = {}
     if (out / "manifest.csv").is_file():
         for row in read_table(out / "manifest.csv", MANIFEST_COLUMNS).to_dict("records"):
             numbers = {k: int(row[k]) for k in ("source_bytes", "source_mtime_ns") if row[k].isdecimal()}
             done[row["image"]] = row | numbers
-    for name in ("text.jsonl", _JOURNAL):
-        if (out / name).is_file():
-            for line in (out / name).read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue  # the line a killed run was writing
-                if name == _JOURNAL:
-                    done[entry["image"]] = entry
-                elif entry["image"] in done:
-                    done[entry["image"]]["lines"] = entry["lines"]
+    for text in Journal(out / "text.jsonl").read():
+        if text["image"] in done:
+            done[text["image"]]["lines"] = text["lines"]
     return done
 
 
-def _run(jobs: list[_Job], workers: int) -> Iterator[Entry]:
-    """Entries of ``jobs`` as they finish, with a bounded number in flight, so that 350,000 jobs need no more memory."""
-    if not jobs:
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start_worker)
+def _run(jobs: Iterable[_Job], workers: int) -> Iterator[Entry]:
+    """Entries of ``jobs`` as they finish.
+
+    When a worker dies (killed, out of memory) its pool is lost with all that was in flight. Those jobs are then run one
+    at a time, so that one which kills its worker again is found and set aside, and a new pool goes on with the rest.
+    """
+    waiting = iter(jobs)
+    while True:
+        suspects: list[_Job] = []
+        with _Pool(workers) as pool:
+            running: dict[Future[Entry], _Job] = {}
+            try:
+                while True:
+                    for job in islice(waiting, 4 * workers - len(running)):
+                        suspects.append(job)  # until it is known to be in flight
+                        running[pool.submit(_process, job)] = job
+                        suspects.clear()
+                    if not running:
+                        return
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        entry = future.result()
+                        del running[future]
+                        yield entry
+            except BrokenProcessPool:
+                suspects += running.values()
+        tqdm.write(f"a worker died; its {len(suspects)} pictures in flight are tried again one by one", file=sys.stderr)
+        yield from (_alone(job) for job in suspects)
+
+
+def _alone(job: _Job) -> Entry:
+    """The entry of a job with a worker of its own; ``failed`` when that dies, too."""
     try:
-        waiting = iter(jobs)
-        running = {pool.submit(_process, job) for job in islice(waiting, 4 * workers)}
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(_process, job) for job in islice(waiting, len(finished))}
-            for future in finished:
-                yield future.result()
+        with _Pool(1) as pool:
+            return pool.submit(_process, job).result()
     except BrokenProcessPool:
-        raise InputError(
-            "a worker process died (killed, or out of memory); finished pictures are kept: "
-            "run again, with fewer --workers if memory is short"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        return _entry(job.image, status="failed", error=_WORKER_DIED, **job.known)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Spawned workers on one thread each; leaving it in an error (Ctrl-C, a full disk) does not wait for them."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        self.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
@@ -187,21 +222,22 @@ def _start_worker() -> None:
 
 def _process(job: _Job) -> Entry:
     """Enhance one picture and write it, in a worker; what is wrong with it ends in its entry."""
-    size, changed = _stamp(job.source)
-    known = {"source_bytes": size, "source_mtime_ns": changed, "settings": _fingerprint(job.enhance)}
+    settings, known = job.settings, dict(job.known)
     try:
-        image = read_image(job.source)
-        small = enhance(image, job.enhance)
-    except (ImageError, cv2.error) as error:
+        image = decode(read_bytes(job.source), max_pixels=settings.max_pixels)
+        small = enhance(image, settings.enhance)
+    except (ImageError, cv2.error, MemoryError) as error:
         job.target.unlink(missing_ok=True)  # of an older, better source
-        return _entry(job.image, status="failed", error=str(error), **known)
+        reason = str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})"
+        known["settings"] = _failed_settings(reason, settings)
+        return _entry(job.image, status="failed", error=reason, **known)
     encoded, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not encoded:
         return _entry(job.image, status="failed", error="cannot be encoded as JPEG", **known)
     write_whole(job.target, data.tobytes())
     known |= {"source_width": image.shape[1], "source_height": image.shape[0]}
     known |= {"width": small.shape[1], "height": small.shape[0], "file": job.target.name}
-    if job.ocr:
+    if settings.ocr:
         from src.ocr import read_lines  # its models are loaded only where text is asked for
 
         known["lines"] = read_lines(image)
@@ -209,7 +245,7 @@ def _process(job: _Job) -> Entry:
 
 
 def _write(out: Path, entries: Iterable[Entry]) -> pd.DataFrame:
-    """Write ``manifest.csv`` and ``text.jsonl``, and drop the journal."""
+    """Write ``manifest.csv`` and ``text.jsonl``."""
     entries = list(entries)
     manifest = pd.DataFrame(entries, columns=list(MANIFEST_COLUMNS))
     write_whole(out / "manifest.csv", manifest.to_csv(index=False))
@@ -220,7 +256,6 @@ def _write(out: Path, entries: Iterable[Entry]) -> pd.DataFrame:
     ]
     if texts:
         write_whole(out / "text.jsonl", "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts))
-    (out / _JOURNAL).unlink()
     return manifest
 
 

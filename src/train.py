@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from src import metrics
 from src.collator import TrainingCollator
-from src.dataset import Sample, read_train, split_by_picture, spread, train_samples
+from src.dataset import Sample, read_files, read_train, split_by_picture, spread, train_samples
 from src.errors import InputError
 from src.modeling import (
     LoraSettings,
@@ -70,7 +70,7 @@ class TrainResult:
 
 def load_samples(settings: TrainSettings) -> tuple[list[Sample], list[Sample], Counter[str]]:
     """(train samples, held-out samples, rows per reason) of ``train.csv``; see `dataset.train_samples`."""
-    samples, reasons = train_samples(read_train(settings.data), settings.out / "processed")
+    samples, reasons = train_samples(read_train(settings.data), settings.out / "processed", read_files(settings.data))
     if len({sample.picture for sample in samples}) < 2:
         found = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
         raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")

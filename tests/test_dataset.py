@@ -26,6 +26,8 @@ from tests.conftest import SAMPLE
         ("   ", ""),
         ("https://example.com/..", ""),
         ("https://example.com/", ""),
+        ("https://example.com", ""),
+        ("http://[broken/link.jpg", "link.jpg"),
     ],
 )
 def test_an_image_is_named_by_the_last_path_part(link, name):
@@ -69,12 +71,12 @@ def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     (tmp_path / "there.jpg").touch()
     rows = [("x/there.jpg", "height"), ("", "height"), ("x/gone.jpg", "height"), ("x/there.jpg", "colour")]
     test = pd.DataFrame(rows, columns=["image_link", "entity_name"]).assign(index=[4, 6, 7, 9])
-    samples, refused = make_test_samples(test, tmp_path)
+    samples, refused = make_test_samples(test, tmp_path, {})
     assert samples == [Sample(4, tmp_path / "there.jpg", "height")]
     assert refused == {6: "blank link", 7: "no picture", 9: "unknown entity"}
     train = test.drop(columns="index").assign(entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"])
     train.loc[4] = ("x/there.jpg", "height", "3 kilogram")
-    samples, reasons = train_samples(train, tmp_path)
+    samples, reasons = train_samples(train, tmp_path, {})
     assert samples == [Sample(0, tmp_path / "there.jpg", "height", "2.5 inch")]
     assert reasons == {
         "range": 1, "blank link": 1, "no picture": 1, "unknown entity": 1, "unit of another entity": 1,

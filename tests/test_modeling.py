@@ -31,7 +31,7 @@ def lora_model():
 @pytest.fixture(scope="module")
 def batch(processed):
     data, out = processed
-    samples = train_samples(read_train(data), out / "processed")[0][:2]
+    samples = train_samples(read_train(data), out / "processed", {})[0][:2]
     return TrainingCollator(load_processor(str(TINY)))(samples)
 
 

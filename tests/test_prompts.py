@@ -17,7 +17,7 @@ def processor():
 @pytest.fixture(scope="module")
 def samples(processed):
     data, out = processed
-    return train_samples(read_train(data), out / "processed")[0][:6]
+    return train_samples(read_train(data), out / "processed", {})[0][:6]
 
 
 def test_the_exact_text_and_its_ids(processor):
