@@ -14,7 +14,6 @@ from pathlib import Path
 
 from src.errors import run_main
 from src.images import MAX_PIXELS, EnhanceSettings
-from src.preprocessing import PreprocessSettings, preprocess
 
 
 def main() -> int:
@@ -42,6 +41,8 @@ def main() -> int:
         from src.download import DownloadSettings, download  # its HTTP library is loaded only where it is needed
 
         download(args.data, DownloadSettings(), args.retry_failed)
+    from src.preprocessing import PreprocessSettings, preprocess  # not at the top: every worker imports this file
+
     enhance = EnhanceSettings(max_size=args.max_size, clip_limit=args.clip_limit)
     manifest = preprocess(PreprocessSettings(args.data, args.out, enhance, args.ocr, args.workers, args.max_pixels))
     return 1 if args.strict and manifest["status"].ne("ok").any() else 0

@@ -35,10 +35,9 @@ class EnhanceSettings:
     strength: float = 1.5  # out = picture + strength * (picture - blurred)
 
 
-def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the bytes of an image file: EXIF orientation applied, transparency composited on white, first frame.
 
-    ``at_least``: a JPEG whose long side is at least twice this may come out at half its size (libjpeg's scaled decode).
     Raises `ImageError` for what is empty, damaged, cut off, larger than ``max_pixels`` or not an image. Plain JPEGs go
     through `cv2.imdecode` (`imread` would accept a truncated one and fill it with grey), all else through Pillow.
     """
@@ -49,20 +48,17 @@ def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXEL
             width, height = opened.size
             if width * height > max_pixels:
                 raise ImageError(f"too many pixels ({width} x {height})")
-            if data.startswith(b"\xff\xd8") and opened.mode in ("L", "RGB"):
-                halved = at_least is not None and max(width, height) >= 2 * at_least
-                image = cv2.imdecode(
-                    np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2 if halved else cv2.IMREAD_COLOR
-                )
-                if image is None:
-                    raise ImageError("damaged or cut off")
-                return image
-            return np.ascontiguousarray(_on_white(ImageOps.exif_transpose(opened))[:, :, ::-1])
+            if not data.startswith(b"\xff\xd8") or opened.mode not in ("L", "RGB"):
+                return np.ascontiguousarray(_on_white(ImageOps.exif_transpose(opened))[:, :, ::-1])
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except UnidentifiedImageError:
         raise ImageError("not an image, or of an unknown kind") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, cv2.error) as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise ImageError(f"damaged or cut off ({reason})") from None
+    if image is None:
+        raise ImageError("damaged or cut off")
+    return image
 
 
 def _on_white(image: Image.Image) -> np.ndarray:

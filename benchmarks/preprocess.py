@@ -1,0 +1,141 @@
+"""Speed of preprocess.py beside the reference loop, on the same pictures, settings and number of workers.
+
+    make bench-preprocess DATA=path/to/data/folder
+
+- ours: ``python preprocess.py``, start to end (workers started, manifest written).
+- reference: the reference solution's loop: one ``multiprocessing.Pool``, ``imap_unordered(chunksize=20)``, per picture
+  ``cv2.imread``, INTER_AREA, CLAHE on L of LAB, unsharp mask, ``cv2.imwrite``; OpenCV's threads as they come.
+- pillow: ``draft`` and ``thumbnail``, no filters. - floor: JPEG decode and encode alone.
+Each runs in a fresh process; the order is turned round by one each round; the median of the rounds is shown.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from src.errors import run_main
+from src.images import EnhanceSettings, clahe, cv2, decode, resize, unsharp
+
+import numpy as np  # isort: skip
+from PIL import Image  # isort: skip
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def reference(job: tuple[str, str]) -> None:
+    """The reference solution's steps for one picture (source path, target path)."""
+    image = cv2.imread(job[0])
+    height, width = image.shape[:2]
+    scale = min(1.0, 600 / max(height, width))
+    image = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    lightness, a, b = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2LAB))
+    lightness = cv2.createCLAHE(clipLimit=1.0, tileGridSize=(8, 8)).apply(lightness)
+    image = cv2.cvtColor(cv2.merge((lightness, a, b)), cv2.COLOR_LAB2BGR)
+    blurred = cv2.GaussianBlur(image, (0, 0), 1.0)
+    cv2.imwrite(job[1], cv2.addWeighted(image, 2.5, blurred, -1.5, 0))
+
+
+def pillow(job: tuple[str, str]) -> None:
+    """Scaled decode and thumbnail, no filters."""
+    with Image.open(job[0]) as image:
+        image.draft("RGB", (600, 600))
+        image.thumbnail((600, 600))
+        image.convert("RGB").save(job[1], quality=95)
+
+
+def floor(job: tuple[str, str]) -> None:
+    """JPEG decode and encode alone, one thread."""
+    cv2.setNumThreads(1)
+    cv2.imwrite(job[1], cv2.imread(job[0]))
+
+
+def run_pool(name: str, source: Path, target: Path, workers: int) -> None:
+    """Run one of the loops over all pictures of ``source``."""
+    target.mkdir(parents=True)
+    jobs = [(str(path), str(target / path.name)) for path in sorted(source.iterdir())]
+    with multiprocessing.Pool(workers) as pool:
+        for _ in pool.imap_unordered({"reference": reference, "pillow": pillow, "floor": floor}[name], jobs, 20):
+            pass
+
+
+def timed(name: str, data: Path, target: Path, workers: int) -> float:
+    """Seconds of one run in a fresh process."""
+    shutil.rmtree(target, ignore_errors=True)
+    if name == "ours":
+        command = ["preprocess.py", "--data", str(data), "--out", str(target), "--workers", str(workers)]
+    else:
+        command = ["-m", "benchmarks.preprocess", "--data", str(data), "--loop", name, "--out", str(target),
+                   "--workers", str(workers)]  # fmt: skip
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def steps(source: Path) -> dict[str, float]:
+    """Milliseconds per picture of each step of ours, one thread."""
+    cv2.setNumThreads(1)
+    settings, spent = EnhanceSettings(), dict.fromkeys(("read", "decode", "resize", "CLAHE", "unsharp", "encode"), 0.0)
+    paths = sorted(source.iterdir())
+    for path in paths:
+        marks = [time.perf_counter()]
+
+        def mark(value: object, marks: list[float] = marks) -> object:
+            marks.append(time.perf_counter())
+            return value
+
+        data = mark(path.read_bytes())
+        image = mark(resize(mark(decode(data)), settings.max_size))
+        image = mark(unsharp(mark(clahe(image, settings.clip_limit)), settings.sigma, settings.strength))
+        mark(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95]))
+        for step, begin, end in zip(spent, marks, marks[1:], strict=False):
+            spent[step] += end - begin
+    return {step: 1000 * seconds / len(paths) for step, seconds in spent.items()}
+
+
+def main() -> int:
+    """Command line; prints a table."""
+    parser = argparse.ArgumentParser(description="Speed of preprocess.py beside the reference loop.")
+    parser.add_argument("--data", type=Path, required=True, help="data folder with JPEG pictures")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--loop", help="internal: run one loop into --out")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    source = args.data / "images"
+    if args.loop:
+        run_pool(args.loop, source, args.out, args.workers)
+        return 0
+    names = ["ours", "reference", "pillow", "floor"]
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = {name: [] for name in names}
+        for turn in range(args.rounds):
+            for name in names[turn % 4 :] + names[: turn % 4]:
+                seconds[name].append(timed(name, args.data, Path(folder) / name, args.workers))
+        paths = sorted(source.iterdir())
+        print(f"{len(paths)} pictures, {args.workers} workers, {args.rounds} rounds, median (all)")
+        for name in names:
+            middle = statistics.median(seconds[name])
+            every = " ".join(f"{s:.1f}" for s in seconds[name])
+            print(f"  {name:10} {middle:6.1f} s  {len(paths) / middle:6.1f} img/s  ({every})")
+        difference = [
+            np.abs(cv2.imread(str(Path(folder) / "ours" / p.name)).astype(int)
+                   - cv2.imread(str(Path(folder) / "reference" / p.name))).mean()
+            for p in paths
+        ]  # fmt: skip
+        print(f"mean absolute pixel difference to the reference loop: {np.mean(difference):.2f} of 255")
+    print("ms per picture, one thread:", ", ".join(f"{step} {ms:.1f}" for step, ms in steps(source).items()))
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
