@@ -1,7 +1,8 @@
 # make run    from product pictures to a validated prediction file (DATA, OUT, MODEL as below)
 # make test   the whole test suite
 # make lint   ruff
-# make notebooks   execute both notebooks on the sample data, in place of the committed ones
+# make bench-preprocess   speed of preprocess.py beside the reference loop
+# make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
 OUT ?= outputs
 MODEL ?= data/idefics2-tiny
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test lint notebooks
+.PHONY: run test lint notebooks bench-preprocess
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)"
@@ -26,6 +27,9 @@ notebooks: $(VENV)/.run
 	$(PY) -m src.run
 	cp outputs/training.ipynb outputs/inference.ipynb .
 	cp outputs/gallery.png data/
+
+bench-preprocess: $(VENV)/.run
+	$(PY) -m benchmarks.preprocess --data "$(DATA)"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
