@@ -8,7 +8,8 @@ from PIL import Image
 from transformers import BatchFeature, Idefics2Processor
 
 from src.dataset import Sample
-from src.images import letterbox, read_image
+from src.errors import InputError
+from src.images import ImageError, letterbox, read_image
 from src.prompts import completion, prompt
 
 IGNORED = -100
@@ -16,8 +17,11 @@ IGNORED = -100
 
 
 def open_picture(sample: Sample) -> Image.Image:
-    """The processed picture as RGB, letterboxed (see `images.letterbox`)."""
-    return Image.fromarray(letterbox(read_image(sample.picture))[:, :, ::-1])
+    """The processed picture as RGB, letterboxed (see `images.letterbox`); `InputError` when it cannot be read."""
+    try:
+        return Image.fromarray(letterbox(read_image(sample.picture))[:, :, ::-1])
+    except ImageError as error:
+        raise InputError(f"{sample.picture}: {error}; delete it and run preprocess.py again") from None
 
 
 def encode(

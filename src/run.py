@@ -86,7 +86,10 @@ def _merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Notebo
 
 def run(data: Path, out: Path, model: str) -> int:
     """Run every stage; return the exit code. Raises `InputError`."""
-    read_train(data), read_test(data), preset_for(load_config(model))  # fail now, not after the long stages
+    # Bad input fails now, not after the long stages.
+    read_train(data)
+    read_test(data)
+    preset_for(load_config(model))
     out.mkdir(parents=True, exist_ok=True)
     predictions, times = out / "test_out.csv", {}
     parameters = {"DATA": str(data), "OUT": str(out), "MODEL": model}

@@ -106,7 +106,11 @@ def test_another_adapter_is_noticed(ready):
 
 
 def test_missing_steps_are_named(ready):
-    settings, _, out = ready
+    settings, data, out = ready
+    picture = out / "processed" / read_test(data)["image_link"][0].rsplit("/", 1)[-1]
+    picture.write_bytes(picture.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"damaged.*run preprocess\.py again"):
+        predict(settings)
     (out / "adapter" / "adapter_model.safetensors").unlink()
     with pytest.raises(InputError, match=r"run training\.ipynb first"):
         predict(settings)
