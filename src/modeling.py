@@ -161,7 +161,7 @@ def add_lora(
     vision = base.model.vision_model
     vision.forward = torch.no_grad()(vision.forward)  # checkpointing would make the frozen tower run backward
     if gradient_checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
+        base.activation_checkpointing_enable({"use_reentrant": False})
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,

