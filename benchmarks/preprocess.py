@@ -20,14 +20,12 @@ import tempfile
 import time
 from pathlib import Path
 
-if not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+import numpy as np
+from PIL import Image
 
 from src.errors import run_main
 from src.images import EnhanceSettings, clahe, cv2, decode, resize, unsharp
-
-import numpy as np  # isort: skip
-from PIL import Image  # isort: skip
+from src.workers import JPEG_QUALITY
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -96,7 +94,7 @@ def steps(source: Path) -> dict[str, float]:
         data = mark(path.read_bytes())
         image = mark(resize(mark(decode(data)), settings.max_size))
         image = mark(unsharp(mark(clahe(image, settings.clip_limit)), settings.sigma, settings.strength))
-        mark(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95]))
+        mark(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
         for step, begin, end in zip(spent, marks, marks[1:], strict=False):
             spent[step] += end - begin
     return {step: 1000 * seconds / len(paths) for step, seconds in spent.items()}

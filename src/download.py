@@ -78,21 +78,20 @@ def download(data: Path, settings: DownloadSettings, retry_failed: bool = False)
         for left in images.glob(".*.part"):  # of a run that was killed while it wrote
             left.unlink()
         rows = plan(read_links(data), [*_read(data / DOWNLOADS), *(Download(**entry) for entry in journal.read())])
-        todo = []
+        todo, reused = [], 0
         for row in rows:
             if (images / row.file).is_file():
                 row.status, row.error, row.bytes = "ok", "", (images / row.file).stat().st_size
+                reused += 1
             elif row.status != "failed" or retry_failed:
                 todo.append(row)
-        failed_before = sum(row.status == "failed" for row in rows) - (sum(r.status == "failed" for r in todo))
-        reused = sum(row.status == "ok" for row in rows)
         fetched = _fetch_all(todo, images, settings, journal)
         table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
         write_whole(data / DOWNLOADS, table.to_csv(index=False))
         journal.remove()
     except OSError as error:
         raise InputError(f"{images}: cannot be written ({error.strerror}); fetched pictures are kept") from None
-    _report(todo, fetched, reused, failed_before, time.monotonic() - start)
+    _report(todo, fetched, reused, len(rows) - len(todo) - reused, time.monotonic() - start)
     return table
 
 

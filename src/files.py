@@ -1,10 +1,13 @@
-"""Files that appear whole or not at all, and journals of finished work that survive a kill."""
+"""Files that appear whole or not at all, fingerprints of them, journals of finished work that survive a kill."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+
+from src.errors import InputError
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
@@ -16,6 +19,19 @@ def write_whole(path: Path, data: str | bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def fingerprint(text: str, files: Mapping[Path, str]) -> str:
+    """SHA-256 of ``text`` and of the contents of ``files``: tells whether a finished stage still stands.
+
+    ``files`` says of each what to do when it is missing, for the `InputError` that is raised then.
+    """
+    digest = hashlib.sha256(text.encode())
+    for path, what_to_do in files.items():
+        if not path.is_file():
+            raise InputError(f"{path}: not found; {what_to_do}")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class Journal:
@@ -31,7 +47,8 @@ class Journal:
         """All whole entries, oldest first; none where there is no file."""
         entries = []
         if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            # Not splitlines: it also splits at signs that JSON leaves as they are, such as U+2028.
+            for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
                     entries.append(json.loads(line))
                 except ValueError:
@@ -39,9 +56,11 @@ class Journal:
         return entries
 
     def __enter__(self) -> Self:
-        self._stream = self.path.open("ab")
-        if self._stream.tell() and not self.path.read_bytes().endswith(b"\n"):
-            self._stream.write(b"\n")  # ends the torn line
+        self._stream = self.path.open("a+b")
+        if self._stream.tell():
+            self._stream.seek(-1, os.SEEK_END)
+            if self._stream.read(1) != b"\n":
+                self._stream.write(b"\n")  # ends the torn line
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,5 @@
 """Answer the test rows: what ``inference.ipynb`` calls. Answers are kept as they come, so nothing is computed twice."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from src import sanity
 from src.collator import encode, open_picture
 from src.dataset import Sample, picture_names, processed_name, read_files, read_test, test_samples
 from src.errors import InputError
-from src.files import Journal, write_whole
+from src.files import Journal, fingerprint, write_whole
 from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_processor, model_stamp, preset_for
 from src.prompts import prompt
 from src.quantity import canonical
@@ -44,7 +43,12 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     table, files = read_test(settings.data), read_files(settings.data)
     samples, refused = test_samples(table, settings.out / "processed", files)
     journal = Journal(settings.out / "test_out.journal.jsonl")
-    key = {"fingerprint": _fingerprint(settings)}
+    depends_on = {
+        settings.out / "adapter" / "adapter_model.safetensors": "run training.ipynb first",
+        settings.out / "processed" / "manifest.csv": "run preprocess.py first",
+        settings.data / "test.csv": "a data folder needs this file",
+    }
+    key = {"fingerprint": fingerprint(model_stamp(settings.model), depends_on)}
     entries = journal.read()
     if entries[:1] != [key]:  # another model, adapter, test file or picture folder
         journal.remove()
@@ -91,19 +95,6 @@ def generate(
         bar.update(len(batch))
         yield from zip(batch, (text.strip() for text in decoded), strict=True)
     bar.close()
-
-
-def _fingerprint(settings: PredictSettings) -> str:
-    """What the answers depend on: model, adapter, questions, pictures."""
-    digest = hashlib.sha256(model_stamp(settings.model).encode())
-    for path in ("adapter/adapter_model.safetensors", "processed/manifest.csv"):
-        file = settings.out / path
-        if not file.is_file():
-            step = "training.ipynb" if "adapter" in path else "preprocess.py"
-            raise InputError(f"{file}: not found; run {step} first")
-        digest.update(file.read_bytes())
-    digest.update((settings.data / "test.csv").read_bytes())
-    return digest.hexdigest()
 
 
 def _write(details: pd.DataFrame, settings: PredictSettings) -> None:

@@ -96,7 +96,7 @@ def _process_all(settings: PreprocessSettings, present: list[str]) -> tuple[dict
             jobs.append(workers.Job(image, source, target, settings.enhance, settings.max_pixels, settings.ocr))
             known[image] = {"image": image, **stamp}
     reused = len(entries)
-    outcomes = workers.run(jobs, min(settings.workers, len(jobs)) or 1) if jobs else ()
+    outcomes = workers.run(jobs, settings.workers)
     with journal:
         for job, outcome in tqdm(outcomes, total=len(jobs), desc="preprocess", unit="img", smoothing=0.05):
             entry = known[job.image] | outcome | {"settings": _dependence(outcome.get("error", ""), settings)}

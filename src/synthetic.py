@@ -11,12 +11,11 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from src.errors import InputError, run_main
 from src.images import cv2  # imported there with its size limit set
-
-import numpy as np  # isort: skip
-import pandas as pd  # isort: skip
-
 from src.quantity import normalise_label
 
 # entity -> (unit name, printed forms, low, high, decimals, second unit printed, factor to it)

@@ -5,7 +5,6 @@ off goes on from its last whole checkpoint; a finished one with the same setting
 """
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -24,6 +23,7 @@ from src import metrics
 from src.collator import TrainingCollator
 from src.dataset import Sample, read_files, read_train, split_by_picture, spread, train_samples
 from src.errors import InputError
+from src.files import fingerprint
 from src.modeling import (
     LoraSettings,
     Preset,
@@ -34,7 +34,7 @@ from src.modeling import (
     load_processor,
     model_stamp,
     preset_for,
-)  # fmt: skip
+)
 from src.predict import generate
 from src.quantity import canonical
 
@@ -155,7 +155,7 @@ def _fit(
         args=arguments,
         train_dataset=samples,
         data_collator=TrainingCollator(processor),
-        callbacks=[_Bar(settings.batch_size * settings.accumulation)],
+        callbacks=[_Bar()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
@@ -165,9 +165,6 @@ def _fit(
 
 class _Bar(TrainerCallback):
     """A plain tqdm bar with the loss; Trainer's own leaves a dead widget in a saved notebook."""
-
-    def __init__(self, rows_per_step: int) -> None:
-        self.rows_per_step, self.bar = rows_per_step, None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the bar, at the step a resumed run starts from."""
@@ -206,14 +203,11 @@ def _plain(settings: TrainSettings) -> dict[str, Any]:
 
 def _fingerprint(settings: TrainSettings) -> str:
     """What the adapter depends on: settings, base model, labels, processed pictures."""
-    manifest = settings.out / "processed" / "manifest.csv"
-    if not manifest.is_file():
-        raise InputError(f"{manifest}: not found; run preprocess.py first")
-    digest = hashlib.sha256(json.dumps([_plain(settings), model_stamp(settings.model)]).encode())
-    read_train(settings.data)
-    for path in (settings.data / "train.csv", manifest):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    depends_on = {
+        settings.out / "processed" / "manifest.csv": "run preprocess.py first",
+        settings.data / "train.csv": "a data folder needs this file",
+    }
+    return fingerprint(json.dumps([_plain(settings), model_stamp(settings.model)]), depends_on)
 
 
 def _save(model: PeftModel, adapter: Path, record: dict[str, Any]) -> None:

@@ -167,7 +167,10 @@ def test_a_second_run_takes_up_what_is_missing(server, tmp_path, capsys):
     Handler.hits["/shaky.jpg"] = 2
     assert download(data, once)["status"].tolist() == ["ok"] * 6 + ["failed"]
     assert dict(Handler.hits) == {"/3.jpg": 1, "/shaky.jpg": 2}  # what failed was left alone
-    assert "--retry-failed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "--retry-failed" in printed
+    assert "1 fetched" in printed
+    assert "5 reused" in printed
     assert download(data, once, retry_failed=True)["status"].tolist() == ["ok"] * 7
     assert "1 fetched" in capsys.readouterr().out
 

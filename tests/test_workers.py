@@ -145,4 +145,5 @@ def test_a_journal_survives_a_torn_line(tmp_path):
         stream.write('{"a": 2')
     with journal:
         journal.add({"a": 3})
-    assert journal.read() == [{"a": "ü"}, {"a": 3}]
+        journal.add({"a": "one\u2028line\x85only"})
+    assert journal.read() == [{"a": "ü"}, {"a": 3}, {"a": "one\u2028line\x85only"}]
