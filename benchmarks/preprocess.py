@@ -19,12 +19,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from src.errors import run_main
-from src.images import EnhanceSettings, clahe, cv2, decode, resize, unsharp
+from src.images import EnhanceSettings, clahe, cv2, decode, resize, shown_size, unsharp
 from src.workers import JPEG_QUALITY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,22 +80,41 @@ def timed(name: str, data: Path, target: Path, workers: int) -> float:
     return time.perf_counter() - start
 
 
+def peak_memory(data: Path, folder: Path, copies: int, workers: int) -> float:
+    """Largest resident size in MB of any process of a run over every picture ``copies`` times."""
+    images = folder / f"many-{copies}" / "images"
+    images.mkdir(parents=True)
+    for path in (data / "images").iterdir():
+        for copy in range(copies):
+            (images / f"{copy}-{path.name}").symlink_to(path.resolve())
+    code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
+    code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+    command = ["preprocess.py", "--data", images.parent, "--out", images.parent / "out", "--workers", str(workers)]
+    run = [sys.executable, "-c", code, sys.executable, *map(str, command)]
+    return float(subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
 def steps(source: Path) -> dict[str, float]:
     """Milliseconds per picture of each step of ours, one thread."""
     cv2.setNumThreads(1)
-    settings, spent = EnhanceSettings(), dict.fromkeys(("read", "decode", "resize", "CLAHE", "unsharp", "encode"), 0.0)
+    settings = EnhanceSettings()
+    spent = dict.fromkeys(("read", "decode", "resize", "to YCrCb", "CLAHE", "unsharp", "to BGR", "encode"), 0.0)
     paths = sorted(source.iterdir())
     for path in paths:
         marks = [time.perf_counter()]
 
-        def mark(value: object, marks: list[float] = marks) -> object:
+        def mark(value: np.ndarray | bytes, marks: list[float] = marks) -> Any:
             marks.append(time.perf_counter())
             return value
 
         data = mark(path.read_bytes())
-        image = mark(resize(mark(decode(data)), settings.max_size))
-        image = mark(unsharp(mark(clahe(image, settings.clip_limit)), settings.sigma, settings.strength))
-        mark(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
+        reduced = mark(decode(data, enough=settings.max_size))
+        small = mark(resize(reduced, settings.max_size, shown_size(data)))
+        picture = mark(cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb))
+        luma = mark(clahe(cv2.extractChannel(picture, 0), settings.clip_limit))
+        cv2.insertChannel(mark(unsharp(luma, settings.sigma, settings.strength)), picture, 0)
+        image = mark(cv2.cvtColor(picture, cv2.COLOR_YCrCb2BGR))
+        mark(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
         for step, begin, end in zip(spent, marks, marks[1:], strict=False):
             spent[step] += end - begin
     return {step: 1000 * seconds / len(paths) for step, seconds in spent.items()}
@@ -105,7 +125,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Speed of preprocess.py beside the reference loop.")
     parser.add_argument("--data", type=Path, required=True, help="data folder with JPEG pictures")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loop", help="internal: run one loop into --out")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -119,12 +139,15 @@ def main() -> int:
         for turn in range(args.rounds):
             for name in names[turn % 4 :] + names[: turn % 4]:
                 seconds[name].append(timed(name, args.data, Path(folder) / name, args.workers))
+        memory = {copies: peak_memory(args.data, Path(folder), copies, args.workers) for copies in (1, 10)}
         paths = sorted(source.iterdir())
         print(f"{len(paths)} pictures, {args.workers} workers, {args.rounds} rounds, median (all)")
         for name in names:
             middle = statistics.median(seconds[name])
             every = " ".join(f"{s:.1f}" for s in seconds[name])
             print(f"  {name:10} {middle:6.1f} s  {len(paths) / middle:6.1f} img/s  ({every})")
+        for copies, size in memory.items():
+            print(f"ours, {copies * len(paths)} pictures: largest process {size:.0f} MB")
         difference = [
             np.abs(cv2.imread(str(Path(folder) / "ours" / p.name)).astype(int)
                    - cv2.imread(str(Path(folder) / "reference" / p.name))).mean()

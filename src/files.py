@@ -1,21 +1,27 @@
 """Files that appear whole or not at all, fingerprints of them, journals of finished work that survive a kill."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from src.errors import InputError
 
 
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write ``data`` (text as UTF-8) to ``path``, making its folder; a reader sees the old file or the new one."""
+def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
+    """Write ``data`` (text as UTF-8, whole or in pieces) to ``path``, making its folder.
+
+    A reader sees the old file or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    pieces = (data,) if isinstance(data, str | bytes) else data
     try:
-        beside.write_bytes(data.encode() if isinstance(data, str) else data)
+        with beside.open("wb") as stream:
+            stream.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -45,15 +51,24 @@ class Journal:
 
     def read(self) -> list[dict[str, Any]]:
         """All whole entries, oldest first; none where there is no file."""
-        entries = []
-        if self.path.is_file():
-            # Not splitlines: it also splits at signs that JSON leaves as they are, such as U+2028.
-            for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                try:
-                    entries.append(json.loads(line))
-                except ValueError:
-                    continue
-        return entries
+        return [entry for _, entry in self.scan()]
+
+    def scan(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The same one at a time, each with its place in the file (for `at`)."""
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as stream:
+            place = 0
+            for line in stream:  # of bytes: of text it would also end at signs that JSON leaves as they are
+                with contextlib.suppress(ValueError):
+                    yield place, json.loads(line)
+                place += len(line)
+
+    def at(self, place: int) -> dict[str, Any]:
+        """The entry at ``place``."""
+        with self.path.open("rb") as stream:
+            stream.seek(place)
+            return json.loads(stream.readline())
 
     def __enter__(self) -> Self:
         self._stream = self.path.open("a+b")

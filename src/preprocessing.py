@@ -7,7 +7,9 @@ takes up what the journal and the last manifest do not have. Every file of the o
 import dataclasses
 import json
 import os
-from collections import Counter
+import sys
+from collections import Counter, namedtuple
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,11 @@ class PreprocessSettings:
     max_pixels: int = MAX_PIXELS
 
 
-Entry = dict[str, Any]
-"""A manifest row (`MANIFEST_COLUMNS`), and with OCR ``lines`` (see `ocr.Line`)."""
+Row = namedtuple("Row", MANIFEST_COLUMNS)
+"""Of the manifest. One is kept for every picture, so it is small; texts stay in their files."""
+
+Texts = dict[str, tuple[Journal, int]]
+"""Where the text of a picture is: the journal or ``text.jsonl``, and the place in it."""
 
 
 def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
@@ -51,10 +56,10 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     """
     present, named = _pictures(settings.data)
     try:
-        entries, reused = _process_all(settings, present)
+        rows, reused = _process_all(settings, present)
         for image in named - set(present):
-            entries[image] = {"image": image, "status": "missing", "error": "not in images/"}
-        manifest = _write(settings.out, [entries[image] for image in sorted(entries)])
+            rows[image] = _row({"image": image, "status": "missing", "error": "not in images/"})
+        manifest = _write(settings.out, rows)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{settings.out}: cannot be written ({reason}); finished pictures are kept") from None
@@ -73,45 +78,62 @@ def _pictures(data: Path) -> tuple[list[str], set[str]]:
     return present, set(picture_names(read_links(data), read_files(data)))
 
 
-def _process_all(settings: PreprocessSettings, present: list[str]) -> tuple[dict[str, Entry], int]:
-    """Entries of all ``present`` pictures by name, and how many of them were done before."""
+def _process_all(settings: PreprocessSettings, present: list[str]) -> tuple[dict[str, Row], int]:
+    """Rows of all ``present`` pictures by name, and how many of them were done before."""
     settings.out.mkdir(parents=True, exist_ok=True)
     for left in settings.out.glob(".*.part"):  # of a worker that was killed while it wrote
         left.unlink()
     # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
-    journal = Journal(settings.out / "journal.jsonl")
-    done = _finished(settings.out) | {entry["image"]: entry for entry in journal.read()}
-    entries: dict[str, Entry] = {}
-    jobs: list[workers.Job] = []
-    known: dict[str, Entry] = {}
+    done, texts = _finished(settings.out)
+    rows: dict[str, Row] = {}
+    waiting: list[str] = []
     for image in present:
-        source, target = settings.data / "images" / image, settings.out / processed_name(image)
-        stat = source.stat()
-        stamp = {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
-        entry = done.get(image)
-        if entry and all(entry[key] == stamp[key] for key in stamp) and _is_current(entry, target, settings):
-            entries[image] = entry
+        row, source = done.pop(image, None), settings.data / "images" / image
+        if (
+            row
+            and (row.source_bytes, row.source_mtime_ns) == _stamp(source)
+            and _is_current(settings, row, image in texts)
+        ):
+            rows[image] = row
         else:
-            jobs.append(workers.Job(image, source, target, settings.enhance, settings.max_pixels, settings.ocr))
-            known[image] = {"image": image, **stamp}
-    reused = len(entries)
-    outcomes = workers.run(jobs, settings.workers)
-    with journal:
-        for job, outcome in tqdm(outcomes, total=len(jobs), desc="preprocess", unit="img", smoothing=0.05):
-            entry = known[job.image] | outcome | {"settings": _dependence(outcome.get("error", ""), settings)}
-            journal.add(entry)
-            entries[job.image] = entry
-    return entries, reused
+            waiting.append(image)
+    reused = len(rows)
+    stamps: dict[str, tuple[int, int]] = {}  # of the sources in flight, from before they are read
+
+    def jobs() -> Iterator[workers.Job]:
+        for image in waiting:
+            source, target = settings.data / "images" / image, settings.out / processed_name(image)
+            stamps[image] = _stamp(source)
+            yield workers.Job(image, source, target, settings.enhance, settings.max_pixels, settings.ocr)
+
+    with Journal(settings.out / "journal.jsonl") as journal:
+        outcomes = workers.run(jobs(), settings.workers)
+        for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
+            known = dict(zip(("source_bytes", "source_mtime_ns"), stamps.pop(job.image), strict=True))
+            known |= {"image": job.image, "settings": _dependence(outcome.get("error", ""), settings)}
+            journal.add(known | outcome)
+            rows[job.image] = _row(known | outcome)
+    return rows, reused
 
 
-def _is_current(entry: Entry, target: Path, settings: PreprocessSettings) -> bool:
-    """Whether the entry of an unchanged source needs no new run: same settings, file there, text read if asked for."""
-    if entry["settings"] != _dependence(entry.get("error", ""), settings):
+def _stamp(source: Path) -> tuple[int, int]:
+    """Size and time of change of a file."""
+    stat = source.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _row(entry: Mapping[str, Any]) -> Row:
+    return Row(*(entry.get(column, "") for column in MANIFEST_COLUMNS))
+
+
+def _is_current(settings: PreprocessSettings, row: Row, has_text: bool) -> bool:
+    """Whether the row of an unchanged source needs no new run: same settings, file there, text read if asked for."""
+    if row.settings != _dependence(row.error, settings):
         return False
-    if entry["status"] == "failed":
-        return entry["error"] != workers.WORKER_DIED  # that may have been an accident
-    return target.is_file() and (not settings.ocr or "lines" in entry)
+    if row.status == "failed":
+        return row.error != workers.WORKER_DIED  # that may have been an accident
+    return (settings.out / row.file).is_file() and (has_text or not settings.ocr)
 
 
 def _dependence(error: str, settings: PreprocessSettings) -> str:
@@ -119,35 +141,46 @@ def _dependence(error: str, settings: PreprocessSettings) -> str:
     values = dataclasses.asdict(settings.enhance)
     if error.startswith("too many pixels"):
         values["max_pixels"] = settings.max_pixels
-    return " ".join(f"{key}={value}" for key, value in values.items())
+    return sys.intern(" ".join(f"{key}={value}" for key, value in values.items()))
 
 
-def _finished(out: Path) -> dict[str, Entry]:
-    """Entries of the last whole run."""
-    done: dict[str, Entry] = {}
+def _finished(out: Path) -> tuple[dict[str, Row], Texts]:
+    """What the last whole run left, and what a killed one after it has in its journal."""
+    rows: dict[str, Row] = {}
+    texts: Texts = {}
     if (out / "manifest.csv").is_file():
-        for row in read_table(out / "manifest.csv", MANIFEST_COLUMNS).to_dict("records"):
-            numbers = {k: int(row[k]) for k in ("source_bytes", "source_mtime_ns") if row[k].isdecimal()}
-            done[row["image"]] = row | numbers
-    for text in Journal(out / "text.jsonl").read():
-        if text["image"] in done:
-            done[text["image"]]["lines"] = text["lines"]
-    return done
+        for values in read_table(out / "manifest.csv", MANIFEST_COLUMNS)[list(MANIFEST_COLUMNS)].itertuples(
+            index=False
+        ):
+            row = Row(*values)
+            if row.source_bytes.isdecimal() and row.source_mtime_ns.isdecimal():
+                stamp = {"source_bytes": int(row.source_bytes), "source_mtime_ns": int(row.source_mtime_ns)}
+                rows[row.image] = row._replace(**stamp, settings=sys.intern(row.settings))
+    for journal in (Journal(out / "text.jsonl"), Journal(out / "journal.jsonl")):
+        for place, entry in journal.scan():
+            if "status" in entry:
+                rows[entry["image"]] = _row(entry)
+                texts.pop(entry["image"], None)
+            if "lines" in entry and entry["image"] in rows:
+                texts[entry["image"]] = journal, place
+    return rows, texts
 
 
-def _write(out: Path, entries: list[Entry]) -> pd.DataFrame:
+def _write(out: Path, rows: Mapping[str, Row]) -> pd.DataFrame:
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
-    manifest = pd.DataFrame(entries, columns=list(MANIFEST_COLUMNS), dtype=object).fillna("")
+    manifest = pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
     write_whole(out / "manifest.csv", manifest.to_csv(index=False))
-    texts = [
-        {"image": e["image"], "width": int(e["source_width"]), "height": int(e["source_height"]), "lines": e["lines"]}
-        for e in entries
-        if "lines" in e
-    ]
+    texts = {image: place for image, place in _finished(out)[1].items() if image in rows}
     if texts:
-        write_whole(out / "text.jsonl", "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts))
+        write_whole(out / "text.jsonl", (_text(*texts[image], rows[image]) for image in sorted(texts)))
     Journal(out / "journal.jsonl").remove()
     return manifest
+
+
+def _text(journal: Journal, place: int, row: Row) -> str:
+    lines = journal.at(place)["lines"]
+    entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height), "lines": lines}
+    return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
 def _report(manifest: pd.DataFrame, reused: int) -> None:

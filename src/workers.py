@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from src.files import write_whole
-from src.images import EnhanceSettings, ImageError, cv2, decode, enhance, read_bytes
+from src.images import EnhanceSettings, ImageError, cv2, decode, enhance, read_bytes, shown_size
 
 JPEG_QUALITY = 95
 WORKER_DIED = "its worker process died (killed, or out of memory)"
@@ -44,19 +44,22 @@ def process(job: Job) -> Outcome:
     Raises OSError when the target cannot be written.
     """
     try:
-        image = decode(read_bytes(job.source), job.max_pixels)
-        small = enhance(image, job.enhance)
+        source = read_bytes(job.source)
+        reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
+        size = shown_size(source)
+        small = enhance(reduced, job.enhance, size)
+        full = decode(source, job.max_pixels) if job.ocr else None  # twice, so that the picture is the same without OCR
     except (ImageError, cv2.error, MemoryError) as error:
         job.target.unlink(missing_ok=True)  # of an older, better source
         return failed(str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})")
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     write_whole(job.target, data.tobytes())
-    outcome = {"status": "ok", "file": job.target.name, "source_width": image.shape[1], "source_height": image.shape[0]}
+    outcome = {"status": "ok", "file": job.target.name, "source_width": size[0], "source_height": size[1]}
     outcome |= {"width": small.shape[1], "height": small.shape[0]}
-    if job.ocr:
+    if full is not None:
         from src.ocr import read_lines  # its models are loaded only where text is asked for
 
-        outcome["lines"] = read_lines(image)
+        outcome["lines"] = read_lines(full)
     return outcome
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from src.images import cv2, decode, read_image
+from src.images import cv2, decode, read_image, shown_size
 from tests.conftest import run_python
 
 RNG = np.random.default_rng(0)
@@ -159,4 +159,6 @@ def test_what_is_decoded_is_what_is_shown():
     assert np.abs(decode(GOOD["turned-3.jpg"]) - photo[::-1, ::-1]).mean() < 4
     for name in ("grey16.png", "colour16.png", "scan16.tiff"):
         assert np.abs(decode(GOOD[name])[:, :, 0].astype(int) - DEEP // 257).max() <= 1, name
+    for name, data in GOOD.items():
+        assert shown_size(data) == decode(data).shape[1::-1], name
     assert (decode(GOOD["moving.gif"]) == decode(GOOD["moving.gif"])[0, 0]).all()  # the first frame, one colour

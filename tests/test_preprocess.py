@@ -95,10 +95,14 @@ def test_the_result_does_not_depend_on_the_number_of_workers(data, tmp_path):
 
 def test_text_is_read_at_full_resolution(data, tmp_path):
     out = tmp_path / "out"
+    large = cv2.resize(read_image(data / "images" / "train-0000.jpg"), (1500, 1300), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(data / "images" / "large.jpg"), large)
     assert run_python("preprocess.py", "--data", data, "--out", out).returncode == 0
     assert not (out / "text.jsonl").exists()
+    pictures = {p.name: p.read_bytes() for p in out.glob("*.jpg")}
     result = run_python("preprocess.py", "--data", data, "--out", out, "--ocr")
     assert result.returncode == 0, result.stderr
+    assert {p.name: p.read_bytes() for p in out.glob("*.jpg")} == pictures  # reading changes no picture
     entries = {e["image"]: e for e in map(json.loads, (out / "text.jsonl").read_text().splitlines())}
     manifest = manifest_of(out)
     assert set(entries) == set(manifest.index)
@@ -115,7 +119,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
             assert 0 <= confidence <= 1
             assert np.array(box).shape == (4, 2)
     assert read >= 0.8 * truth["entity_value"].ne("").sum()
-    assert "(10 reused)" in run_python("preprocess.py", "--data", data, "--out", out, "--ocr").stdout
+    assert "(11 reused)" in run_python("preprocess.py", "--data", data, "--out", out, "--ocr").stdout
 
 
 def test_killed_at_any_moment_the_next_run_goes_on(data, tmp_path):

@@ -1,0 +1,68 @@
+"""Is text as legible in our small pictures as in the reference loop's? Reads both with OCR.
+
+    python -m benchmarks.legibility --data path/to/data/folder
+
+For pictures of train.csv that are larger than 600 px: the share in which the number of the official label is found in
+the text of the enhanced picture, and the characters read per picture; apart for those that `images.decode` reduces.
+"""
+
+import argparse
+import re
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.preprocess import reference
+from src.dataset import image_name, read_train
+from src.errors import run_main
+from src.images import EnhanceSettings, cv2, decode, enhance, read_image, shown_size
+from src.ocr import read_lines
+from src.workers import JPEG_QUALITY
+
+
+def number_of(label: str) -> str:
+    """The first number of a label as it would be printed (``12.0 gram``: ``12``)."""
+    return f"{float(re.findall(r'[0-9.]+', label)[0]):g}"
+
+
+def is_in(number: str, text: str) -> bool:
+    """Whether a text has the number by itself, not as part of a longer one."""
+    return re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", text) is not None
+
+
+def main() -> int:
+    """Command line; prints a table."""
+    parser = argparse.ArgumentParser(description="Legibility of enhanced pictures.")
+    parser.add_argument("--data", type=Path, required=True, help="data folder with train.csv and pictures")
+    data = parser.parse_args().data
+    cv2.setNumThreads(1)
+    settings, seen, found = EnhanceSettings(), set(), defaultdict(list)
+    rows = [(image_name(row.image_link), row.entity_value) for row in read_train(data).itertuples()]
+    with tempfile.TemporaryDirectory() as folder:
+        for image, label in tqdm(rows, desc="read", unit="img"):
+            path = data / "images" / image
+            size = shown_size(path.read_bytes()) if path.is_file() and label and image not in seen else (0, 0)
+            seen.add(image)
+            if max(size) <= settings.max_size:
+                continue
+            targets = {name: Path(folder) / f"{name}.jpg" for name in ("ours", "reference")}
+            reference((str(path), str(targets["reference"])))
+            ours = enhance(decode(path.read_bytes(), enough=settings.max_size), settings, size)
+            cv2.imwrite(str(targets["ours"]), ours, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            for name, target in targets.items():
+                text = " ".join(line[0] for line in read_lines(read_image(target)))
+                reduced = "reduced" if max(size) >= 2 * settings.max_size else "only resized"
+                found[reduced, name].append((is_in(number_of(label), text), len(text)))
+    for (reduced, name), values in sorted(found.items()):
+        share, characters = np.mean(values, axis=0)
+        print(
+            f"{reduced:13} {name:10} {len(values):4} pictures: label found in {share:.3f}, {characters:.1f} characters"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
