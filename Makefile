@@ -2,6 +2,7 @@
 # make test   the whole test suite
 # make lint   ruff
 # make bench-preprocess   speed of preprocess.py beside the reference loop
+# make bench-reading   recall, F1 by rules and audit on DATA, against OUT/processed
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
 OUT ?= outputs
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test lint notebooks bench-preprocess
+.PHONY: run test lint notebooks bench-preprocess bench-reading
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)"
@@ -30,6 +31,9 @@ notebooks: $(VENV)/.run
 
 bench-preprocess: $(VENV)/.run
 	$(PY) -m benchmarks.preprocess --data "$(DATA)"
+
+bench-reading: $(VENV)/.run
+	$(PY) -m benchmarks.reading --data "$(DATA)" --out "$(OUT)"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -10,7 +10,8 @@ from transformers import BatchFeature, Idefics2Processor
 from src.dataset import Sample
 from src.errors import InputError
 from src.images import ImageError, letterbox, read_image
-from src.prompts import completion, prompt
+from src.prompts import completion, describe, prompt
+from src.texts import Texts
 
 IGNORED = -100
 """Label of a token the loss leaves out (the only value PyTorch's cross entropy ignores)."""
@@ -41,11 +42,16 @@ def encode(
     )
 
 
+def prompt_of(sample: Sample, texts: Texts | None) -> str:
+    """The prompt of a sample, with what was read on its picture; ``texts`` is None for the pipeline without OCR."""
+    return prompt(sample.entity, "" if texts is None else describe(texts[sample.image]))
+
+
 class TrainingCollator:
     """Batches samples for training: padded right, prompt and padding masked, answer and end token as labels."""
 
-    def __init__(self, processor: Idefics2Processor) -> None:
-        self.processor = processor
+    def __init__(self, processor: Idefics2Processor, texts: Texts | None = None) -> None:
+        self.processor, self.texts = processor, texts
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """`encode`'s tensors and ``labels`` int64 (batch, tokens), `IGNORED` but for the answer and its end token.
@@ -53,21 +59,21 @@ class TrainingCollator:
         ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model compute
         logits at labelled places only; loss and gradients equal those of ``labels`` alone.
         """
-        return self.batch([open_picture(sample) for sample in samples], samples)
+        prompts = [prompt_of(sample, self.texts) for sample in samples]
+        return self.batch([open_picture(sample) for sample in samples], prompts, [s.answer for s in samples])
 
-    def batch(self, pictures: Sequence[Image.Image], samples: Sequence[Sample]) -> dict[str, Any]:
-        """Like calling it, with the pictures given."""
-        prompts = [prompt(sample.entity) for sample in samples]
-        texts = [text + completion(sample.answer) for text, sample in zip(prompts, samples, strict=True)]
+    def batch(self, pictures: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
+        """Like calling it, with pictures, prompts and answers given."""
+        texts = [text + completion(answer) for text, answer in zip(prompts, answers, strict=True)]
         inputs = encode(self.processor, pictures, texts, padding_side="right")
         # The prompt's ids are a prefix of the whole row's (a test holds that), and the picture's placeholder expands
         # alike in both: so the answer is the tail of this many tokens.
         ids = self.processor.tokenizer
-        answers = [
+        tails = [
             len(whole) - len(start) for whole, start in zip(ids(texts).input_ids, ids(prompts).input_ids, strict=True)
         ]
         ends = inputs["attention_mask"].sum(dim=1, keepdim=True)
-        starts = ends - torch.tensor(answers).unsqueeze(1)
+        starts = ends - torch.tensor(tails).unsqueeze(1)
         place = torch.arange(inputs["input_ids"].shape[1])
         inputs["labels"] = inputs["input_ids"].where((place >= starts) & (place < ends), IGNORED)
         shifted = torch.nn.functional.pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]

@@ -27,6 +27,7 @@ class Sample:
     """One question about one picture."""
 
     row: int  # test: the row's index; train: its position in the table, from 0
+    image: str  # name of the source picture
     picture: Path  # the processed picture
     entity: str
     answer: str = ""  # canonical; empty: not visible (train) or not known (test)
@@ -157,7 +158,7 @@ def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]
         reason = unusable(image, entity, processed) or reason
         reasons[reason] += 1
         if reason in USABLE_REASONS:
-            samples.append(Sample(row, processed / processed_name(image), entity, answer))
+            samples.append(Sample(row, image, processed / processed_name(image), entity, answer))
     return samples, reasons
 
 
@@ -170,7 +171,7 @@ def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str])
         if reason:
             refused[int(index)] = reason
         else:
-            samples.append(Sample(int(index), processed / processed_name(image), entity))
+            samples.append(Sample(int(index), image, processed / processed_name(image), entity))
     return samples, refused
 
 

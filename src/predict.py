@@ -1,5 +1,6 @@
 """Answer the test rows: what ``inference.ipynb`` calls. Answers are kept as they come, so nothing is computed twice."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,13 @@ from tqdm import tqdm
 from transformers import Idefics2Processor
 
 from src import sanity
-from src.collator import encode, open_picture
+from src.collator import encode, open_picture, prompt_of
 from src.dataset import Sample, picture_names, processed_name, read_files, read_test, test_samples
 from src.errors import InputError
 from src.files import Journal, fingerprint, write_whole
 from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_processor, model_stamp, preset_for
-from src.prompts import prompt
 from src.quantity import canonical
+from src.texts import Texts
 
 MAX_NEW_TOKENS = 16
 _EOS = [2, SPECIAL_TOKENS["<end_of_utterance>"]]
@@ -48,6 +49,9 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         settings.out / "processed" / "manifest.csv": "run preprocess.py first",
         settings.data / "test.csv": "a data folder needs this file",
     }
+    texts = _texts(settings.out)
+    if texts is not None:
+        depends_on[settings.out / "processed" / "text.jsonl"] = "run preprocess.py with --ocr"
     key = {"fingerprint": fingerprint(model_stamp(settings.model), depends_on)}
     entries = journal.read()
     if entries[:1] != [key]:  # another model, adapter, test file or picture folder
@@ -62,7 +66,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         with journal:
             if not entries:
                 journal.add(key)
-            for sample, text in generate(model, processor, todo, batch_size):
+            for sample, text in generate(model, processor, todo, texts, batch_size):
                 raw[sample.row] = text
                 journal.add({"index": sample.row, "raw": text})
     details = table[["index", "image_link", "entity_name"]].copy()
@@ -75,9 +79,18 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     return details
 
 
+def _texts(out: Path) -> Texts | None:
+    """What was read on the pictures, if the adapter was trained with it (one that does not tell: if it is there)."""
+    try:
+        ocr = json.loads((out / "adapter" / "training.json").read_text())["settings"]["ocr"]
+    except (OSError, ValueError, KeyError):
+        ocr = (out / "processed" / "text.jsonl").is_file()
+    return Texts(out / "processed") if ocr else None
+
+
 @torch.inference_mode()
 def generate(
-    model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], batch_size: int
+    model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], texts: Texts | None, batch_size: int
 ) -> Iterator[tuple[Sample, str]]:
     """Yield each sample with the text the model wrote for it (greedy, at most `MAX_NEW_TOKENS` tokens, stripped)."""
     model.eval()
@@ -85,8 +98,8 @@ def generate(
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]
         pictures = [open_picture(sample) for sample in batch]
-        texts = [prompt(sample.entity) for sample in batch]
-        inputs = encode(processor, pictures, texts, padding_side="left").to(model.device, model.dtype)
+        prompts = [prompt_of(sample, texts) for sample in batch]
+        inputs = encode(processor, pictures, prompts, padding_side="left").to(model.device, model.dtype)
         written = model.generate(
             **inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, eos_token_id=_EOS, pad_token_id=0
         )

@@ -30,10 +30,10 @@ from transformers import (
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
 from src.collator import TrainingCollator
-from src.dataset import Sample
 from src.errors import InputError, run_main
 from src.images import EnhanceSettings, enhance, letterbox
 from src.modeling import SPECIAL_TOKENS, load_processor
+from src.prompts import prompt
 from src.quantity import normalise_label
 from src.synthetic import question, render
 
@@ -130,16 +130,17 @@ class RenderedBatches(IterableDataset):
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
-            pictures, samples = [], []
-            while len(samples) < self.batch_size:
+            pictures, prompts, answers = [], [], []
+            while len(pictures) < self.batch_size:
                 drawn = render(rng)
                 if drawn.image.shape[0] != drawn.image.shape[1]:
                     continue  # one shape per batch: no padding
                 entity, value = question(drawn, set(), rng, empty_share=0.15)
                 small = letterbox(enhance(drawn.image, EnhanceSettings(max_size=PICTURE_SIZE)))
                 pictures.append(Image.fromarray(small[:, :, ::-1]))
-                samples.append(Sample(0, Path(), entity, normalise_label(value, entity)[0]))
-            yield self.collator.batch(pictures, samples)
+                prompts.append(prompt(entity))
+                answers.append(normalise_label(value, entity)[0])
+            yield self.collator.batch(pictures, prompts, answers)
 
 
 def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:

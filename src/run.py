@@ -2,8 +2,9 @@
 
     python -m src.run --data data/sample --out outputs --model data/idefics2-tiny
 
-Runs preprocess.py, training.ipynb, inference.ipynb and src/sanity.py one after the other and tells the time of each.
-Every stage reuses what it has finished before. Exit code: 0 valid predictions, 1 a fault in them, 2 unusable input.
+Runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py one after the other
+and tells the time of each. Every stage reuses what it has finished before.
+Exit code: 0 valid predictions, 1 a fault in them, 2 unusable input.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from src.modeling import load_config, preset_for
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def execute_notebook(name: str, out: Path, parameters: dict[str, str]) -> None:
+def execute_notebook(name: str, out: Path, parameters: dict[str, str | bool]) -> None:
     """Execute ``ROOT/name`` with those ``parameters`` that differ from its own into ``out/name``, whole or not at all.
 
     Its text output is passed on as it comes. Raises `InputError` with the sentence of one raised inside; for any other
@@ -34,7 +35,7 @@ def execute_notebook(name: str, out: Path, parameters: dict[str, str]) -> None:
     """
     source, failed = ROOT / name, out / f"failed-{name}"
     own = {key: known["default"].strip("'\"") for key, known in papermill.inspect_notebook(source).items()}
-    given = {key: value for key, value in parameters.items() if own.get(key) != value}
+    given = {key: value for key, value in parameters.items() if own.get(key, str(value)) != str(value)}
     try:
         papermill.execute_notebook(
             source,
@@ -84,22 +85,29 @@ def _merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Notebo
     return merged
 
 
-def run(data: Path, out: Path, model: str) -> int:
-    """Run every stage; return the exit code. Raises `InputError`."""
+def run(data: Path, out: Path, model: str, ocr: bool = True) -> int:
+    """Run every stage; return the exit code. Without ``ocr`` the model gets the pictures only. Raises `InputError`."""
     # Bad input fails now, not after the long stages.
     read_train(data)
     read_test(data)
     preset_for(load_config(model))
     out.mkdir(parents=True, exist_ok=True)
-    predictions, times = out / "test_out.csv", {}
-    parameters = {"DATA": str(data), "OUT": str(out), "MODEL": model}
+    predictions, by_rules, times = out / "test_out.csv", out / "rules_out.csv", {}
+    parameters: dict[str, str | bool] = {"DATA": str(data), "OUT": str(out), "MODEL": model, "OCR": ocr}
     check = ["src/sanity.py", "--file", str(predictions), "--test", str(data / "test.csv")]
     stages = {
-        "preprocess": lambda: _python("preprocess.py", "--data", str(data), "--out", str(out / "processed"), "--ocr"),
+        "preprocess": lambda: _python(
+            "preprocess.py", "--data", str(data), "--out", str(out / "processed"), *(["--ocr"] if ocr else [])
+        ),
+        "rules": lambda: _python(
+            "-m", "src.rules", "--data", str(data), "--processed", str(out / "processed"), "--out", str(by_rules)
+        ),
         "training": lambda: execute_notebook("training.ipynb", out, parameters),
         "inference": lambda: execute_notebook("inference.ipynb", out, parameters),
         "sanity": lambda: _python(*check),
     }
+    if not ocr:
+        del stages["rules"]
     for name, stage in stages.items():
         print(f"== {name}", flush=True)
         start = time.monotonic()
@@ -112,6 +120,9 @@ def run(data: Path, out: Path, model: str) -> int:
     truth = data / "test_truth.csv"
     if truth.is_file():
         print(metrics.show(metrics.score_files(truth, predictions)))
+        if ocr:
+            baseline = metrics.score_files(truth, by_rules).iloc[-1]["f1"]
+            print(f"by rules alone ({by_rules}): F1 {baseline:.3f}")
     print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items()), f"(sum {sum(times.values()):.0f} s)")
     return 0
 
@@ -126,8 +137,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("data/sample"), help="data folder (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="default: %(default)s")
     parser.add_argument("--model", default="data/idefics2-tiny", help="folder or hub id (default: %(default)s)")
+    parser.add_argument("--no-ocr", action="store_true", help="pictures only: no text is read, no label audited")
     args = parser.parse_args()
-    return run(args.data, args.out, args.model)
+    return run(args.data, args.out, args.model, not args.no_ocr)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from transformers import Idefics2Processor, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from src import metrics
+from src import audit, metrics
+from src.audit import Verdict
 from src.collator import TrainingCollator
 from src.dataset import Sample, read_files, read_train, split_by_picture, spread, train_samples
 from src.errors import InputError
@@ -37,6 +38,7 @@ from src.modeling import (
 )
 from src.predict import generate
 from src.quantity import canonical
+from src.texts import Texts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class TrainSettings:
     accumulation: int | None = None  # batches per optimizer step
     learning_rate: float | None = None
     warmup: float = 0.03  # share of the steps
+    ocr: bool = True  # what was read goes into the prompts, and the audit decides on the labels
+    empty_share: float = 0.15  # of the training rows; made from questions that pictures do not answer
     held_out: float = 0.1  # share of the pictures
     scored_rows: int = 500  # at most so many held-out rows are answered for the F1
     checkpoint_steps: int = 200
@@ -68,14 +72,35 @@ class TrainResult:
     scores: pd.DataFrame  # `metrics.table` of the answers
 
 
-def load_samples(settings: TrainSettings) -> tuple[list[Sample], list[Sample], Counter[str]]:
-    """(train samples, held-out samples, rows per reason) of ``train.csv``; see `dataset.train_samples`."""
-    samples, reasons = train_samples(read_train(settings.data), settings.out / "processed", read_files(settings.data))
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainData:
+    """What ``train.csv`` comes down to; held-out samples keep their labels as they are."""
+
+    samples: list[Sample]  # to train on, after the audit
+    held_out: list[Sample]
+    reasons: Counter[str]  # rows per reason of `dataset.train_samples`
+    audited: list[tuple[Sample, Verdict]]  # before what the audit does
+    added: int  # made rows with the empty answer
+    texts: Texts | None  # None without OCR
+
+
+def load_data(settings: TrainSettings) -> TrainData:
+    """Read, split by picture, audit the labels to train on and add empty answers, the last two with OCR only."""
+    processed = settings.out / "processed"
+    samples, reasons = train_samples(read_train(settings.data), processed, read_files(settings.data))
     if len({sample.picture for sample in samples}) < 2:
         found = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
         raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")
     train_part, held_part = split_by_picture(samples, settings.held_out, settings.seed)
-    return train_part, held_part, reasons
+    if not settings.ocr:
+        return TrainData(train_part, held_part, reasons, [], 0, None)
+    texts = Texts(processed)
+    verdicts = audit.audit(train_part, texts)
+    kept = audit.apply(train_part, verdicts)
+    missing = int(settings.empty_share * len(kept) / (1 - settings.empty_share)) - sum(not s.answer for s in kept)
+    more = audit.empty_samples(train_part, texts, max(0, missing), settings.seed)
+    audited = list(zip(train_part, verdicts, strict=True))
+    return TrainData(kept + more, held_part, reasons, audited, len(more), texts)
 
 
 def train(settings: TrainSettings) -> TrainResult:
@@ -94,14 +119,14 @@ def train(settings: TrainSettings) -> TrainResult:
     if finished := _load_result(adapter, key):
         print(f"{adapter} is already trained with these settings and data")
         return finished
-    train_part, held_part, _ = load_samples(settings)
+    data = load_data(settings)
     processor = load_processor(settings.model)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
     model = add_lora(load_base(settings.model), settings.lora, preset.gradient_checkpointing)
     checkpoints = settings.out / "checkpoints"
     try:
-        losses = _fit(model, processor, train_part, settings, checkpoints / key[:12])
-        answers = evaluate(model, processor, spread(held_part, settings.scored_rows), preset)
+        losses = _fit(model, processor, data, settings, checkpoints / key[:12])
+        answers = evaluate(model, processor, spread(data.held_out, settings.scored_rows), data.texts, preset)
     except torch.OutOfMemoryError:
         size = settings.batch_size
         raise InputError(f"out of GPU memory at batch_size={size}; halve it and double accumulation") from None
@@ -113,18 +138,18 @@ def train(settings: TrainSettings) -> TrainResult:
 
 
 def evaluate(
-    model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], preset: Preset
+    model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], texts: Texts | None, preset: Preset
 ) -> list[dict[str, Any]]:
     """Answer held-out samples: ``row, picture, entity, truth, prediction`` each."""
     return [
         {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer,
          "prediction": canonical(text, s.entity)}
-        for s, text in generate(model, processor, samples, preset.predict_batch_size)
+        for s, text in generate(model, processor, samples, texts, preset.predict_batch_size)
     ]  # fmt: skip
 
 
 def _fit(
-    model: PeftModel, processor: Idefics2Processor, samples: list[Sample], settings: TrainSettings, checkpoints: Path
+    model: PeftModel, processor: Idefics2Processor, data: TrainData, settings: TrainSettings, checkpoints: Path
 ) -> list[dict[str, float]]:
     """Run HF's `Trainer`; return ``{"step", "loss"}`` per logged step."""
     cuda = torch.cuda.is_available()
@@ -153,8 +178,8 @@ def _fit(
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=samples,
-        data_collator=TrainingCollator(processor),
+        train_dataset=data.samples,
+        data_collator=TrainingCollator(processor, data.texts),
         callbacks=[_Bar()],
     )
     trainer.remove_callback(PrinterCallback)
@@ -207,6 +232,8 @@ def _fingerprint(settings: TrainSettings) -> str:
         settings.out / "processed" / "manifest.csv": "run preprocess.py first",
         settings.data / "train.csv": "a data folder needs this file",
     }
+    if settings.ocr:
+        depends_on[settings.out / "processed" / "text.jsonl"] = "run preprocess.py with --ocr"
     return fingerprint(json.dumps([_plain(settings), model_stamp(settings.model)]), depends_on)
 
 

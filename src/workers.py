@@ -59,7 +59,10 @@ def process(job: Job) -> Outcome:
     if full is not None:
         from src.ocr import read_lines  # its models are loaded only where text is asked for
 
-        outcome["lines"] = read_lines(full)
+        try:
+            outcome["lines"] = read_lines(full)
+        except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
+            outcome |= {"lines": [], "error": f"text not read ({type(error).__name__})"}
     return outcome
 
 

@@ -62,11 +62,23 @@ def make_folder(folder: Path, train_rows: int, test_rows: int) -> Path:
 
 @pytest.fixture(scope="session")
 def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(data folder of 16 train and 7 test rows, output folder with its processed pictures of at most 378 px)."""
+    """(data folder of 16 train and 7 test rows, output folder with its pictures of at most 378 px and their text)."""
     folder = tmp_path_factory.mktemp("small")
     data, out = make_folder(folder / "data", 16, 7), folder / "out"
-    preprocess(PreprocessSettings(data, out / "processed", EnhanceSettings(max_size=378), workers=2))
+    preprocess(PreprocessSettings(data, out / "processed", EnhanceSettings(max_size=378), ocr=True, workers=2))
     return data, out
+
+
+@pytest.fixture(scope="session")
+def gold_read(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]:
+    """(every fifth hand-read row, the folder with the text of their pictures)."""
+    gold = pd.read_csv(real / "gold_dev.csv", dtype=str, keep_default_na=False).iloc[::5]
+    folder = tmp_path_factory.mktemp("gold")
+    (folder / "images").mkdir()
+    for image in set(gold["image"]):
+        (folder / "images" / image).symlink_to(real / "images" / image)
+    preprocess(PreprocessSettings(folder, folder / "processed", ocr=True, workers=2))
+    return gold, folder / "processed"
 
 
 @pytest.fixture

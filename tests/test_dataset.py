@@ -72,19 +72,19 @@ def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     rows = [("x/there.jpg", "height"), ("", "height"), ("x/gone.jpg", "height"), ("x/there.jpg", "colour")]
     test = pd.DataFrame(rows, columns=["image_link", "entity_name"]).assign(index=[4, 6, 7, 9])
     samples, refused = make_test_samples(test, tmp_path, {})
-    assert samples == [Sample(4, tmp_path / "there.jpg", "height")]
+    assert samples == [Sample(4, "there.jpg", tmp_path / "there.jpg", "height")]
     assert refused == {6: "blank link", 7: "no picture", 9: "unknown entity"}
     train = test.drop(columns="index").assign(entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"])
     train.loc[4] = ("x/there.jpg", "height", "3 kilogram")
     samples, reasons = train_samples(train, tmp_path, {})
-    assert samples == [Sample(0, tmp_path / "there.jpg", "height", "2.5 inch")]
+    assert samples == [Sample(0, "there.jpg", tmp_path / "there.jpg", "height", "2.5 inch")]
     assert reasons == {
         "range": 1, "blank link": 1, "no picture": 1, "unknown entity": 1, "unit of another entity": 1,
     }  # fmt: skip
 
 
 def test_split_is_by_picture_seeded_and_complete(tmp_path):
-    samples = [Sample(i, tmp_path / f"{i // 3}.jpg", "height") for i in range(60)]
+    samples = [Sample(i, f"{i // 3}.jpg", tmp_path / f"{i // 3}.jpg", "height") for i in range(60)]
     left, right = split_by_picture(samples, 0.25, seed=1)
     assert {s.picture for s in left}.isdisjoint({s.picture for s in right})
     assert len({s.picture for s in right}) == 5
@@ -97,7 +97,7 @@ def test_split_is_by_picture_seeded_and_complete(tmp_path):
 
 
 def test_spread_takes_evenly(tmp_path):
-    samples = [Sample(i, tmp_path, "height") for i in range(10)]
+    samples = [Sample(i, "a.jpg", tmp_path, "height") for i in range(10)]
     assert [s.row for s in spread(samples, 3)] == [0, 3, 6]
     assert spread(samples, 99) == samples
 

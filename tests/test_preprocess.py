@@ -97,6 +97,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     out = tmp_path / "out"
     large = cv2.resize(read_image(data / "images" / "train-0000.jpg"), (1500, 1300), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(data / "images" / "large.jpg"), large)
+    cv2.imwrite(str(data / "images" / "thread.png"), np.zeros((1, 5000, 3), np.uint8))  # OCR cannot take it
     assert run_python("preprocess.py", "--data", data, "--out", out).returncode == 0
     assert not (out / "text.jsonl").exists()
     pictures = {p.name: p.read_bytes() for p in out.glob("*.jpg")}
@@ -106,6 +107,8 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     entries = {e["image"]: e for e in map(json.loads, (out / "text.jsonl").read_text().splitlines())}
     manifest = manifest_of(out)
     assert set(entries) == set(manifest.index)
+    assert manifest.loc["thread.png", "error"] == "text not read (ResizeImgError)"
+    assert entries["thread.png"]["lines"] == []
     read = 0
     truth = pd.read_csv(data / "train.csv", dtype=str, keep_default_na=False)
     for row in truth[truth["entity_value"].ne("")].itertuples():
@@ -119,7 +122,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
             assert 0 <= confidence <= 1
             assert np.array(box).shape == (4, 2)
     assert read >= 0.8 * truth["entity_value"].ne("").sum()
-    assert "(11 reused)" in run_python("preprocess.py", "--data", data, "--out", out, "--ocr").stdout
+    assert "(12 reused)" in run_python("preprocess.py", "--data", data, "--out", out, "--ocr").stdout
 
 
 def test_killed_at_any_moment_the_next_run_goes_on(data, tmp_path):

@@ -1,12 +1,15 @@
 import pytest
 import torch
 
-from src.collator import IGNORED, TrainingCollator, encode, open_picture
+from src.candidates import readings
+from src.collator import IGNORED, TrainingCollator, encode, open_picture, prompt_of
 from src.constants import ENTITY_UNITS
 from src.dataset import read_train, train_samples
 from src.modeling import load_processor
-from src.prompts import completion, prompt
+from src.prompts import completion, describe, prompt
+from src.texts import Texts
 from tests.conftest import TINY
+from tests.test_candidates import line
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,41 @@ def test_the_exact_text_and_its_ids(processor):
     ]  # fmt: skip
 
 
+READ = "Read: 12.5 centimetre top left upright height; 500 gram bottom net."
+
+
+def test_what_was_read_stands_between_picture_and_question(processor):
+    text = prompt("height", READ)
+    assert text == f"User:<image> {READ} What is the height of the product?<end_of_utterance> \nAssistant: "
+    ids = processor.tokenizer(text).input_ids
+    shared = processor.tokenizer(f"User:<image> {READ}").input_ids
+    assert ids[: len(shared)] == shared == processor.tokenizer(prompt("voltage", READ)).input_ids[: len(shared)]
+    assert ids[:4] == [1, 1247, 28747, 32001]
+    assert ids.count(1) == 1
+    assert ids[len(shared) :] == processor.tokenizer(prompt("height")).input_ids[4:]
+
+
+def test_training_and_inference_ask_alike(processor, processed, samples):
+    texts = Texts(processed[1] / "processed")
+    batch = TrainingCollator(processor, texts)(samples)
+    for sample, ids, labels in zip(samples, batch["input_ids"], batch["labels"], strict=True):
+        asked = prompt_of(sample, texts)
+        assert "Read: " in asked
+        assert prompt_of(sample, None) == prompt(sample.entity)
+        (whole,) = encode(processor, [open_picture(sample)], [asked], "left")["input_ids"].tolist()
+        assert ids[: len(whole)].tolist() == whole
+        assert (labels[: len(whole)] == IGNORED).all()
+
+
+def test_readings_of_real_pictures_stay_short(processor, gold_read):
+    texts = Texts(gold_read[1])
+    lengths = [len(processor.tokenizer(describe(texts[image])).input_ids) for image in texts]
+    assert max(lengths) <= 160
+    assert sorted(lengths)[len(lengths) // 2] <= 70
+    many = [line(f"{i}.25 millilitre diameter height", 0, 10 * i) for i in range(39)]
+    assert 100 < len(processor.tokenizer(describe(readings(many, 400, 400))).input_ids) <= 160
+
+
 def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
     inputs = encode(processor, [open_picture(samples[0])], [prompt(samples[0].entity)], "left")
     ids = inputs["input_ids"][0].tolist()
@@ -39,10 +77,11 @@ def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
 
 
 @pytest.mark.parametrize("entity", ENTITY_UNITS)
-def test_the_prompt_is_a_prefix_of_the_row(processor, entity):
-    start = processor.tokenizer(prompt(entity)).input_ids
+@pytest.mark.parametrize("read", ["", READ])
+def test_the_prompt_is_a_prefix_of_the_row(processor, entity, read):
+    start = processor.tokenizer(prompt(entity, read)).input_ids
     for answer in ("", *(f"12.5 {unit}" for unit in ENTITY_UNITS[entity])):
-        whole = processor.tokenizer(prompt(entity) + completion(answer)).input_ids
+        whole = processor.tokenizer(prompt(entity, read) + completion(answer)).input_ids
         assert whole[: len(start)] == start
         rest = whole[len(start) :]
         assert processor.tokenizer.decode(rest) == completion(answer)

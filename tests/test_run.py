@@ -33,15 +33,24 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
         assert (out / name).exists()
     assert {p.name for p in out.iterdir()} == {
         "adapter", "processed", "training.ipynb", "inference.ipynb",
-        "gallery.png", "test_out.csv", "test_out.details.csv", "test_out.journal.jsonl",
+        "rules_out.csv", "gallery.png", "test_out.csv", "test_out.details.csv", "test_out.journal.jsonl",
     }  # fmt: skip
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
+    assert sanity.check(out / "rules_out.csv", data / "test.csv") == []
     details = pd.read_csv(out / "test_out.details.csv", keep_default_na=False).set_index("index")
     assert details.loc[[800, 801, 802, 803], "reason"].tolist() == [
         "no picture", "no picture", "blank link", "unknown entity",
     ]  # fmt: skip
     assert details.loc[[800, 801, 802, 803], "prediction"].tolist() == [""] * 4
-    for words in ("broken.jpg", "gone.jpg", "PASS", f"{out / 'test_out.csv'} is valid (10 rows", "f1", "training "):
+    for words in (
+        "broken.jpg",
+        "gone.jpg",
+        "PASS",
+        f"{out / 'test_out.csv'} is valid (10 rows",
+        "f1",
+        "by rules alone",
+        "training ",
+    ):
         assert words in first.stdout
     assert "train: 100%" in first.stderr  # the notebook's bar is passed on
 
@@ -56,6 +65,18 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     loss_plots = [o for c in json.loads((out / "training.ipynb").read_text())["cells"] for o in c.get("outputs", [])
                   if "image/png" in o.get("data", {})]  # fmt: skip
     assert len(loss_plots) >= 3  # a reused run still shows its curve
+
+
+def test_without_ocr_the_model_gets_pictures_only(tmp_path):
+    data, out = make_folder(tmp_path / "data", 12, 3), tmp_path / "out"
+    result = run_python("-m", "src.run", "--data", data, "--out", out, "--no-ocr")
+    assert result.returncode == 0, result.stderr
+    assert not (out / "processed" / "text.jsonl").exists()
+    assert not (out / "rules_out.csv").exists()
+    assert sanity.check(out / "test_out.csv", data / "test.csv") == []
+    notebook = (out / "training.ipynb").read_text()
+    assert "Read: " not in notebook
+    assert json.loads((out / "adapter" / "training.json").read_text())["settings"]["ocr"] is False
 
 
 def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 
 from src.dataset import read_train
 from src.errors import InputError
-from src.train import TrainSettings, load_samples, train
+from src.train import TrainSettings, load_data, train
 from tests.conftest import ROOT, TINY
 
 
@@ -38,10 +39,10 @@ def test_the_adapter_folder_is_whole(trained):
     assert record["settings"]["batch_size"] == 4
     assert record["settings"]["learning_rate"] == 1e-3  # the preset's, resolved
     assert any(tensor.abs().max() > 0 for name, tensor in tensors.items() if "lora_B" in name)
-    train_part, held_part, _ = load_samples(settings)
-    assert len(result.losses) == -(-len(train_part) // 4)
-    assert set(result.answers["row"]) <= {s.row for s in held_part}
-    assert result.scores.iloc[-1]["rows"] == min(4, len(held_part))
+    data = load_data(settings)
+    assert len(result.losses) == -(-len(data.samples) // 4)
+    assert set(result.answers["row"]) <= {s.row for s in data.held_out}
+    assert result.scores.iloc[-1]["rows"] == min(4, len(data.held_out))
 
 
 def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, monkeypatch):
@@ -78,13 +79,36 @@ def test_killed_and_started_again_it_ends_at_the_same_weights(trained, processed
     torn = shutil.copytree(second, second.with_name("checkpoint-99"))  # a half-written newer one is passed over
     (torn / "trainer_state.json").write_text('{"global_step": 9')
     result = train(settings)
-    assert "| 2/4 [00:00" in capfd.readouterr().err  # went on from the whole checkpoint
+    assert re.search(r"\| 2/\d \[00:00", capfd.readouterr().err)  # went on from the whole checkpoint
     assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
     got = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert got.keys() == wanted.keys()
     # Weights move by about 1e-3 a step; sums in another order (threads) leave some 1e-6.
     for name, tensor in wanted.items():
         assert (got[name] - tensor).abs().max() < 5e-5, name
+
+
+def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(processed[1], out)
+    table = read_train(processed[0])
+    table.loc[:3, "entity_value"] = "123456 metre"  # on no picture
+    table.loc[:3, "entity_name"] = "height"
+    folder = tmp_path / "data"
+    shutil.copytree(processed[0], folder)
+    table.to_csv(folder / "train.csv", index=False)
+    data = load_data(settings_for(folder, out))
+    trained_on = [s.answer for s in data.samples]
+    assert "123456 metre" not in trained_on
+    assert {v.verdict for s, v in data.audited if s.answer == "123456 metre"} <= {"contradicted", "not visible"}
+    assert abs(trained_on.count("") / len(trained_on) - 0.15) < 0.1 or data.added == 0
+    plain = load_data(settings_for(folder, out, ocr=False))
+    assert plain.texts is None
+    assert plain.held_out == data.held_out
+    assert len(plain.samples) + len(plain.held_out) == len(table)
+    (out / "processed" / "text.jsonl").unlink()
+    with pytest.raises(InputError, match=r"run preprocess\.py with --ocr"):
+        train(settings_for(folder, out))
 
 
 def test_unusable_training_data_gets_one_sentence(fresh):

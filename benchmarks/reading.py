@@ -1,0 +1,196 @@
+"""How well pictures are read: candidate recall, the rule reader's F1, its score's honesty, the audit; a page of misses.
+
+    make bench-reading DATA=path/to/data/folder OUT=path/to/results
+
+reads ``DATA/train.csv`` and, where they are, ``DATA/gold_dev.csv`` (hand-read rows of test.csv: ``index, image,
+entity_name, gold, alternatives``) and ``DATA/challenge/curated_1600.csv`` (corrected train rows) against
+``OUT/processed``, the output of ``preprocess.py --ocr``. Writes ``OUT/reading.html``.
+"""
+
+import argparse
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src import audit, metrics, rules
+from src.dataset import Sample, processed_name, read_files, read_table, read_train, train_samples
+from src.errors import run_main
+from src.files import write_whole
+from src.images import cv2, read_image, resize
+from src.quantity import canonical, normalise_label, parse_answer
+from src.texts import Texts
+from src.units import SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A question with its truth, the other answers a judge accepts, and what the rules said."""
+
+    sample: Sample
+    others: tuple[str, ...]
+    options: list[list[str]]
+    answer: rules.Answer
+
+
+def same_amount(text: str, truth: str) -> bool:
+    """Whether two canonical texts are the same amount within 3 %, in whatever units."""
+    a, b = parse_answer(text), parse_answer(truth)
+    if a is None or b is None:
+        return False
+    first, second = a.number * SIZE[a.unit], b.number * SIZE[b.unit]
+    return abs(first - second) <= Decimal("0.03") * max(first, second)
+
+
+def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: Texts) -> list[Row]:
+    """Options and the rules' answer for each sample."""
+    answers = rules.answer_samples(samples, texts)
+    return [
+        Row(s, o, [[str(c.quantity) for c in group] for group in rules.options(texts[s.image], s.entity)], a)
+        for s, o, a in zip(samples, others, answers, strict=True)
+    ]
+
+
+def recall(rows: Sequence[Row], any_unit: bool = False) -> float:
+    """Share of the rows with an answer whose candidates hold it, or another accepted one."""
+    hits = []
+    for row in rows:
+        if row.sample.answer:
+            wanted, shown = {row.sample.answer, *row.others}, {text for group in row.options for text in group}
+            hits.append(any(same_amount(a, b) for a in wanted for b in shown) if any_unit else bool(wanted & shown))
+    return float(np.mean(hits))
+
+
+def f1(rows: Sequence[Row], accept: str) -> float:
+    """F1 of the rules' answers; ``accept``: strict, lenient (other accepted answers count) or amount (any unit)."""
+    truths = []
+    for row in rows:
+        given, truth = row.answer.text, row.sample.answer
+        fits = (accept == "lenient" and given in row.others) or (accept == "amount" and same_amount(given, truth))
+        truths.append(given if given and fits else truth)
+    return metrics.score(truths, [row.answer.text for row in rows]).f1
+
+
+def per_entity(rows: Sequence[Row], kinds: Sequence[str]) -> pd.DataFrame:
+    """Rows, recall and F1 per entity and over all."""
+    table = {}
+    for entity in [*sorted({row.sample.entity for row in rows}), "all"]:
+        own = [row for row in rows if entity in (row.sample.entity, "all")]
+        table[entity] = {"rows": len(own), "recall": recall(own)} | {f"F1 {kind}": f1(own, kind) for kind in kinds}
+    return pd.DataFrame.from_dict(table, orient="index").round(3)
+
+
+def honesty(rows: Sequence[Row]) -> tuple[float, pd.DataFrame]:
+    """The temperature of least log loss against labelled amounts, and score against share right at the one in use."""
+    pairs = []
+    for row in rows:
+        if row.answer.text:
+            pairs.append((row.answer.score, same_amount(row.answer.text, row.sample.answer)))
+    table = pd.DataFrame(pairs, columns=["score", "right"])
+    best = min((_log_loss(rows, float(t)), float(t)) for t in np.arange(0.5, 4.01, 0.1).round(1))
+    bins = pd.cut(table["score"], [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
+    shown = table.groupby(bins, observed=True).agg(
+        rows=("right", "size"), score=("score", "mean"), right=("right", "mean")
+    )
+    return best[1], shown.round(3)
+
+
+def _log_loss(rows: Sequence[Row], temperature: float) -> float:
+    loss = 0.0
+    for row in rows:
+        if row.answer.text:
+            # The score is a softmax's largest value: its log-odds against the rest scale nearly with 1/temperature.
+            odds = np.log(row.answer.score / max(1e-6, 1 - row.answer.score)) * rules.TEMPERATURE / temperature
+            chance = min(max(1 / (1 + np.exp(-odds)), 1e-3), 1 - 1e-3)
+            loss -= np.log(chance if same_amount(row.answer.text, row.sample.answer) else 1 - chance)
+    return float(loss)
+
+
+def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], texts: Texts) -> None:
+    """Print what the audit says of the labels, and of those that a person corrected."""
+    verdicts = audit.audit(samples, texts)
+    print(audit.report(samples, verdicts).to_string())
+    if not curated.is_file():
+        return
+    columns = ["image_link", "entity_name", "entity_value"]
+    truths = {}
+    for link, entity, value in read_table(curated, columns)[columns].itertuples(index=False):
+        truths[link, entity] = normalise_label("" if value == "NA" else value, entity)[0]
+    pairs = []
+    for sample, verdict in zip(samples, verdicts, strict=True):
+        truth = truths.get((links[sample.row], sample.entity))
+        if truth is not None:
+            pairs.append((verdict, sample.answer == truth or same_amount(sample.answer, truth), truth))
+    show_agreement("rows corrected by a team", pairs)
+
+
+def show_agreement(title: str, pairs: Sequence[tuple[audit.Verdict, bool, str]]) -> None:
+    """Precision and recall of "wrong label" (all but supported, other unit, doubtful), and of "not visible"."""
+    said = [v.verdict in ("contradicted", "not visible") for v, _, _ in pairs]
+    wrong = [not right for _, right, _ in pairs]
+    unseen = [v.verdict == "not visible" for v, _, _ in pairs]
+    for name, a, b in (("wrong label", said, wrong), ("not visible", unseen, [not t for *_, t in pairs])):
+        both = sum(x and y for x, y in zip(a, b, strict=True))
+        precision = f"{both}/{sum(a)}" if sum(a) else "none said"
+        print(f"{title} ({len(pairs)}): {name}: precision {precision}, recall {both}/{sum(b)}")
+
+
+def page(rows: Sequence[Row], processed: Path) -> str:
+    """An HTML page of the rows the rules missed, with picture, truth, answer and options."""
+    cards = []
+    for row in rows:
+        truth, given = row.sample.answer, row.answer
+        if given.text == truth or (given.text and given.text in row.others):
+            continue
+        picture = resize(read_image(processed / processed_name(row.sample.image)), 360)
+        data = base64.b64encode(cv2.imencode(".jpg", picture)[1].tobytes()).decode()
+        options = "; ".join(" / ".join(group) for group in row.options) or "none"
+        said = f"{row.sample.entity}: {truth or 'not visible'}. Rules: {given.text or 'silent'} ({given.score:.2f})."
+        cards.append(
+            f'<figure><img src="data:image/jpeg;base64,{data}"><figcaption><b>{html.escape(row.sample.image)}</b><br>'
+            f"{html.escape(said)}<br>Options: {html.escape(options)}</figcaption></figure>"
+        )
+    style = "body{font:14px sans-serif;display:flex;flex-wrap:wrap}figure{width:360px;margin:10px}"
+    return f"<!doctype html><meta charset=utf-8><title>Misses</title><style>{style}</style>{''.join(cards)}\n"
+
+
+def main() -> int:
+    """Command line; prints tables and writes the page."""
+    parser = argparse.ArgumentParser(description="Candidate recall, rule reader, audit.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="holds processed/; reading.html is written into it")
+    args = parser.parse_args()
+    processed = args.out / "processed"
+    texts, train = Texts(processed), read_train(args.data)
+    samples, _ = train_samples(train, processed, read_files(args.data))
+    labelled = [sample for sample in samples if sample.answer]
+    rows = read(labelled, [()] * len(labelled), texts)
+    print("train.csv:", f"recall in any unit {recall(rows, any_unit=True):.3f}")
+    print(per_entity(rows, ["strict", "amount"]).to_string())
+    best, table = honesty(rows)
+    print(f"score of an answer and share with the labelled amount (temperature {rules.TEMPERATURE}; best: {best})")
+    print(table.to_string())
+    check_audit(samples, args.data / "challenge" / "curated_1600.csv", train["image_link"].tolist(), texts)
+    gold = args.data / "gold_dev.csv"
+    if gold.is_file():
+        table = read_table(gold, ["index", "image", "entity_name", "gold", "alternatives"])
+        asked, others = [], []
+        for row in table.itertuples():
+            picture = processed / processed_name(row.image)
+            asked.append(Sample(int(row.index), row.image, picture, row.entity_name, canonical(row.gold)))
+            others.append(tuple(canonical(text) for text in row.alternatives.split(";") if text.strip()))
+        rows = read(asked, others, texts)
+        print("gold_dev.csv (recall with accepted alternatives):")
+        print(per_entity(rows, ["strict", "lenient"]).to_string())
+    write_whole(args.out / "reading.html", page(rows, processed))
+    print(f"misses: {args.out / 'reading.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

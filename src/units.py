@@ -1,0 +1,84 @@
+"""How units are written on products: names, abbreviations, symbols, their OCR confusions, in six languages."""
+
+import re
+from decimal import Decimal
+
+_SPELLINGS = {
+    "millimetre": r"mm|㎜|millim[eè]t(?:er|re|ri|ro)s?|mil[ií]metros?",
+    "centimetre": r"c?cms?|om|㎝|crn|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter",
+    "inch": r"inch(?:es|s)?|[l|]nch(?:es)?|ins?\.?(?!\s+(?:1|one|the|an?|your|our|stock|total|all|each|this|just)\b)"
+    r"|zoll|pouces?|pulgadas?|polegadas?|pollic[ei]",
+    "foot": r"ft\.?|f[eo]et|foot",
+    "yard": r"yards?|yds?\.?",
+    "kilogram": r"k[gq9](?:s|r)?\.?|㎏|[kq]uilos?|kilos?|kilogram(?:me|m|o|a|mi)?s?",
+    "milligram": r"mgs?\.?|milligram(?:me|m|mi)?s?|miligramos?",
+    "microgram": r"mcg|[µμu]g|microgram(?:me|m)?s?",
+    "fluid ounce": r"(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0]z\.?s?|ounces?)|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?",
+    "ounce": r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?",
+    "pound": r"[l1|i]bs?\.?|pounds?|libras?|libbre|pfund",
+    "ton": r"tons?|tonn(?:e|en|es)|toneladas?|t",
+    "millilitre": r"m[l1|ℓ]s?e?\.?|㎖|millilit(?:er|re|ri|ro)s?|mililitros?|cc",
+    "centilitre": r"cl\.?|centilit(?:er|re|ri|ro)s?",
+    "decilitre": r"dl\.?|decilit(?:er|re|ri|ro)s?",
+    "microlitre": r"[µμu]l|microlit(?:er|re)s?",
+    "cubic foot": r"cu(?:bic|\.)?\s?(?:feet|foot|ft\.?)|ft(?:³|\^?3)",
+    "cubic inch": r"cu(?:bic|\.)?\s?(?:inch(?:es)?|in\.?)|in(?:³|\^?3)",
+    "imperial gallon": r"imp(?:erial|\.)?\s?gal(?:lons?|\.)?",
+    "gallon": r"(?:u\.?s\.?\s?)?gal(?:lons?|s|\.)?|galones",
+    "quart": r"quarts?|qts?\.?",
+    "pint": r"pints?|pts?\.?",
+    "cup": r"cups?|tazas?|tasses?",
+    "litre": r"ltrs?\.?|lts?\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ",
+    "metre": r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m",
+    "gram": r"(?!(?:(?<=[^.,0-9][1-6])|(?<=^[1-6]))(?-i:G)\b)g[rm]?s?\.?|gram(?:me|m|o|a|mi)?s?",
+    "kilowatt": r"kilowatts?|kw",
+    "watt": r"watts?|vatios|w",
+    "kilovolt": r"kilovolts?|kv",
+    "millivolt": r"millivolts?|mv",
+    "volt": r"(?:vol?ts?|voltios|v)(?:\s?\(?(?:[ad]\.?c\b\.?|⎓|~(?!\s?[0-9]))\)?)?",
+}
+"""By name. Order matters where one spelling begins another (``fl oz`` before ``l``): the longest is not sought."""
+
+_AFTER = r"(?![a-zµμ²³])(?!(?<=[fmn])\s?[23]\b(?![.,/]))"
+"""A unit ends where no letter follows; ``cm2`` and ``m³`` are no lengths."""
+
+_WORDS = "|".join(rf"(?P<{name.replace(' ', '_')}>{spelling})" for name, spelling in _SPELLINGS.items())
+
+_MARKS = r"""(?P<inches>''|"|°(?=\s?x\s?[0-9]))|(?P<feet>'(?![a-z]))"""
+
+UNIT = re.compile(rf"(?:(?:{_WORDS})(?:{_AFTER}|(?=x\s?[0-9]))|{_MARKS})", re.IGNORECASE)
+"""One unit at a place of a text; `name_of` tells which."""
+
+_PER = {
+    "length": (
+        ("millimetre", "0.001"), ("centimetre", "0.01"), ("metre", "1"), ("inch", "0.0254"), ("foot", "0.3048"),
+        ("yard", "0.9144"),
+    ),
+    "weight": (
+        ("microgram", "0.000001"), ("milligram", "0.001"), ("gram", "1"), ("kilogram", "1000"), ("ton", "907184.74"),
+        ("ounce", "28.349523"), ("pound", "453.59237"),
+    ),
+    "volume": (
+        ("microlitre", "0.001"), ("millilitre", "1"), ("centilitre", "10"), ("decilitre", "100"), ("litre", "1000"),
+        ("fluid ounce", "29.573530"), ("cup", "236.588237"), ("pint", "473.176473"), ("quart", "946.352946"),
+        ("gallon", "3785.411784"), ("imperial gallon", "4546.09"), ("cubic inch", "16.387064"),
+        ("cubic foot", "28316.846592"),
+    ),
+    "voltage": (("millivolt", "0.001"), ("volt", "1"), ("kilovolt", "1000")),
+    "power": (("watt", "1"), ("kilowatt", "1000")),
+}  # fmt: skip
+
+DIMENSION: dict[str, str] = {unit: dimension for dimension, units in _PER.items() for unit, _ in units}
+"""What a unit measures: length, weight, volume, voltage, power."""
+
+SIZE: dict[str, Decimal] = {unit: Decimal(size) for units in _PER.values() for unit, size in units}
+"""One unit in metres, grams, millilitres, volts or watts (US customary units, the short ton)."""
+
+
+_SYMBOLS = {"inches": "inch", "feet": "foot"}
+
+
+def name_of(match: re.Match[str]) -> str:
+    """The allowed name of the unit that `UNIT` matched."""
+    group = match.lastgroup or ""
+    return _SYMBOLS.get(group) or group.replace("_", " ")

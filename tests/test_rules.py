@@ -1,0 +1,156 @@
+import pandas as pd
+import pytest
+
+from src import audit, rules, sanity
+from src.candidates import candidates, readings
+from src.dataset import Sample
+from src.geometry import directions, layout, position
+from src.images import cv2, np
+from src.metrics import score
+from src.quantity import canonical
+from src.texts import Texts
+from src.units import DIMENSION
+from tests.conftest import run_python
+from tests.test_candidates import line
+
+
+def answered(lines, entity, drawn=None):
+    return rules.answer(readings(lines, 400, 400), entity, drawn).text
+
+
+def drawing():
+    """A grey box on white, an upright line on its left and a level one below it; texts beside these."""
+    image = np.full((400, 400, 3), 255, np.uint8)
+    image[100:260, 120:320] = 120
+    cv2.line(image, (90, 100), (90, 260), (0, 0, 0), 2)
+    cv2.line(image, (120, 300), (320, 300), (0, 0, 0), 2)
+    lines = [line("33 cm", 20, 170, 60), line("44 cm", 190, 310, 60)]
+    return image, lines, [r.box for r in readings(lines, 400, 400)]
+
+
+def test_geometry_finds_product_and_directions():
+    image, _, texts = drawing()
+    drawn = layout(image, texts)
+    assert np.allclose(drawn.product, (0.3, 0.25, 0.8, 0.65), atol=0.02)
+    upright, level, _ = directions(drawn, texts[0])
+    assert upright > 2 * level
+    upright, level, _ = directions(drawn, texts[1])
+    assert level > 2 * upright
+    assert position(drawn, texts[0])[0] < -1  # left of the product
+    assert position(drawn, texts[1])[1] > 1  # below it
+    blank = layout(np.full((50, 80, 3), 255, np.uint8), [])
+    assert blank.product == (0.0, 0.0, 1.0, 1.0)
+    assert directions(blank, (0.1, 0.1, 0.2, 0.2)) == (0.0, 0.0, 0.0)
+
+
+def test_dimensions_go_by_drawn_lines_words_and_order():
+    image, lines, texts = drawing()
+    drawn = layout(image, texts)
+    assert answered(lines, "height", drawn) == "33 centimetre"
+    assert answered(lines, "width", drawn) == "44 centimetre"
+    named = [line("Height: 44 cm", 190, 310), line("Width: 33 cm", 20, 170)]  # words win
+    assert answered(named, "height", drawn) == "44 centimetre"
+    assert answered(named, "width", drawn) == "33 centimetre"
+    sides = [line("30 x 20 x 10 cm", 0, 0)]
+    assert answered(sides, "height") == "10 centimetre"
+    assert answered([line("H30 x W20 x D10 cm", 0, 0)], "width") == "20 centimetre"
+
+
+@pytest.mark.parametrize(
+    ("texts", "entity", "want"),
+    [
+        (["60 g / 2.1 oz"], "item_weight", "60 gram"),  # printed first
+        (["2.1 oz / 60 g"], "item_weight", "2.1 ounce"),
+        (["Protein 12 g per serving", "NET WT 500 g"], "item_weight", "500 gram"),
+        (["max. load 150 kg"], "item_weight", ""),
+        (["max. load 150 kg", "Weight 2 kg"], "maximum_weight_recommendation", "150 kilogram"),
+        (["Net weight 65 g"], "maximum_weight_recommendation", ""),
+        (["9W = 60W equivalent", "9W"], "wattage", "9 watt"),
+        (["Input 100-240V", "Output 5V"], "voltage", "240 volt"),
+        (["only words"], "voltage", ""),
+    ],
+)
+def test_words_decide_between_quantities(texts, entity, want):
+    assert answered([line(text, 0, 50 * i, 12 * len(text)) for i, text in enumerate(texts)], entity) == want
+
+
+def test_the_score_is_a_chance():
+    sure = rules.answer(readings([line("NET WT 500 g", 0, 0)], 400, 400), "item_weight", None)
+    torn = rules.answer(readings([line("500 g", 0, 0), line("400 g", 0, 50)], 400, 400), "item_weight", None)
+    assert 0 < torn.score < sure.score < 1
+
+
+def test_the_command_writes_a_valid_file(processed, tmp_path):
+    data, out = processed
+    answers = tmp_path / "rules.csv"
+    result = run_python("-m", "src.rules", "--data", data, "--processed", out / "processed", "--out", answers)
+    assert result.returncode == 0, result.stderr
+    assert sanity.check(answers, data / "test.csv") == []
+    truth = pd.read_csv(data / "test_truth.csv", keep_default_na=False)
+    right = truth.merge(pd.read_csv(answers, keep_default_na=False), on="index").query("prediction == entity_value")
+    assert len(right) >= 4  # of 7
+    missing = run_python("-m", "src.rules", "--data", data, "--processed", tmp_path, "--out", answers)
+    assert missing.returncode == 2
+    assert "run preprocess.py with --ocr" in missing.stderr
+
+
+def test_hand_read_rows_of_real_pictures(gold_read):
+    gold, processed = gold_read
+    texts = Texts(processed)
+    truths, answers, held = [], [], []
+    for row in gold.itertuples():
+        accepted = [canonical(text) for text in (row.gold, *row.alternatives.split(";")) if text.strip()]
+        sample = Sample(0, row.image, processed / row.image, row.entity_name)
+        found, drawn = rules.see(sample, texts)
+        answer = rules.answer(found, row.entity_name, drawn).text
+        truths.append(answer if answer in accepted else canonical(row.gold))
+        answers.append(answer)
+        if accepted:
+            shown = {str(c.quantity) for c in candidates(texts[row.image], row.entity_name)}
+            held.append(bool(shown & set(accepted)))
+    assert sum(held) / len(held) >= 0.9
+    assert score(truths, answers).f1 >= 0.85
+
+
+READ = [line("NET WT 500 g", 0, 0), line("120", 0, 100)]
+
+
+@pytest.mark.parametrize(
+    ("entity", "label", "verdict", "answer"),
+    [
+        ("item_weight", "500 gram", "supported", "500 gram"),
+        ("item_weight", "0.5 kilogram", "other unit", "500 gram"),
+        ("item_weight", "700 gram", "contradicted", "700 gram"),
+        ("voltage", "230 volt", "not visible", ""),
+        ("voltage", "120 volt", "doubtful", "120 volt"),
+        ("voltage", "", "supported", ""),
+    ],
+)
+def test_the_audit_compares_labels_with_the_picture(entity, label, verdict, answer):
+    assert audit.judge(readings(READ, 400, 400), entity, label) == audit.Verdict(verdict, answer)
+
+
+def test_audited_samples_and_made_silent_ones(processed):
+    out = processed[1]
+    texts = Texts(out / "processed")
+    images = sorted(texts)
+    samples = [Sample(i, image, out / image, "height", "1 inch") for i, image in enumerate(images)]
+    verdicts = [audit.Verdict(list(audit.ACTIONS)[i % 5], f"{i + 1} inch") for i in range(len(samples))]
+    kept = audit.apply(samples, verdicts)
+    assert {s.row % 5 for s in kept} == {0, 1, 3, 4}  # contradicted ones are left out
+    assert all(s.answer == f"{s.row + 1} inch" for s in kept)
+    table = audit.report(samples, verdicts)
+    assert table.loc["all"].sum() == len(samples)
+    assert list(table.columns) == list(audit.ACTIONS)
+    volts = [Sample(i, image, out / image, "voltage", "1 volt") for i, image in enumerate(images)]
+    made = audit.empty_samples([*samples, *volts], texts, 5, seed=0)
+    assert made == audit.empty_samples([*samples, *volts], texts, 5, seed=0)
+    assert made == []  # every picture is asked for both
+    made = audit.empty_samples(
+        [s for s in volts if s.row % 2] + [s for s in samples if not s.row % 2], texts, 5, seed=0
+    )
+    assert made
+    for sample in made:
+        assert sample.answer == ""
+        dimension = "voltage" if sample.entity == "voltage" else "length"
+        assert not [m for r in texts[sample.image] for m in r.mentions if DIMENSION[m.quantity.unit] == dimension]
