@@ -231,25 +231,30 @@ def _part(reading: Reading, mention: Mention) -> Box:
     return left + start * (right - left), top, left + end * (right - left), bottom
 
 
+_LETTERS = {"H": "height", "W": "width", "D": "depth", "L": "length"}
+
+
 def _keywords(found: Sequence[Reading], line: int, mention: Mention) -> dict[str, float]:
-    """Kinds of words about a mention: 1.0 in its own line, 0.5 in the line to the left of it or right above."""
+    """Kinds of words about a mention: 1.0 in its own line or a label to the left, 0.5 in other lines next to it."""
     own = found[line]
     texts = [(own.text, 1.0)]
     for other in found:
         if other is own or (len(other.mentions) > 0 and other.size < own.size * 0.5):
             continue
         row = min(own.box[3], other.box[3]) - max(own.box[1], other.box[1]) > 0.5 * min(own.size, other.size)
-        left = row and 0 <= own.box[0] - other.box[2] + 0.02 < 0.15
+        label = re.search("[0-9]", other.text) is None  # as in a table of specifications
+        left = row and 0 <= own.box[0] - other.box[2] + 0.02 < (0.4 if label else 0.15)
         overlap = min(own.box[2], other.box[2]) - max(own.box[0], other.box[0]) > 0
         gap = own.box[1] - other.box[3]
         above = overlap and -0.5 * own.size < gap < 1.2 * own.size
         under = overlap and -0.5 * own.size < other.box[1] - own.box[3] < 0.8 * own.size and not other.mentions
         if left or above or under:
-            texts.append((other.text, 0.5))
+            texts.append((other.text, 1.0 if left and label else 0.5))
     words: dict[str, float] = {}
     for text, weight in texts:
+        letter = _LETTERS.get(text.strip(" .:=").upper())
         for kind, pattern in KEYWORDS.items():
-            if pattern.search(text):
+            if kind == letter or pattern.search(text):
                 words[kind] = max(weight, words.get(kind, 0.0))
     return words
 

@@ -28,8 +28,8 @@ Weights = Mapping[str, Mapping[str, float]]
 
 _DIMENSION = {
     "bias": 3.0, "first": 0.3, "later": -0.3, "text_size": 0.5, "repeated": 0.2, "two_units": 0.2, "confidence": 0.5,
-    "smallest": -0.3, "low": -0.3, "pack": -1.0, "sum": -0.3, "compound": 1.0, "borrowed": -0.3, "axis_own": 3.0,
-    "axis_other": -2.0, "word_part": -0.5, "word_total": 0.5, "word_load": -0.5,
+    "smallest": -0.3, "low": -0.3, "pack": -1.0, "sum": -0.3, "compound": 1.0, "borrowed": -0.3, "axis_own": 6.0,
+    "axis_other": -6.0, "word_part": -0.5, "word_total": 0.5, "word_load": -0.5,
 }  # fmt: skip
 
 WEIGHTS: Weights = {

@@ -55,7 +55,9 @@ def test_place_orientation_order_and_words():
     assert width.keywords["width"] == 1.0
     assert (height.order, width.order) == (0, 1)
     (weight,) = candidates(found, "item_weight")
-    assert weight.keywords["net"] == 0.5  # of the line to the left
+    assert weight.keywords["net"] == 1.0  # a label to the left
+    (height,) = candidates(readings([line("H", 0, 0, 20), line("12 cm", 100, 0)], 400, 400), "depth")
+    assert height.keywords["height"] == 1.0  # a table's label
     left, top, right, bottom = width.box
     assert 0.5 < left < right <= 0.75
     assert (top, bottom) == (350 / 400, 370 / 400)

@@ -28,6 +28,7 @@ def ready(fresh):
 
 def test_every_row_is_answered_in_order_and_valid(ready):
     settings, data, out = ready
+    (out / "processed" / "text.jsonl").unlink()  # plain prompts: to others this untrained adapter stays silent
     details = predict(settings)
     written = pd.read_csv(out / "test_out.csv", keep_default_na=False)
     assert list(written.columns) == ["index", "prediction"]

@@ -68,7 +68,7 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
 
 
 def test_without_ocr_the_model_gets_pictures_only(tmp_path):
-    data, out = make_folder(tmp_path / "data", 12, 3), tmp_path / "out"
+    data, out = make_folder(tmp_path / "data", 6, 2), tmp_path / "out"
     result = run_python("-m", "src.run", "--data", data, "--out", out, "--no-ocr")
     assert result.returncode == 0, result.stderr
     assert not (out / "processed" / "text.jsonl").exists()
