@@ -33,7 +33,7 @@ _SIGNS = str.maketrans(
     "\u201c\u201d\u2033\u02ba\uff02\u2036\u2018\u2019\u2032\u00b4\uff07\u02b9`\uff0c\uff0e\u00d7\u2715\u2716\u2a2f\u2013\u2014\u2212\u301c\uff5e\uff1a\uff08\uff09\uff0f\u2044\u2300\u00f8\u03a6\u03c6\u00a0",
     "\"\"\"\"\"\"''''''',.xxxx---~~:()//\u00d8\u00d8\u00d8\u00d8 ",
 )
-_DIGITS = {**{ord("\uff10") + i: str(i) for i in range(10)}}
+_DIGITS = {ord("\uff10") + i: str(i) for i in range(10)}
 _VULGAR = {"\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4", "\u215b": "1/8", "\u215c": "3/8", "\u215d": "5/8",
            "\u215e": "7/8", "\u2153": "1/3", "\u2154": "2/3"}  # fmt: skip
 _RAISED = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", "0123456789")
@@ -126,7 +126,7 @@ def _numbers(text: str) -> list[_Number]:
             number.unit, number.end = name_of(unit), unit.end()
         if not number.axis and (axis := _AXIS_AFTER.match(text, number.end)):
             number.axis, number.end = _axis(axis[1]), axis.end()
-            if not number.unit and (unit := UNIT.match(text, number.end + text[number.end :].startswith(" "))):
+            if not number.unit and (unit := UNIT.match(text, number.end + text.startswith(" ", number.end))):
                 number.unit, number.end = name_of(unit), unit.end()
         numbers.append(number)
         at = max(at, number.end)
@@ -170,7 +170,10 @@ def _unit_at(text: str) -> str:
 
 
 def _link(text: str, first: _Number, second: _Number) -> str:
-    """How two neighbouring numbers belong together: product, range, converted, compound, sum or not at all."""
+    """How two neighbouring numbers belong together: product, range, converted, compound, sum or not at all.
+
+    Mends a lost decimal point on the way, see `_mend_point`.
+    """
     gap = text[first.end : second.start]
     if second.axis and (letter := _AXIS_BEFORE.search(gap)):
         gap = gap[: letter.start()]
@@ -237,17 +240,11 @@ def _share_units(numbers: list[_Number], links: list[str]) -> None:
                 number.flags |= {"pack"}
             continue  # 12 x 330 ml: the 12 has no unit
         kind = "product" if "product" in kinds else min(kinds)
-        for place, number in enumerate(chain):
-            if not number.unit:
-                number.unit = (
-                    units[-1]
-                    if len(set(units)) == 1
-                    else next(n.unit for n in chain[place:] if n.unit)
-                    if any(n.unit for n in chain[place:])
-                    else units[-1]
-                )
+        unit, highest = units[-1], max(number.value for number in chain)
+        for place, number in reversed(list(enumerate(chain))):
+            unit = number.unit = number.unit or unit  # the next one printed, or else the last
             if kind == "range":
-                number.flags |= {"low" if number.value < max(n.value for n in chain) else "high"}
+                number.flags |= {"low" if number.value < highest else "high"}
             else:
                 number.flags |= {kind}
             number.place = place

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import Idefics2Processor
+from transformers import Idefics2Processor, LogitsProcessorList, StoppingCriteriaList
 
 from src import sanity
 from src.collator import encode, open_picture, prompt_of
 from src.dataset import Sample, picture_names, processed_name, read_files, read_test, test_samples
+from src.decoding import AnswerGrammar, Decoded, Determined, Guide
 from src.errors import InputError
 from src.files import Journal, fingerprint, write_whole
 from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_processor, model_stamp, preset_for
@@ -37,9 +38,10 @@ class PredictSettings:
 def predict(settings: PredictSettings) -> pd.DataFrame:
     """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the details.
 
-    Details: ``index, image_link, entity_name, prediction, raw, reason, picture``, one row per test row in its order;
-    ``raw`` is what the model wrote, ``reason`` why there was no question (see `dataset.unusable`), ``picture`` the name
-    of the processed picture. The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
+    Details: ``index, image_link, entity_name, prediction, confidence, silence, overridden, reason, picture``, one row
+    per test row in its order; ``confidence, silence, overridden`` as in `decoding.Decoded` (empty where nothing was
+    asked), ``reason`` why there was no question (see `dataset.unusable`), ``picture`` the processed picture's name.
+    The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
     """
     table, files = read_test(settings.data), read_files(settings.data)
     samples, refused = test_samples(table, settings.out / "processed", files)
@@ -52,13 +54,13 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     texts = _texts(settings.out)
     if texts is not None:
         depends_on[settings.out / "processed" / "text.jsonl"] = "run preprocess.py with --ocr"
-    key = {"fingerprint": fingerprint(model_stamp(settings.model), depends_on)}
+    key = {"fingerprint": fingerprint(model_stamp(settings.model), depends_on), "decoding": "grammar"}
     entries = journal.read()
     if entries[:1] != [key]:  # another model, adapter, test file or picture folder
         journal.remove()
         entries = []
-    raw = {entry["index"]: entry["raw"] for entry in entries[1:]}
-    todo = [sample for sample in samples if sample.row not in raw]
+    written = {entry.pop("index"): entry for entry in entries[1:]}
+    todo = [sample for sample in samples if sample.row not in written]
     if todo:
         base = load_base(settings.model)
         batch_size = settings.batch_size or preset_for(base.config).predict_batch_size
@@ -66,13 +68,15 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         with journal:
             if not entries:
                 journal.add(key)
-            for sample, text in generate(model, processor, todo, texts, batch_size):
-                raw[sample.row] = text
-                journal.add({"index": sample.row, "raw": text})
+            for sample, answer in generate(model, processor, todo, texts, batch_size):
+                written[sample.row] = asdict(answer)
+                journal.add({"index": sample.row, **written[sample.row]})
     details = table[["index", "image_link", "entity_name"]].copy()
-    details["raw"] = [raw.get(index, "") for index in table["index"]]
-    texts = zip(details["raw"], table["entity_name"], strict=True)
-    details.insert(3, "prediction", [canonical(text, entity) for text, entity in texts])
+    answers = [written.get(index, {}) for index in table["index"]]
+    pairs = zip(answers, table["entity_name"], strict=True)
+    details["prediction"] = [canonical(answer.get("text", ""), entity) for answer, entity in pairs]
+    for column in ("confidence", "silence", "overridden"):
+        details[column] = [answer.get(column, "") for answer in answers]
     details["reason"] = [refused.get(index, "") for index in table["index"]]
     details["picture"] = [processed_name(image) for image in picture_names(table["image_link"], files)]
     _write(details, settings)
@@ -91,22 +95,30 @@ def _texts(out: Path) -> Texts | None:
 @torch.inference_mode()
 def generate(
     model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], texts: Texts | None, batch_size: int
-) -> Iterator[tuple[Sample, str]]:
-    """Yield each sample with the text the model wrote for it (greedy, at most `MAX_NEW_TOKENS` tokens, stripped)."""
+) -> Iterator[tuple[Sample, Decoded]]:
+    """Yield each sample with the model's answer: greedy within the grammar, at most `MAX_NEW_TOKENS` tokens."""
     model.eval()
+    grammar = AnswerGrammar(processor.tokenizer).to(model.device)
     bar = tqdm(total=len(samples), desc="predict", unit="row")
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]
         pictures = [open_picture(sample) for sample in batch]
         prompts = [prompt_of(sample, texts) for sample in batch]
         inputs = encode(processor, pictures, prompts, padding_side="left").to(model.device, model.dtype)
-        written = model.generate(
-            **inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, eos_token_id=_EOS, pad_token_id=0
+        guide = Guide(grammar, [sample.entity for sample in batch], inputs["input_ids"].shape[1])
+        made = model.generate(
+            **inputs,
+            max_new_tokens=MAX_NEW_TOKENS,
+            do_sample=False,
+            eos_token_id=_EOS,
+            pad_token_id=0,
+            logits_processor=LogitsProcessorList([guide]),
+            stopping_criteria=StoppingCriteriaList([Determined(guide)]),
+            return_dict_in_generate=True,
+            output_scores=True,
         )
-        answers = written[:, inputs["input_ids"].shape[1] :]
-        decoded = processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         bar.update(len(batch))
-        yield from zip(batch, (text.strip() for text in decoded), strict=True)
+        yield from zip(batch, guide.decode(made.sequences, made.scores), strict=True)
     bar.close()
 
 

@@ -143,8 +143,8 @@ def evaluate(
     """Answer held-out samples: ``row, picture, entity, truth, prediction`` each."""
     return [
         {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer,
-         "prediction": canonical(text, s.entity)}
-        for s, text in generate(model, processor, samples, texts, preset.predict_batch_size)
+         "prediction": canonical(answer.text, s.entity)}
+        for s, answer in generate(model, processor, samples, texts, preset.predict_batch_size)
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from src import sanity
+from src.constants import ENTITY_UNITS
 from src.dataset import read_test
 from src.errors import InputError
 from src.modeling import LoraSettings, add_lora, load_base
@@ -35,8 +36,11 @@ def test_every_row_is_answered_in_order_and_valid(ready):
     assert written["index"].tolist() == read_test(data)["index"].tolist()
     assert written["prediction"].tolist() == details["prediction"].tolist()
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
-    assert details["raw"].ne("").any()  # it wrote something
-    assert pd.read_csv(out / "test_out.details.csv", keep_default_na=False)["raw"].tolist() == details["raw"].tolist()
+    assert details["prediction"].ne("").any()  # it wrote something
+    kept = pd.read_csv(out / "test_out.details.csv", keep_default_na=False)
+    assert kept["prediction"].tolist() == details["prediction"].tolist()
+    assert kept["confidence"].between(0, 1).all()
+    assert kept["silence"].between(0, 1).all()
 
 
 def test_odd_rows_get_silence_and_a_reason(ready):
@@ -80,12 +84,14 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
     assert not (out / "test_out.csv").exists()
     lines = journal.read_text().splitlines(keepends=True)
     marked = json.loads(lines[1])  # proof of reuse: a finished row's text is taken from the journal
-    marked["raw"] = "41 millilitre of proof"
+    asked = read_test(data).set_index("index")["entity_name"][marked["index"]]
+    proof = f"41.25 {ENTITY_UNITS[asked][0]}"
+    marked["text"] = proof
     journal.write_text(lines[0] + json.dumps(marked) + "\n" + "".join(lines[2:3]) + '{"index": 9')
     resumed = predict(settings)
     at = resumed["index"].eq(marked["index"])
-    assert resumed.loc[at, "raw"].item() == "41 millilitre of proof"
-    assert resumed.loc[~at, "raw"].tolist() == whole.loc[~at.to_numpy(), "raw"].tolist()
+    assert resumed.loc[at, "prediction"].item() == proof
+    assert resumed.loc[~at, "prediction"].tolist() == whole.loc[~at.to_numpy(), "prediction"].tolist()
     journal.unlink()
     predict(settings)
     assert (out / "test_out.csv").read_bytes() == final
