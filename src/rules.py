@@ -73,7 +73,9 @@ WEIGHTS: Weights = {
         "high": 0.3, "word_power": 1.0, "word_equal": -2.5, "word_output": -0.3,
     },
 }  # fmt: skip
-"""Set by hand from the challenge's rules and from training pictures; nothing is fitted. Silence has the logit 0.
+"""Set by hand from the challenge's rules and from pictures (see benchmarks/README.md); nothing is fitted.
+
+Silence has the logit 0.
 
 Fitting them to the official labels was tried and left out: it learns that a depth is the largest number, which these
 labels say and hand-read answers deny.
