@@ -12,7 +12,6 @@ import base64
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,8 @@ from src.dataset import Sample, processed_name, read_files, read_table, read_tra
 from src.errors import run_main
 from src.files import write_whole
 from src.images import cv2, read_image, resize
-from src.quantity import canonical, normalise_label, parse_answer
+from src.quantity import canonical, normalise_label, parse_answer, same_amount
 from src.texts import Texts
-from src.units import SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +36,10 @@ class Row:
     answer: rules.Answer
 
 
-def same_amount(text: str, truth: str) -> bool:
-    """Whether two canonical texts are the same amount within 3 %, in whatever units."""
+def agree(text: str, truth: str) -> bool:
+    """`quantity.same_amount` of two canonical texts."""
     a, b = parse_answer(text), parse_answer(truth)
-    if a is None or b is None:
-        return False
-    first, second = a.number * SIZE[a.unit], b.number * SIZE[b.unit]
-    return abs(first - second) <= Decimal("0.03") * max(first, second)
+    return a is not None and b is not None and same_amount(a, b)
 
 
 def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: Texts) -> list[Row]:
@@ -62,7 +57,7 @@ def recall(rows: Sequence[Row], any_unit: bool = False) -> float:
     for row in rows:
         if row.sample.answer:
             wanted, shown = {row.sample.answer, *row.others}, {text for group in row.options for text in group}
-            hits.append(any(same_amount(a, b) for a in wanted for b in shown) if any_unit else bool(wanted & shown))
+            hits.append(any(agree(a, b) for a in wanted for b in shown) if any_unit else bool(wanted & shown))
     return float(np.mean(hits))
 
 
@@ -71,7 +66,7 @@ def f1(rows: Sequence[Row], accept: str) -> float:
     truths = []
     for row in rows:
         given, truth = row.answer.text, row.sample.answer
-        fits = (accept == "lenient" and given in row.others) or (accept == "amount" and same_amount(given, truth))
+        fits = (accept == "lenient" and given in row.others) or (accept == "amount" and agree(given, truth))
         truths.append(given if given and fits else truth)
     return metrics.score(truths, [row.answer.text for row in rows]).f1
 
@@ -90,7 +85,7 @@ def honesty(rows: Sequence[Row]) -> tuple[float, pd.DataFrame]:
     pairs = []
     for row in rows:
         if row.answer.text:
-            pairs.append((row.answer.score, same_amount(row.answer.text, row.sample.answer)))
+            pairs.append((row.answer.score, agree(row.answer.text, row.sample.answer)))
     table = pd.DataFrame(pairs, columns=["score", "right"])
     best = min((_log_loss(rows, float(t)), float(t)) for t in np.arange(0.5, 4.01, 0.1).round(1))
     bins = pd.cut(table["score"], [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
@@ -107,7 +102,7 @@ def _log_loss(rows: Sequence[Row], temperature: float) -> float:
             # The score is a softmax's largest value: its log-odds against the rest scale nearly with 1/temperature.
             odds = np.log(row.answer.score / max(1e-6, 1 - row.answer.score)) * rules.TEMPERATURE / temperature
             chance = min(max(1 / (1 + np.exp(-odds)), 1e-3), 1 - 1e-3)
-            loss -= np.log(chance if same_amount(row.answer.text, row.sample.answer) else 1 - chance)
+            loss -= np.log(chance if agree(row.answer.text, row.sample.answer) else 1 - chance)
     return float(loss)
 
 
@@ -125,7 +120,7 @@ def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], 
     for sample, verdict in zip(samples, verdicts, strict=True):
         truth = truths.get((links[sample.row], sample.entity))
         if truth is not None:
-            pairs.append((verdict, sample.answer == truth or same_amount(sample.answer, truth), truth))
+            pairs.append((verdict, sample.answer == truth or agree(sample.answer, truth), truth))
     show_agreement("rows corrected by a team", pairs)
 
 

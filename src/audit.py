@@ -17,10 +17,10 @@ from tqdm import tqdm
 from src.candidates import Reading
 from src.constants import ENTITY_UNITS
 from src.dataset import Sample
-from src.quantity import parse_answer
+from src.quantity import parse_answer, same_amount
 from src.rules import options
 from src.texts import Texts
-from src.units import DIMENSION, SIZE
+from src.units import DIMENSION
 
 ACTIONS: Mapping[str, str] = {
     "supported": "keep",
@@ -30,9 +30,6 @@ ACTIONS: Mapping[str, str] = {
     "doubtful": "keep",
 }
 """What is done with the rows of each verdict."""
-
-_TOLERANCE = 0.03
-"""Of amounts in two units: printed conversions are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +49,8 @@ def judge(found: Sequence[Reading], entity: str, label: str) -> Verdict:
     for group in groups:
         if any(str(candidate.quantity) == label for candidate in group):
             return Verdict("supported", label)
-    amount = float(quantity.number * SIZE[quantity.unit])
     for group in groups:
-        if any(abs(float(candidate.amount) - amount) <= _TOLERANCE * amount for candidate in group):
+        if any(same_amount(candidate.quantity, quantity) for candidate in group):
             return Verdict("other unit", str(group[0].quantity))
     if groups:
         return Verdict("contradicted", label)

@@ -10,7 +10,7 @@ import numpy as np
 
 from src.constants import ENTITY_UNITS
 from src.mentions import Mention, find_quantities
-from src.quantity import Quantity
+from src.quantity import Quantity, same_amount
 from src.units import DIMENSION, SIZE
 
 Box = tuple[float, float, float, float]
@@ -70,11 +70,6 @@ class Candidate:
     place: int
     sides: int
     keywords: dict[str, float]
-
-    @property
-    def amount(self) -> Decimal:
-        """In metres, grams, millilitres, volts or watts."""
-        return self.quantity.number * SIZE[self.quantity.unit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +168,7 @@ def _with_general_unit(found: list[Reading]) -> list[Reading]:
 def _metres_to_centimetres(found: list[Reading]) -> list[Reading]:
     """Read ``60.2m`` beside ``45cm`` as centimetres: OCR loses the c more often than products are that long."""
     lengths = [m.quantity for r in found for m in r.mentions if DIMENSION[m.quantity.unit] == "length"]
-    others = [q.number * SIZE[q.unit] for q in lengths if q.unit in ("centimetre", "millimetre", "inch")]
+    others = [q.amount for q in lengths if q.unit in ("centimetre", "millimetre", "inch")]
     if not others:
         return found
 
@@ -259,16 +254,16 @@ def _keywords(found: Sequence[Reading], line: int, mention: Mention) -> dict[str
     return words
 
 
-def same_amount(first: Candidate, second: Candidate) -> bool:
-    """Whether two candidates say the same in two units (within 3 %, or rounding of the coarser one), or twice."""
-    a, b = first.amount, second.amount
+def is_same(first: Candidate, second: Candidate) -> bool:
+    """Whether two candidates say the same twice, or in two units (as `same_amount`, or rounding of the coarser one)."""
+    a, b = first.quantity, second.quantity
     if first.line == second.line and abs(first.order - second.order) == 1 and "converted" in second.flags | first.flags:
-        return max(a, b) < Decimal("1.25") * min(a, b)
-    if first.quantity.unit == second.quantity.unit:
-        return first.quantity.number == second.quantity.number
-    return DIMENSION[first.quantity.unit] == DIMENSION[second.quantity.unit] and abs(a - b) <= max(
-        Decimal("0.03") * max(a, b), *(_half_step(c.quantity) for c in (first, second))
-    )
+        return max(a.amount, b.amount) < Decimal("1.25") * min(a.amount, b.amount)
+    if a.unit == b.unit:
+        return a.number == b.number
+    if DIMENSION[a.unit] != DIMENSION[b.unit]:
+        return False
+    return same_amount(a, b) or abs(a.amount - b.amount) <= max(_half_step(a), _half_step(b))
 
 
 def _half_step(quantity: Quantity) -> Decimal:

@@ -74,6 +74,10 @@ class _Number:
     flags: frozenset[str] = frozenset()
     place: int = 0
 
+    @property
+    def amount(self) -> Decimal:
+        return self.value * SIZE[self.unit]
+
 
 def find_quantities(text: str) -> list[Mention]:
     """All quantities of a printed text in their order, whatever they measure; never raises, linear in its length.
@@ -190,7 +194,7 @@ def _link(text: str, first: _Number, second: _Number) -> str:
     if gap.strip() in ("+", "&") and (same or not first.unit):
         return "sum"
     if same and first.unit != second.unit:
-        ratio = first.value * SIZE[first.unit] / (second.value * SIZE[second.unit]) if second.value else Decimal(0)
+        ratio = first.amount / second.amount if second.value else Decimal(0)
         if _EITHER.fullmatch(gap) and Decimal("0.8") < ratio < Decimal("1.25"):
             return "converted"
         if gap.strip(" .,") == "" and (first.unit, second.unit) in _COMPOUNDS:
@@ -204,7 +208,7 @@ def _mend_point(first: _Number, second: _Number, gap: str) -> None:
         return
     if DIMENSION[first.unit] != DIMENSION[second.unit] or not first.value or not second.value:
         return
-    ratio = first.value * SIZE[first.unit] / (second.value * SIZE[second.unit])
+    ratio = first.amount / second.amount
     for power in (10, 100):
         for number, other, share in ((first, second, ratio / power), (second, first, 1 / ratio / power)):
             lacks_point = number.value.as_tuple().exponent == 0 and other.value.as_tuple().exponent != 0

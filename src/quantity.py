@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from src.constants import ALLOWED_UNITS, ENTITY_UNITS
+from src.units import DIMENSION, SIZE
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _ANSWER = re.compile(rf"({_NUMBER})\s+([a-z]+(?:\s+[a-z]+)?)")
@@ -28,12 +29,24 @@ class Quantity:
     number: Decimal
     unit: str
 
+    @property
+    def amount(self) -> Decimal:
+        """In metres, grams, millilitres, volts or watts."""
+        return self.number * SIZE[self.unit]
+
     def __str__(self) -> str:
         """Canonical text: shortest decimal without exponent, one space, the unit (``12.5 centimetre``)."""
         text = f"{self.number:f}"
         if "." in text:
             text = text.rstrip("0").rstrip(".")
         return f"{text} {self.unit}"
+
+
+def same_amount(first: Quantity, second: Quantity) -> bool:
+    """Whether two quantities are the same amount within 3 %, in whatever units: conversions on products are rounded."""
+    if DIMENSION[first.unit] != DIMENSION[second.unit]:
+        return False
+    return abs(first.amount - second.amount) <= Decimal("0.03") * max(first.amount, second.amount)
 
 
 def parse_answer(text: str, entity: str | None = None) -> Quantity | None:

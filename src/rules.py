@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from src.candidates import Candidate, Reading, candidates, same_amount
+from src.candidates import Candidate, Reading, candidates, is_same
 from src.dataset import Sample, read_files, read_test, test_samples
 from src.errors import run_main
 from src.files import write_whole
@@ -109,7 +109,7 @@ def options(found: Sequence[Reading], entity: str) -> list[list[Candidate]]:
     groups: list[list[Candidate]] = []
     for candidate in candidates(found, entity):
         for group in groups:
-            if any(same_amount(candidate, member) for member in group):
+            if any(is_same(candidate, member) for member in group):
                 group.append(candidate)
                 break
         else:
@@ -120,7 +120,7 @@ def options(found: Sequence[Reading], entity: str) -> list[list[Candidate]]:
 def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | None) -> list[dict[str, float]]:
     """What speaks for and against each option of `options`, as named numbers of the order of 1."""
     largest_text = max((c.size for group in groups for c in group), default=1.0)
-    amounts = sorted(group[0].amount for group in groups)
+    amounts = sorted(group[0].quantity.amount for group in groups)
     made = []
     for rank, group in enumerate(groups):
         main = group[0]
@@ -132,8 +132,8 @@ def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout |
         one["repeated"] = min(len(group) - 1, 2) / 2
         one["two_units"] = float(len({c.quantity.unit for c in group}) > 1)
         one["confidence"] = max(c.score for c in group)
-        one["largest"] = float(main.amount == amounts[-1] and len(amounts) > 1)
-        one["smallest"] = float(main.amount == amounts[0] and len(amounts) > 1)
+        one["largest"] = float(main.quantity.amount == amounts[-1] and len(amounts) > 1)
+        one["smallest"] = float(main.quantity.amount == amounts[0] and len(amounts) > 1)
         one["crowd"] = math.log(len(groups))
         for flag in ("low", "high", "pack", "sum", "compound", "borrowed"):
             one[flag] = float(flag in flags)

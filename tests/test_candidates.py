@@ -1,6 +1,6 @@
 import pytest
 
-from src.candidates import candidates, readings, same_amount
+from src.candidates import candidates, is_same, readings
 from src.prompts import describe
 
 
@@ -67,8 +67,8 @@ def test_the_same_amount_in_two_units():
     first, second, other = candidates(
         readings([line("60 g / 2.1 oz", 0, 0), line("75 g", 0, 50)], 400, 400), "item_weight"
     )
-    assert same_amount(first, second)
-    assert not same_amount(first, other)
+    assert is_same(first, second)
+    assert not is_same(first, other)
 
 
 def test_the_prompt_tells_quantities_places_and_words():
