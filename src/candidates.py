@@ -186,11 +186,11 @@ def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
     units = ENTITY_UNITS.get(entity, ())
     made: list[Candidate] = []
     for line, reading in enumerate(found):
+        words = _keywords(found, line) if reading.mentions else {}
         for mention in reading.mentions:
             quantity = _meant(mention.quantity, entity)
             if quantity.unit not in units or quantity.number <= 0:
                 continue
-            words = _keywords(found, line, mention)
             made.append(
                 Candidate(
                     quantity, reading.text, line, len(made), _part(reading, mention), reading.vertical, reading.size,
@@ -229,8 +229,8 @@ def _part(reading: Reading, mention: Mention) -> Box:
 _LETTERS = {"H": "height", "W": "width", "D": "depth", "L": "length"}
 
 
-def _keywords(found: Sequence[Reading], line: int, mention: Mention) -> dict[str, float]:
-    """Kinds of words about a mention: 1.0 in its own line or a label to the left, 0.5 in other lines next to it."""
+def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
+    """Kinds of words about a line's quantities: 1.0 in it or in a label to its left, 0.5 in other lines next to it."""
     own = found[line]
     texts = [(own.text, 1.0)]
     for other in found:

@@ -84,10 +84,8 @@ class AnswerGrammar:
             if 0 < length < WHOLE_DIGITS:
                 self._edges[state].update(dict.fromkeys(digit, whole[length]))
             self._edges[state].update(unit_edges)
-            before = state
-            for place in range(min(DECIMALS, NUMBER_LENGTH - digits - 1)):
-                if place == 0:
-                    self._edges[before][point] = before = self._state()
+            before = self._edges[state][point] = self._state()
+            for _ in range(min(DECIMALS, NUMBER_LENGTH - digits - 1)):
                 after = self._state()
                 self._edges[before].update(dict.fromkeys(digit, after))
                 self._edges[after].update(unit_edges)

@@ -81,10 +81,12 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def add(self, entry: Mapping[str, object]) -> None:
-        """Append one entry and hand it to the system, so that a kill of this process cannot lose it."""
+    def add(self, entry: Mapping[str, object]) -> int:
+        """Append one entry, return its place; it is with the system then, and a kill of this process cannot lose it."""
+        place = self._stream.seek(0, os.SEEK_END)
         self._stream.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
         self._stream.flush()
+        return place
 
     def remove(self) -> None:
         """Delete the file."""

@@ -56,10 +56,10 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     """
     present, named = _pictures(settings.data)
     try:
-        rows, reused = _process_all(settings, present)
+        rows, texts, reused = _process_all(settings, present)
         for image in named - set(present):
             rows[image] = _row({"image": image, "status": "missing", "error": "not in images/"})
-        manifest = _write(settings.out, rows)
+        manifest = _write(settings.out, rows, texts)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{settings.out}: cannot be written ({reason}); finished pictures are kept") from None
@@ -78,8 +78,8 @@ def _pictures(data: Path) -> tuple[list[str], set[str]]:
     return present, set(picture_names(read_links(data), read_files(data)))
 
 
-def _process_all(settings: PreprocessSettings, present: list[str]) -> tuple[dict[str, Row], int]:
-    """Rows of all ``present`` pictures by name, and how many of them were done before."""
+def _process_all(settings: PreprocessSettings, present: list[str]) -> tuple[dict[str, Row], Texts, int]:
+    """Rows of all ``present`` pictures by name, their texts, and how many of them were done before."""
     settings.out.mkdir(parents=True, exist_ok=True)
     for left in settings.out.glob(".*.part"):  # of a worker that was killed while it wrote
         left.unlink()
@@ -112,9 +112,12 @@ def _process_all(settings: PreprocessSettings, present: list[str]) -> tuple[dict
         for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
             known = dict(zip(("source_bytes", "source_mtime_ns"), stamps.pop(job.image), strict=True))
             known |= {"image": job.image, "settings": _dependence(outcome.get("error", ""), settings)}
-            journal.add(known | outcome)
+            place = journal.add(known | outcome)
             rows[job.image] = _row(known | outcome)
-    return rows, reused
+            texts.pop(job.image, None)
+            if "lines" in outcome:
+                texts[job.image] = journal, place
+    return rows, texts, reused
 
 
 def _stamp(source: Path) -> tuple[int, int]:
@@ -166,13 +169,13 @@ def _finished(out: Path) -> tuple[dict[str, Row], Texts]:
     return rows, texts
 
 
-def _write(out: Path, rows: Mapping[str, Row]) -> pd.DataFrame:
+def _write(out: Path, rows: Mapping[str, Row], texts: Texts) -> pd.DataFrame:
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
     manifest = pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
     write_whole(out / "manifest.csv", manifest.to_csv(index=False))
-    texts = {image: place for image, place in _finished(out)[1].items() if image in rows}
-    if texts:
-        write_whole(out / "text.jsonl", (_text(*texts[image], rows[image]) for image in sorted(texts)))
+    read = sorted(image for image in texts if image in rows)
+    if read:
+        write_whole(out / "text.jsonl", (_text(*texts[image], rows[image]) for image in read))
     Journal(out / "journal.jsonl").remove()
     return manifest
 

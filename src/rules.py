@@ -134,7 +134,6 @@ def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout |
         one["confidence"] = max(c.score for c in group)
         one["largest"] = float(main.quantity.amount == amounts[-1] and len(amounts) > 1)
         one["smallest"] = float(main.quantity.amount == amounts[0] and len(amounts) > 1)
-        one["crowd"] = math.log(len(groups))
         for flag in ("low", "high", "pack", "sum", "compound", "borrowed"):
             one[flag] = float(flag in flags)
         for kind in ("load", "weight", "net", "gross", "volume", "power", "voltage", "input", "output", "equal",

@@ -103,9 +103,10 @@ def load_data(settings: TrainSettings) -> TrainData:
     return TrainData(kept + more, held_part, reasons, audited, len(more), texts)
 
 
-def train(settings: TrainSettings) -> TrainResult:
+def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult:
     """Train, score on held-out rows, save the adapter to ``out/adapter``; or return the result that is there already.
 
+    ``data`` is `load_data` of the same settings where that is at hand: the audit of all rows takes minutes.
     Raises `InputError` for data or a model that cannot be used, and when memory does not suffice.
     """
     preset = preset_for(load_config(settings.model))
@@ -119,7 +120,7 @@ def train(settings: TrainSettings) -> TrainResult:
     if finished := _load_result(adapter, key):
         print(f"{adapter} is already trained with these settings and data")
         return finished
-    data = load_data(settings)
+    data = data or load_data(settings)
     processor = load_processor(settings.model)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
     model = add_lora(load_base(settings.model), settings.lora, preset.gradient_checkpointing)
