@@ -13,6 +13,7 @@ import pandas as pd
 
 from src.constants import ENTITY_UNITS
 from src.errors import InputError
+from src.images import letterboxed
 from src.quantity import USABLE_REASONS, normalise_label
 
 TRAIN_COLUMNS = ("image_link", "group_id", "entity_name", "entity_value")
@@ -173,6 +174,14 @@ def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str])
         else:
             samples.append(Sample(int(index), image, processed / processed_name(image), entity))
     return samples, refused
+
+
+def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
+    """Height and width of each processed picture, by its file's name, as the model gets it (see `images.letterbox`)."""
+    table = read_table(processed / "manifest.csv", ["file", "status", "width", "height"])
+    table = table[table["status"].eq("ok")]
+    sides = zip(table["height"], table["width"], strict=True)
+    return {file: letterboxed(int(h), int(w)) for file, (h, w) in zip(table["file"], sides, strict=True)}
 
 
 def split_by_picture(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,16 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def replace_folder(made: Path, final: Path) -> None:
+    """Put the folder ``made`` in the place of ``final``, which may exist."""
+    old = final.with_name(f"{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.replace(old)
+    made.replace(final)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def fingerprint(text: str, files: Mapping[Path, str]) -> str:

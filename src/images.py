@@ -166,13 +166,18 @@ def enhance(image: np.ndarray, settings: EnhanceSettings, full_size: tuple[int, 
     return cv2.cvtColor(picture, cv2.COLOR_YCrCb2BGR)
 
 
-def letterbox(image: np.ndarray, shortest: int = 378) -> np.ndarray:
+def letterboxed(height: int, width: int, shortest: int = 378) -> tuple[int, int]:
+    """Height and width of a picture after `letterbox`."""
+    floor = min(shortest, max(height, width))
+    return tuple(-(-max(side, floor) // PATCH) * PATCH for side in (height, width))
+
+
+def letterbox(image: np.ndarray) -> np.ndarray:
     """Pad with white at the right and bottom so that nothing is stretched or cut on the way into IDEFICS2.
 
-    Its image processor stretches a side below ``shortest`` up to it, and its patches drop what does not fill 14 pixels:
-    the short side becomes at least ``min(shortest, long side)``, both sides multiples of 14.
+    Its image processor stretches a short side below 378 up to it, and its patches drop what does not fill 14 pixels:
+    the short side becomes at least ``min(378, long side)``, both sides multiples of 14.
     """
     height, width = image.shape[:2]
-    floor = min(shortest, max(height, width))
-    bottom, right = (-(-max(side, floor) // PATCH) * PATCH - side for side in (height, width))
+    bottom, right = (after - before for after, before in zip(letterboxed(height, width), (height, width), strict=True))
     return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))

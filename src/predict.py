@@ -1,9 +1,9 @@
 """Answer the test rows: what ``inference.ipynb`` calls. Answers are kept as they come, so nothing is computed twice."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from transformers import Idefics2Processor, LogitsProcessorList, StoppingCriteriaList
 
 from src import sanity
+from src.adapter import load_record
 from src.collator import encode, open_picture, prompt_of
 from src.dataset import Sample, picture_names, processed_name, read_files, read_test, test_samples
 from src.decoding import AnswerGrammar, Decoded, Determined, Guide
@@ -19,20 +20,11 @@ from src.errors import InputError
 from src.files import Journal, fingerprint, write_whole
 from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_processor, model_stamp, preset_for
 from src.quantity import canonical
+from src.settings import PredictSettings
 from src.texts import Texts
 
 MAX_NEW_TOKENS = 16
 _EOS = [2, SPECIAL_TOKENS["<end_of_utterance>"]]
-
-
-@dataclass(frozen=True, slots=True)
-class PredictSettings:
-    """One run of ``inference.ipynb``."""
-
-    data: Path
-    out: Path  # holds processed/ and adapter/; test_out.csv is written into it
-    model: str
-    batch_size: int | None = None  # None: the preset's
 
 
 def predict(settings: PredictSettings) -> pd.DataFrame:
@@ -51,7 +43,8 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         settings.out / "processed" / "manifest.csv": "run preprocess.py first",
         settings.data / "test.csv": "a data folder needs this file",
     }
-    texts = _texts(settings.out)
+    made_with = load_record(settings.out / "adapter").get("settings", {})
+    texts = _texts(settings.out, made_with)
     if texts is not None:
         depends_on[settings.out / "processed" / "text.jsonl"] = "run preprocess.py with --ocr"
     key = {"fingerprint": fingerprint(model_stamp(settings.model), depends_on), "decoding": "grammar"}
@@ -64,7 +57,8 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     if todo:
         base = load_base(settings.model)
         batch_size = settings.batch_size or preset_for(base.config).predict_batch_size
-        model, processor = load_adapter(base, settings.out / "adapter"), load_processor(settings.model)
+        model = load_adapter(base, settings.out / "adapter")
+        processor = load_processor(settings.model, made_with.get("image_splitting", False))
         with journal:
             if not entries:
                 journal.add(key)
@@ -83,12 +77,9 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     return details
 
 
-def _texts(out: Path) -> Texts | None:
+def _texts(out: Path, made_with: Mapping[str, Any]) -> Texts | None:
     """What was read on the pictures, if the adapter was trained with it (one that does not tell: if it is there)."""
-    try:
-        ocr = json.loads((out / "adapter" / "training.json").read_text())["settings"]["ocr"]
-    except (OSError, ValueError, KeyError):
-        ocr = (out / "processed" / "text.jsonl").is_file()
+    ocr = made_with.get("ocr", (out / "processed" / "text.jsonl").is_file())
     return Texts(out / "processed") if ocr else None
 
 

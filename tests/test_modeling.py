@@ -11,7 +11,6 @@ from src.collator import TrainingCollator
 from src.dataset import read_train, train_samples
 from src.errors import InputError
 from src.modeling import (
-    LoraSettings,
     add_lora,
     load_adapter,
     load_base,
@@ -19,6 +18,7 @@ from src.modeling import (
     load_processor,
     preset_for,
 )  # fmt: skip
+from src.settings import LoraSettings
 from tests.conftest import TINY
 
 

@@ -13,8 +13,9 @@ from src import sanity
 from src.constants import ENTITY_UNITS
 from src.dataset import read_test
 from src.errors import InputError
-from src.modeling import LoraSettings, add_lora, load_base
-from src.predict import PredictSettings, predict
+from src.modeling import add_lora, load_base
+from src.predict import predict
+from src.settings import LoraSettings, PredictSettings
 from tests.conftest import ROOT, TINY
 
 

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 
 from src.dataset import read_train
 from src.errors import InputError
-from src.train import TrainSettings, load_data, train
+from src.settings import TrainSettings
+from src.train import train
+from src.training_data import load_data
 from tests.conftest import ROOT, TINY
 
 
