@@ -59,13 +59,15 @@ def show_labels(entities: pd.Series, labels: pd.Series) -> None:
     plt.show()
 
 
-def show_loss(losses: pd.DataFrame) -> None:
-    """Training loss per step (columns ``step, loss``), and its mean over about a tenth of the run."""
-    figure, axis = plt.subplots(figsize=(7, 3), dpi=72)
-    axis.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
+def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
+    """Training loss per step (columns ``step, loss``) with its mean over about a tenth of the run, and held-out F1."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3), dpi=72)
+    left.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
     window = max(5, len(losses) // 10)
-    axis.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
-    axis.set(title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy", ylim=(0, None))
-    axis.legend()
+    left.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
+    left.set(title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy", ylim=(0, None))
+    left.legend()
+    right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")
+    right.set(title="F1 on held-out pictures", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())
     figure.tight_layout()
     plt.show()

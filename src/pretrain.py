@@ -1,15 +1,18 @@
-"""How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, trained briefly.
+"""How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, trained from scratch.
 
-    pip install -r requirements-dev.txt && python -m src.pretrain --out data/idefics2-tiny --minutes 25
+    pip install -r requirements-dev.txt && python -m src.pretrain --out data/idefics2-tiny --minutes 60
 
 The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0) with
-IDEFICS2's three extra tokens. Training is full (no LoRA, float32), on endless rendered pictures of `synthetic`,
-enhanced as ``preprocess.py`` does, with the prompts and labels of `prompts` and `collator`.
+IDEFICS2's three extra tokens. Training is full (no LoRA, float32), on endless generated `scenes`, with the prompts of
+`prompts` and the labels of `collator`. It learns to choose among the readings in the prompt; the pictures are small for
+most of the time, because reading pixels is not learnt in hours of CPU time, and of full size at the end, so that the
+model has seen such.
 """
 
 import argparse
 import importlib.resources
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -29,16 +32,20 @@ from transformers import (
 )
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
+from src.candidates import candidates, readings
 from src.collator import TrainingCollator
 from src.errors import InputError, run_main
-from src.images import EnhanceSettings, enhance, letterbox
 from src.modeling import SPECIAL_TOKENS, load_processor
-from src.prompts import prompt
+from src.prompts import describe, prompt
 from src.quantity import normalise_label
-from src.synthetic import question, render
+from src.scenes import SIDE, draw, question, scene
 
-PICTURE_SIZE = 392
-"""Long side of the pretraining pictures: attention over the patches of 602 px pictures costs five times as much."""
+SMALL, FULL = 70, 588
+"""Sides of the pretraining pictures in pixels, and of those at the end."""
+LAST = 0.12
+"""Share of the time with full-size pictures."""
+PEAK = 1.5e-3
+"""Highest learning rate."""
 
 # The published chat template of IDEFICS2 (this repo's prompts render the same text with explicit spaces).
 CHAT_TEMPLATE = (
@@ -86,9 +93,9 @@ def tiny_config() -> Idefics2Config:
             "vocab_size": 32003,
             "hidden_size": 128,
             "intermediate_size": 384,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 6,
             "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            "num_key_value_heads": 4,
             "head_dim": 32,
             "max_position_embeddings": 2048,
             "sliding_window": None,
@@ -120,27 +127,35 @@ def tiny_config() -> Idefics2Config:
     return config
 
 
-class RenderedBatches(IterableDataset):
-    """Endless training batches of rendered pictures; workers draw different ones."""
+class SceneBatches(IterableDataset):
+    """Endless training batches of generated scenes with pictures of ``size`` pixels; workers draw different ones."""
 
-    def __init__(self, processor: Idefics2Processor, batch_size: int, seed: int) -> None:
-        self.collator, self.batch_size, self.seed = TrainingCollator(processor), batch_size, seed
+    def __init__(self, processor: Idefics2Processor, batch_size: int, size: int, seed: int) -> None:
+        self.batch_size, self.size, self.seed = batch_size, size, seed
+        processor.image_processor.do_resize = False  # it would enlarge small pictures
+        self.collator = TrainingCollator(processor)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        rng = np.random.default_rng([self.seed, self.size, worker.id if worker else 0])
         while True:
-            pictures, prompts, answers = [], [], []
-            while len(pictures) < self.batch_size:
-                drawn = render(rng)
-                if drawn.image.shape[0] != drawn.image.shape[1]:
-                    continue  # one shape per batch: no padding
-                entity, value = question(drawn, set(), rng, empty_share=0.15)
-                small = letterbox(enhance(drawn.image, EnhanceSettings(max_size=PICTURE_SIZE)))
-                pictures.append(Image.fromarray(small[:, :, ::-1]))
-                prompts.append(prompt(entity))
-                answers.append(normalise_label(value, entity)[0])
-            yield self.collator.batch(pictures, prompts, answers)
+            rows = [row for row in (example(rng, self.size) for _ in range(2 * self.batch_size)) if row]
+            rows.sort(key=lambda row: len(row[1]))  # neighbours are of like length: less padding
+            for start in rng.permutation(range(0, len(rows) - self.batch_size + 1, self.batch_size)):
+                yield self.collator.batch(*zip(*rows[start : start + self.batch_size], strict=True))
+
+
+def example(rng: np.random.Generator, size: int) -> tuple[Image.Image, str, str] | None:
+    """A picture of ``size`` pixels, its prompt and answer; None when OCR lost the answer but other values are there."""
+    made = scene(rng)
+    entity, value = question(made, rng)
+    read = readings(made.lines, SIDE, SIDE)
+    told, answer = describe(read), normalise_label(value, entity)[0]
+    if answer and f" {answer} " not in re.sub("[;.]( |$)", " ", told):
+        if candidates(read, entity):
+            return None
+        answer = ""
+    return Image.fromarray(draw(made, rng, size)[:, :, ::-1]), prompt(entity, told), answer
 
 
 def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
@@ -180,24 +195,25 @@ def _train(
     model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int
 ) -> list[float]:
     """Train all parameters for ``minutes``; return the loss of each step."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
-    batches = DataLoader(RenderedBatches(processor, batch_size, seed), batch_size=None, num_workers=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
     curve: list[float] = []
     start, seconds = time.monotonic(), minutes * 60
-    bar = tqdm(batches, desc="pretrain", unit="step", mininterval=5)
-    for batch in bar:
-        done = (time.monotonic() - start) / seconds
-        if done >= 1:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * min(1, len(curve) / 50) * (0.5 + 0.5 * np.cos(np.pi * done))
-        loss = model(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        curve.append(loss.item())
-        bar.set_postfix(loss=f"{np.mean(curve[-50:]):.3f}")
+    for size, rows, until in ((SMALL, batch_size, 1 - LAST), (FULL, max(1, batch_size // 4), 1.0)):
+        batches = DataLoader(SceneBatches(processor, rows, size, seed), batch_size=None, num_workers=1)
+        bar = tqdm(batches, desc=f"pretrain at {size} px", unit="step", mininterval=5)
+        for batch in bar:
+            done = (time.monotonic() - start) / seconds
+            if done >= until:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = PEAK * min(1, (len(curve) + 1) / 200) * (0.51 + 0.49 * np.cos(np.pi * done))
+            loss = model(**batch).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            curve.append(loss.item())
+            bar.set_postfix(loss=f"{np.mean(curve[-50:]):.3f}")
     return curve
 
 
@@ -205,8 +221,8 @@ def main() -> int:
     """Command line: make the tiny model."""
     parser = argparse.ArgumentParser(description="Make the bundled tiny IDEFICS2.")
     parser.add_argument("--out", type=Path, default=Path("data/idefics2-tiny"))
-    parser.add_argument("--minutes", type=float, default=25.0, help="training time (default: 25)")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     pretrain(args.out, args.minutes, args.batch_size, args.seed)

@@ -99,7 +99,7 @@ def _value(entity: str, rng: np.random.Generator) -> tuple[str, str]:
     return f"{number} {unit}", printed
 
 
-def _text(
+def write_text(
     image: np.ndarray, text: str, place: tuple[float, float], size: int, rng: np.random.Generator,
     colour: tuple[int, ...] = (30, 30, 30), angle: int = 0, anchor: float = 0.5,
 ) -> None:  # fmt: skip
@@ -127,7 +127,7 @@ def _arrow(image: np.ndarray, start: tuple[float, float], end: tuple[float, floa
         cv2.arrowedLine(image, a, b, (60, 60, 60), 2, cv2.LINE_AA, tipLength=0.04)
 
 
-def _product(image: np.ndarray, box: tuple[int, int, int, int], slant: int, rng: np.random.Generator) -> None:
+def draw_product(image: np.ndarray, box: tuple[int, int, int, int], slant: int, rng: np.random.Generator) -> None:
     """A block, bottle or disc in ``box`` (left, top, right, bottom); ``slant`` px of depth for a block."""
     left, top, right, bottom = box
     base = rng.integers(90, 215, 3)
@@ -157,7 +157,7 @@ def _drawing(picture: Picture, rng: np.random.Generator) -> None:
         int(width * (rng.uniform(0.5, 0.58) if slant else rng.uniform(0.6, 0.74))),
     )
     top, bottom = int(height * rng.uniform(0.24, 0.36)), int(height * rng.uniform(0.66, 0.78))
-    _product(image, (left, top, right, bottom), slant, rng)
+    draw_product(image, (left, top, right, bottom), slant, rng)
     size = int(rng.integers(26, 42))
     drawn = [e for e in ("width", "height", "depth") if rng.random() < 0.8 and (e != "depth" or slant)] or ["height"]
     for entity in drawn:
@@ -166,20 +166,22 @@ def _drawing(picture: Picture, rng: np.random.Generator) -> None:
             printed = f"{rng.choice(_WORDS[entity])}: {printed}"
         if entity == "width":
             _arrow(image, (left, bottom + 40), (right, bottom + 40))
-            _text(image, printed, ((left + right) / 2, bottom + 40 + size), size, rng)
+            write_text(image, printed, ((left + right) / 2, bottom + 40 + size), size, rng)
         elif entity == "height":
             _arrow(image, (left - 40, top), (left - 40, bottom))
             turned = rng.random() < 0.5 or len(printed) > 10
             place = (left - 40 - size, (top + bottom) / 2) if turned else (left / 2 - 15, (top + bottom) / 2)
-            _text(image, printed, place, size, rng, angle=90 if turned else 0)
+            write_text(image, printed, place, size, rng, angle=90 if turned else 0)
         else:
             _arrow(image, (right + 22, bottom + 8), (right + slant + 22, bottom - slant + 8))
-            _text(image, printed, (right + slant / 2 + 44, bottom - slant / 2 + 26), min(size, 30), rng, anchor=0)
+            write_text(image, printed, (right + slant / 2 + 44, bottom - slant / 2 + 26), min(size, 30), rng, anchor=0)
     if rng.random() < 0.4:
         entity = str(rng.choice(["item_weight", "item_volume", "maximum_weight_recommendation"]))
         picture.values[entity], printed = _value(entity, rng)
-        _text(image, f"{rng.choice(_WORDS[entity])} {printed}", (width / 2, height * 0.93), size, rng, (40, 40, 150))
-    _text(image, str(rng.choice(["Product size", "Dimensions", *_BRANDS])), (width / 2, 70), size + 14, rng)
+        write_text(
+            image, f"{rng.choice(_WORDS[entity])} {printed}", (width / 2, height * 0.93), size, rng, (40, 40, 150)
+        )
+    write_text(image, str(rng.choice(["Product size", "Dimensions", *_BRANDS])), (width / 2, 70), size + 14, rng)
 
 
 def _panel(picture: Picture, rng: np.random.Generator) -> None:
@@ -197,15 +199,15 @@ def _panel(picture: Picture, rng: np.random.Generator) -> None:
     size, step = int(rng.integers(24, 36)), int(rng.integers(62, 80))
     step = min(step, int(height * 0.74 / len(rows)))
     top = int(height * 0.54 - step * (len(rows) - 1) / 2)
-    _text(image, f"{rng.choice(_BRANDS)} specifications", (width / 2, top - step), size + 10, rng, (120, 60, 20))
+    write_text(image, f"{rng.choice(_BRANDS)} specifications", (width / 2, top - step), size + 10, rng, (120, 60, 20))
     for i, (word, printed) in enumerate(rows):
         y = top + i * step
         if i % 2 == 0:
             cv2.rectangle(
                 image, (int(width * 0.06), y - step // 2), (int(width * 0.94), y + step // 2), (232, 232, 226), -1
             )
-        _text(image, word, (width * 0.28, y), size, rng)
-        _text(image, printed, (width * 0.7, y), size, rng)
+        write_text(image, word, (width * 0.28, y), size, rng)
+        write_text(image, printed, (width * 0.7, y), size, rng)
 
 
 def _package(picture: Picture, rng: np.random.Generator) -> None:
@@ -216,24 +218,26 @@ def _package(picture: Picture, rng: np.random.Generator) -> None:
     shade = tuple(int(v) for v in rng.integers(195, 250, 3))
     cv2.rectangle(image, (left, top), (right, bottom), shade, -1)
     cv2.rectangle(image, (left, top), (right, bottom), (120, 120, 120), 3)
-    _text(image, str(rng.choice(_BRANDS)), (width / 2, height * 0.18), int(rng.integers(60, 90)), rng, (60, 30, 90))
+    write_text(
+        image, str(rng.choice(_BRANDS)), (width / 2, height * 0.18), int(rng.integers(60, 90)), rng, (60, 30, 90)
+    )
     for i, phrase in enumerate(rng.permutation(_PHRASES)[:3]):
-        _text(image, str(phrase), (width / 2, height * (0.34 + 0.08 * i)), int(rng.integers(24, 36)), rng)
+        write_text(image, str(phrase), (width / 2, height * (0.34 + 0.08 * i)), int(rng.integers(24, 36)), rng)
     chosen = [["item_weight"], ["item_volume"], ["voltage", "wattage"], ["wattage", "item_weight"]]
     for i, entity in enumerate(chosen[int(rng.integers(len(chosen)))]):
         picture.values[entity], printed = _value(entity, rng)
         word = f"{rng.choice(_WORDS[entity])}: " if rng.random() < 0.6 or entity == "voltage" else ""
         place = (width / 2, height * (0.72 + 0.1 * i))
-        _text(image, word + printed, place, int(rng.integers(30, 46)), rng, (20, 20, 20))
+        write_text(image, word + printed, place, int(rng.integers(30, 46)), rng, (20, 20, 20))
 
 
 def _plain(picture: Picture, rng: np.random.Generator) -> None:
     """A product with no value on it: every question about it has the empty answer."""
     image = picture.image
     height, width = image.shape[:2]
-    _product(image, (int(width * 0.3), int(height * 0.25), int(width * 0.7), int(height * 0.75)), 0, rng)
+    draw_product(image, (int(width * 0.3), int(height * 0.25), int(width * 0.7), int(height * 0.75)), 0, rng)
     for i, phrase in enumerate(rng.permutation(_PHRASES)[:2]):
-        _text(image, str(phrase), (width / 2, height * (0.84 + 0.07 * i)), int(rng.integers(26, 40)), rng)
+        write_text(image, str(phrase), (width / 2, height * (0.84 + 0.07 * i)), int(rng.integers(26, 40)), rng)
 
 
 _SCENES = {"drawing": _drawing, "panel": _panel, "package": _package, "plain": _plain}

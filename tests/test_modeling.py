@@ -16,6 +16,7 @@ from src.modeling import (
     load_base,
     load_config,
     load_processor,
+    merge,
     preset_for,
 )  # fmt: skip
 from src.settings import LoraSettings
@@ -123,6 +124,61 @@ def test_no_gradient_runs_through_the_vision_tower(lora_model, batch):
     hidden = vision(batch["pixel_values"][:, 0]).last_hidden_state
     assert not hidden.requires_grad
     assert not any(p.requires_grad for p in vision.parameters())
+
+
+def test_the_merged_model_answers_like_base_and_adapter(lora_model, batch, tmp_path):
+    with torch.no_grad():
+        for name, parameter in lora_model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+        want = lora_model.eval()(**batch).logits
+    lora_model.save_pretrained(tmp_path / "adapter")
+    merged = merge(load_base(str(TINY)), tmp_path / "adapter")
+    assert not any(isinstance(module, Linear4bit) for module in merged.modules())
+    with torch.no_grad():
+        assert torch.allclose(merged(**batch).logits, want, atol=1e-4)
+    merged.save_pretrained(tmp_path / "merged")
+    again = Idefics2ForConditionalGeneration.from_pretrained(tmp_path / "merged", dtype=torch.float32).eval()
+    with torch.no_grad():
+        assert torch.allclose(again(**batch).logits, want, atol=1e-4)
+
+
+def test_the_full_size_has_the_published_counts():
+    """idefics2-8b without its weights: sizes as published, LoRA parameters as computed by hand."""
+    config = Idefics2Config(
+        text_config={"model_type": "mistral", "vocab_size": 32003, "hidden_size": 4096, "intermediate_size": 14336,
+                     "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8},
+        vision_config={"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
+                       "num_attention_heads": 16, "image_size": 980, "patch_size": 14},
+        perceiver_config={"hidden_size": 4096, "resampler_n_latents": 64, "resampler_depth": 3,
+                          "resampler_n_heads": 16, "resampler_head_dim": 96, "num_key_value_heads": 4},
+    )  # fmt: skip
+    with torch.device("meta"):
+        base = Idefics2ForConditionalGeneration(config)
+    count = {name: sum(p.numel() for p in part.parameters()) for name, part in base.model.named_children()}
+    assert sum(p.numel() for p in base.parameters()) == 8_402_768_112
+    assert count["vision_model"] == 417_792_240
+    assert count["connector"] == 743_219_200
+    assert base.lm_head.weight.numel() == 131_084_288
+    model = add_lora(base.requires_grad_(False), LoraSettings())
+    of = {"text_model": 0, "perceiver_resampler": 0, "modality_projection": 0}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            of[next(part for part in of if part in name)] += parameter.numel()
+    r, hidden, inner, kv = 16, 4096, 14336, 1024
+    layer = r * (2 * (hidden + hidden) + 2 * (hidden + kv) + 3 * (hidden + inner))
+    assert of["text_model"] == 32 * layer == 41_943_040
+    assert of == {"text_model": 41_943_040, "perceiver_resampler": 3_919_872, "modality_projection": 790_528}
+
+
+def test_splitting_makes_five_pictures_of_one(processed):
+    data, out = processed
+    samples = train_samples(read_train(data), out / "processed", {})[0][:1]
+    inputs = TrainingCollator(load_processor(str(TINY), image_splitting=True))(samples)
+    assert inputs["pixel_values"].shape[1] == 5
+    assert inputs["input_ids"].eq(32001).sum() == 5 * 64
+    with torch.no_grad():
+        assert load_base(str(TINY))(**inputs).loss.isfinite()
 
 
 def test_a_saved_adapter_gives_the_same_logits(lora_model, batch, tmp_path):

@@ -16,7 +16,7 @@ from src.errors import InputError
 from src.settings import TrainSettings
 from src.train import train
 from src.training_data import load_data
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
 
 
 def settings_for(data, out, **changes):
@@ -35,8 +35,13 @@ def trained(processed, tmp_path_factory):
 def test_the_adapter_folder_is_whole(trained):
     settings, result, tensors = trained
     folder = settings.out / "adapter"
-    assert {p.name for p in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors", "training.json"}
-    assert {p.name for p in settings.out.iterdir()} == {"processed", "adapter"}  # no checkpoints, no parts
+    assert {p.name for p in folder.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "training.json", "README.md",
+    }  # fmt: skip
+    assert {p.name for p in settings.out.iterdir()} == {"processed", "adapter", "metrics.jsonl"}  # no checkpoints
+    card = (folder / "README.md").read_text()
+    for word in (f"base_model: {TINY}", '"batch_size": 4', "f1", "held-out", "never into the original weights"):
+        assert word.lower() in card.lower()
     record = json.loads((folder / "training.json").read_text())
     assert record["settings"]["batch_size"] == 4
     assert record["settings"]["learning_rate"] == 1e-3  # the preset's, resolved
@@ -45,6 +50,12 @@ def test_the_adapter_folder_is_whole(trained):
     assert len(result.losses) == -(-len(data.samples) // 4)
     assert set(result.answers["row"]) <= {s.row for s in data.held_out}
     assert result.scores.iloc[-1]["rows"] == min(4, len(data.held_out))
+    logged = [json.loads(line) for line in (settings.out / "metrics.jsonl").read_text().splitlines()]
+    assert [e["loss"] for e in logged if "loss" in e] == result.losses["loss"].tolist()
+    assert [e["eval_f1"] for e in logged if "eval_f1" in e] == result.f1["f1"].tolist()
+    assert result.f1["step"].iloc[-1] == result.losses["step"].iloc[-1]  # the end is scored, too
+    assert record["fingerprint"] in card
+    assert record["step"] == result.f1.loc[result.f1["f1"].eq(result.f1["f1"].max()), "step"].iloc[-1]
 
 
 def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, monkeypatch):
@@ -81,7 +92,7 @@ def test_killed_and_started_again_it_ends_at_the_same_weights(trained, processed
     torn = shutil.copytree(second, second.with_name("checkpoint-99"))  # a half-written newer one is passed over
     (torn / "trainer_state.json").write_text('{"global_step": 9')
     result = train(settings)
-    assert re.search(r"\| 2/\d \[00:00", capfd.readouterr().err)  # went on from the whole checkpoint
+    assert re.search(r"\| 8/\d+ \[00:00", capfd.readouterr().err)  # went on from the whole checkpoint: 2 steps of 4
     assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
     got = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert got.keys() == wanted.keys()
@@ -111,6 +122,77 @@ def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, 
     (out / "processed" / "text.jsonl").unlink()
     with pytest.raises(InputError, match=r"run preprocess\.py with --ocr"):
         train(settings_for(folder, out))
+
+
+def best_then_worse(monkeypatch, scores):
+    """Let held-out rows be answered rightly in the shares ``scores``, one after the other."""
+    left = iter(scores)
+
+    def answers(model, processor, samples, texts, batch_size):
+        right = next(left)
+        return [
+            {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": "1 metre",
+             "prediction": "1 metre" if place < right * len(samples) else "2 metre"}
+            for place, s in enumerate(samples)
+        ]  # fmt: skip
+
+    monkeypatch.setattr("src.trainer.answers_of", answers)
+
+
+def test_the_best_adapter_is_kept_not_the_last(trained, processed, tmp_path, monkeypatch):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    best_then_worse(monkeypatch, [0.0, 1.0, 0.5, 0.5])
+    result = train(settings_for(processed[0], tmp_path, held_out=0.2))
+    assert result.f1["f1"].tolist()[:3] == [0.0, 1.0, 0.5]
+    assert result.scores.iloc[-1]["f1"] == 1.0
+    record = json.loads((result.adapter / "training.json").read_text())
+    assert record["step"] == result.f1["step"][1] < result.f1["step"].iloc[-1]
+
+
+def test_a_loss_that_is_no_number_ends_with_one_sentence(processed, tmp_path):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings = settings_for(processed[0], tmp_path, learning_rate=1e30)
+    with pytest.raises(InputError, match=r"the loss is nan at step \d+: set learning_rate lower than 1e\+30"):
+        train(settings)
+    kept = list(tmp_path.glob("checkpoints/*/checkpoint-*"))
+    for tensors in (load_file(folder / "adapter_model.safetensors") for folder in kept):
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_path):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    made = (
+        "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1, workers=0)"
+    )
+    limited = (
+        "import resource, signal, sys; from pathlib import Path; from src.errors import run_main;"
+        "from src.train import TrainSettings, train; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); run_main(lambda: train({made}))"
+    )
+    call = ["--data", processed[0], "--out", tmp_path, "--model", TINY, "--batch-size", "4"]
+    result = run_python("-c", limited, processed[0], tmp_path, TINY)
+    assert_one_sentence(result, "no space left", "run again to go on")
+    assert not (tmp_path / "adapter").exists()
+    again = run_python("-m", "src.train", *call)
+    assert again.returncode == 0, again.stderr
+    assert "adapter" in again.stdout
+    assert "f1" in again.stdout
+
+
+def test_two_processes_average_to_the_gradients_of_one_with_the_double_batch(processed, tmp_path):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    step = ["-m", "tests.one_step", processed[0], tmp_path]
+    single = run_python(*step, 4, one)
+    assert single.returncode == 0, single.stderr
+    double = run_python("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, *step, 2, two)
+    assert double.returncode == 0, double.stderr
+    want, got = load_file(one), load_file(two)
+    assert want.keys() == got.keys()
+    assert max(gradient.abs().max() for gradient in want.values()) > 1e-3
+    for name, gradient in want.items():
+        assert (got[name] - gradient).abs().max() < 1e-6, name
 
 
 def test_unusable_training_data_gets_one_sentence(fresh):

@@ -1,0 +1,56 @@
+from collections import Counter
+from pathlib import Path
+
+from src.dataset import Sample, letterboxed_sizes, read_train, train_samples
+from src.images import letterbox, read_image
+from src.training_data import bucketed, in_proportions
+
+
+def samples_of(counts):
+    """Samples without pictures, entities mixed."""
+    entities = [entity for entity, count in counts.items() for _ in range(count)]
+    entities.sort(key=lambda entity: hash((entity, "mixed")))
+    return [Sample(row, f"{row}.jpg", Path(f"{row}.jpg"), entity) for row, entity in enumerate(entities)]
+
+
+def test_entities_are_drawn_in_the_proportions_of_the_test():
+    samples = samples_of({"height": 1000, "item_weight": 3000, "voltage": 100, "wattage": 10})
+    drawn = in_proportions(samples, 800, {"height": 50, "item_weight": 30, "voltage": 15, "wattage": 5}, seed=0)
+    counts = Counter(sample.entity for sample in drawn)
+    # wattage has 10 of its 40; voltage 100 of its 120 and more; the rest is shared out 5 to 3
+    assert counts["wattage"] == 10
+    assert counts["voltage"] == 100
+    assert abs(counts["height"] - 690 * 5 / 8) <= 1
+    assert len(drawn) == 800
+    assert [s.row for s in drawn] == sorted(s.row for s in drawn)
+    assert len({s.row for s in drawn}) == 800
+    assert drawn == in_proportions(samples, 800, {"height": 50, "item_weight": 30, "voltage": 15, "wattage": 5}, seed=0)
+    assert drawn != in_proportions(samples, 800, {"height": 50, "item_weight": 30, "voltage": 15, "wattage": 5}, seed=1)
+
+
+def test_everything_is_kept_when_there_is_no_more_and_without_a_test_the_samples_decide():
+    samples = samples_of({"height": 30, "voltage": 10})
+    assert in_proportions(samples, 40, {"height": 1}, seed=0) == samples
+    assert Counter(s.entity for s in in_proportions(samples, 20, {}, seed=0)) == {"height": 15, "voltage": 5}
+    asked = Counter(s.entity for s in in_proportions(samples, 35, {"height": 9}, seed=0))
+    assert asked == {"height": 30, "voltage": 5}  # what the test does not ask about only fills up
+
+
+def test_batches_are_of_one_size_and_nothing_is_lost():
+    samples = samples_of({"height": 103})
+    sizes = {s.picture.name: [(602, 602), (602, 392), (392, 602)][s.row % 3] for s in samples}
+    ordered = bucketed(samples, sizes, 8, seed=0)
+    assert sorted(s.row for s in ordered) == list(range(103))
+    batches = [ordered[start : start + 8] for start in range(0, 103, 8)]
+    of_one = [len({sizes[s.picture.name] for s in batch}) == 1 for batch in batches]
+    assert sum(of_one) >= 12  # 35, 34 and 34 of a size: 12 whole batches, the rest in mixed ones
+    assert [sizes[b[0].picture.name] for b in batches] != sorted(sizes[b[0].picture.name] for b in batches)
+    assert ordered == bucketed(samples, sizes, 8, seed=0)
+    assert ordered != bucketed(samples, sizes, 8, seed=1)
+
+
+def test_sizes_are_those_the_model_gets(processed):
+    data, out = processed
+    sizes = letterboxed_sizes(out / "processed")
+    for sample in train_samples(read_train(data), out / "processed", {})[0]:
+        assert letterbox(read_image(sample.picture)).shape[:2] == sizes[sample.picture.name]
