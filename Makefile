@@ -3,6 +3,7 @@
 # make lint   ruff
 # make bench-preprocess   speed of preprocess.py beside the reference loop
 # make bench-reading   recall, F1 by rules and audit on DATA, against OUT/processed
+# make bench-train   speed and memory of training beside the official notebook's way, same folders
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
 OUT ?= outputs
@@ -12,7 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test lint notebooks bench-preprocess bench-reading
+.PHONY: run test lint notebooks bench-preprocess bench-reading bench-train
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)"
@@ -34,6 +35,9 @@ bench-preprocess: $(VENV)/.run
 
 bench-reading: $(VENV)/.run
 	$(PY) -m benchmarks.reading --data "$(DATA)" --out "$(OUT)"
+
+bench-train: $(VENV)/.run
+	$(PY) -m benchmarks.training --data "$(DATA)" --out "$(OUT)"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
