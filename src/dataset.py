@@ -184,6 +184,14 @@ def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
     return {file: letterboxed(int(h), int(w)) for file, (h, w) in zip(table["file"], sides, strict=True)}
 
 
+def by_picture(samples: Sequence[Sample]) -> list[list[int]]:
+    """Places in ``samples`` of each picture's questions, in the order of the first ones."""
+    groups: dict[Path, list[int]] = {}
+    for place, sample in enumerate(samples):
+        groups.setdefault(sample.picture, []).append(place)
+    return list(groups.values())
+
+
 def split_by_picture(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """Split into (train, held out), about ``share`` of the pictures held out; no picture is on both sides.
 

@@ -73,6 +73,12 @@ def table(entities: Sequence[str], truths: Sequence[str], answers: Sequence[str]
     return pd.DataFrame(rows, columns=["entity", "rows", "tp", "fp", "fn", "tn", "precision", "recall", "f1"])
 
 
+def confusion_of_units(truths: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
+    """Counts by unit of the truth (rows) and of the answer (columns); ``(none)`` for empty ones."""
+    truth, answer = (pd.Series(list(texts)).str.split(n=1).str[1].fillna("(none)") for texts in (truths, answers))
+    return pd.crosstab(truth.rename("truth"), answer.rename("answer"))
+
+
 def read_truth(path: Path) -> pd.DataFrame:
     """Read a truth file; its values end up in the column ``truth``, ``index`` as int64. Raises `InputError`."""
     want = read_table(path, ["index"])

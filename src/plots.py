@@ -1,6 +1,7 @@
 """What the notebooks show: pictures with captions, label statistics, the loss curve. Each function draws at once."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,11 +40,33 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
 
 
 def show_answers(processed: Path, answers: pd.DataFrame, save: Path | None = None) -> None:
-    """A gallery of answers: columns ``picture`` (in ``processed``), ``entity``, ``prediction``, ``truth`` if known."""
-    captions = (answers["entity"] + ": " + answers["prediction"].replace("", "(silent)")).tolist()
-    if "truth" in answers:
-        captions = [f"{c}\ntruth: {t or '(not visible)'}" for c, t in zip(captions, answers["truth"], strict=True)]
+    """A gallery of answers: columns ``picture`` (in ``processed``), ``entity``, ``prediction``.
+
+    Where there, also ``truth``, ``chance`` (that the prediction is right) and ``candidates``.
+    """
+    captions = []
+    for row in answers.to_dict("records"):
+        chance = f" ({row['chance']:.0%})" if "chance" in row else ""
+        lines = [f"{row['entity']}: {row['prediction'] or '(silent)'}{chance}"]
+        if "truth" in row:
+            lines.append(f"truth: {row['truth'] or '(not visible)'}")
+        if "candidates" in row:
+            lines.append("read: " + textwrap.shorten(row["candidates"] or "nothing that fits", 38, placeholder=" ..."))
+        captions.append("\n".join(lines))
     show_gallery([processed / name for name in answers["picture"]], captions, save=save)
+
+
+def show_reliability(answers: pd.DataFrame) -> None:
+    """Share of right answers over their probability, a line per ``stage`` (columns ``chance, right, stage``)."""
+    figure, axis = plt.subplots(figsize=(4.6, 3.6), dpi=72)
+    axis.plot([0, 1], [0, 1], color="lightgrey")
+    for stage, rows in answers.groupby("stage"):
+        bins = rows.groupby((rows["chance"] * 5).clip(upper=4.999).astype(int))
+        axis.plot(bins["chance"].mean(), bins["right"].mean(), marker="o", label=f"{stage} ({len(rows)} rows)")
+    axis.set(title="reliability on held-out rows", xlabel="probability", ylabel="right", xlim=(0, 1), ylim=(0, 1))
+    axis.legend()
+    figure.tight_layout()
+    plt.show()
 
 
 def show_labels(entities: pd.Series, labels: pd.Series) -> None:

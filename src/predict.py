@@ -1,116 +1,165 @@
-"""Answer the test rows: what ``inference.ipynb`` calls. Answers are kept as they come, so nothing is computed twice."""
+"""Answer the test rows: what ``inference.ipynb`` calls, and for several GPUs
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+    accelerate launch -m src.predict --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
+
+Answers are kept as they come, so nothing is computed twice; the processes share the rows out, and one file comes out.
+"""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from peft import PeftModel
-from tqdm import tqdm
-from transformers import Idefics2Processor, LogitsProcessorList, StoppingCriteriaList
+from accelerate import PartialState
 
-from src import sanity
-from src.adapter import load_record
-from src.collator import encode, open_picture, prompt_of
-from src.dataset import Sample, picture_names, processed_name, read_files, read_test, test_samples
-from src.decoding import AnswerGrammar, Decoded, Determined, Guide
-from src.errors import InputError
+from src import adapter, decide, sanity
+from src.dataset import (
+    Sample,
+    by_picture,
+    letterboxed_sizes,
+    picture_names,
+    processed_name,
+    read_files,
+    read_test,
+    test_samples,
+)
+from src.errors import InputError, run_main
 from src.files import Journal, fingerprint, write_whole
-from src.modeling import SPECIAL_TOKENS, load_adapter, load_base, load_processor, model_stamp, preset_for
-from src.quantity import canonical
+from src.generation import ENTRY, Model, generate
+from src.modeling import load_adapter, load_base, load_config, load_processor, merge, model_stamp, preset_for
 from src.settings import PredictSettings
 from src.texts import Texts
 
-MAX_NEW_TOKENS = 16
-_EOS = [2, SPECIAL_TOKENS["<end_of_utterance>"]]
+BROKEN = "broken picture"
 
 
 def predict(settings: PredictSettings) -> pd.DataFrame:
     """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the details.
 
-    Details: ``index, image_link, entity_name, prediction, confidence, silence, overridden, reason, picture``, one row
-    per test row in its order; ``confidence, silence, overridden`` as in `decoding.Decoded` (empty where nothing was
-    asked), ``reason`` why there was no question (see `dataset.unusable`), ``picture`` the processed picture's name.
+    Details, one row per test row in its order: ``index, image_link, entity_name, prediction``; its ``source``
+    and ``chance`` (see `decide.decide`); the model's answer ``model`` with ``confidence, silence, overridden`` as in
+    `decoding.Decoded`; ``rules, rules_score, candidates``; ``reason`` why there was no question (see
+    `dataset.unusable`, or `BROKEN`); ``picture``, the processed picture's name. What does not apply is empty.
     The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
     """
+    place = _place()
     table, files = read_test(settings.data), read_files(settings.data)
-    samples, refused = test_samples(table, settings.out / "processed", files)
-    journal = Journal(settings.out / "test_out.journal.jsonl")
+    processed = settings.out / "processed"
+    samples, refused = test_samples(table, processed, files)
+    record = adapter.load_record(settings.out / "adapter")
+    made_with = record.get("settings", {})
     depends_on = {
         settings.out / "adapter" / "adapter_model.safetensors": "run training.ipynb first",
-        settings.out / "processed" / "manifest.csv": "run preprocess.py first",
+        processed / "manifest.csv": "run preprocess.py first",
         settings.data / "test.csv": "a data folder needs this file",
     }
-    made_with = load_record(settings.out / "adapter").get("settings", {})
-    texts = _texts(settings.out, made_with)
+    # An adapter that does not tell whether it was trained with OCR gets what is there.
+    texts = Texts(processed) if made_with.get("ocr", (processed / "text.jsonl").is_file()) else None
     if texts is not None:
-        depends_on[settings.out / "processed" / "text.jsonl"] = "run preprocess.py with --ocr"
-    key = {"fingerprint": fingerprint(model_stamp(settings.model), depends_on), "decoding": "grammar"}
-    entries = journal.read()
-    if entries[:1] != [key]:  # another model, adapter, test file or picture folder
-        journal.remove()
-        entries = []
-    written = {entry.pop("index"): entry for entry in entries[1:]}
+        depends_on[processed / "text.jsonl"] = "run preprocess.py with --ocr"
+    merged = _merged(settings)
+    key = {"fingerprint": fingerprint(f"{model_stamp(settings.model)} merged={merged}", depends_on)}
+    if place.is_main_process:
+        _drop_others(settings.out, key)
+    place.wait_for_everyone()
+    written = _written(settings.out)
     todo = [sample for sample in samples if sample.row not in written]
+    todo = [todo[i] for group in by_picture(todo)[place.process_index :: place.num_processes] for i in group]
     if todo:
-        base = load_base(settings.model)
-        batch_size = settings.batch_size or preset_for(base.config).predict_batch_size
-        model = load_adapter(base, settings.out / "adapter")
-        processor = load_processor(settings.model, made_with.get("image_splitting", False))
-        with journal:
-            if not entries:
-                journal.add(key)
-            for sample, answer in generate(model, processor, todo, texts, batch_size):
-                written[sample.row] = asdict(answer)
-                journal.add({"index": sample.row, **written[sample.row]})
-    details = table[["index", "image_link", "entity_name"]].copy()
-    answers = [written.get(index, {}) for index in table["index"]]
-    pairs = zip(answers, table["entity_name"], strict=True)
-    details["prediction"] = [canonical(answer.get("text", ""), entity) for answer, entity in pairs]
-    for column in ("confidence", "silence", "overridden"):
-        details[column] = [answer.get(column, "") for answer in answers]
-    details["reason"] = [refused.get(index, "") for index in table["index"]]
-    details["picture"] = [processed_name(image) for image in picture_names(table["image_link"], files)]
-    _write(details, settings)
+        _answer(settings, todo, texts, made_with, merged, place.process_index, key)
+    place.wait_for_everyone()
+    written = _written(settings.out)
+    for sample in samples:
+        if sample.row not in written:
+            refused[sample.row] = BROKEN
+    policy = decide.fit(pd.DataFrame(record["answers"])) if record else decide.Policy()
+    details = _details(table, files, written, refused, policy)
+    if place.is_main_process:
+        _write(details, settings)
+    place.wait_for_everyone()
     return details
 
 
-def _texts(out: Path, made_with: Mapping[str, Any]) -> Texts | None:
-    """What was read on the pictures, if the adapter was trained with it (one that does not tell: if it is there)."""
-    ocr = made_with.get("ocr", (out / "processed" / "text.jsonl").is_file())
-    return Texts(out / "processed") if ocr else None
+def _place() -> PartialState:
+    """This process among those of ``accelerate launch``; they may wait long for the slowest one."""
+    cuda, several = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return PartialState(cpu=not cuda, timeout=timedelta(days=2), backend="gloo" if several and not cuda else None)
 
 
-@torch.inference_mode()
-def generate(
-    model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], texts: Texts | None, batch_size: int
-) -> Iterator[tuple[Sample, Decoded]]:
-    """Yield each sample with the model's answer: greedy within the grammar, at most `MAX_NEW_TOKENS` tokens."""
-    model.eval()
-    grammar = AnswerGrammar(processor.tokenizer).to(model.device)
-    bar = tqdm(total=len(samples), desc="predict", unit="row")
-    for start in range(0, len(samples), batch_size):
-        batch = samples[start : start + batch_size]
-        pictures = [open_picture(sample) for sample in batch]
-        prompts = [prompt_of(sample, texts) for sample in batch]
-        inputs = encode(processor, pictures, prompts, padding_side="left").to(model.device, model.dtype)
-        guide = Guide(grammar, [sample.entity for sample in batch], inputs["input_ids"].shape[1])
-        made = model.generate(
-            **inputs,
-            max_new_tokens=MAX_NEW_TOKENS,
-            do_sample=False,
-            eos_token_id=_EOS,
-            pad_token_id=0,
-            logits_processor=LogitsProcessorList([guide]),
-            stopping_criteria=StoppingCriteriaList([Determined(guide)]),
-            return_dict_in_generate=True,
-            output_scores=True,
-        )
-        bar.update(len(batch))
-        yield from zip(batch, guide.decode(made.sequences, made.scores), strict=True)
-    bar.close()
+def _merged(settings: PredictSettings) -> bool:
+    """Whether the adapter is merged into the dequantised base: faster, where the memory (2 bytes a weight) suffices."""
+    if settings.merged is not None:
+        return settings.merged
+    if not torch.cuda.is_available():
+        return not preset_for(load_config(settings.model)).needs_cuda
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory > 40 * 2**30
+
+
+def _answer(
+    settings: PredictSettings,
+    todo: list[Sample],
+    texts: Texts | None,
+    made_with: Mapping[str, Any],
+    merged: bool,
+    process: int,
+    key: Mapping[str, str],
+) -> None:
+    """Answer samples into this process's journal."""
+    base, folder = load_base(settings.model), settings.out / "adapter"
+    batch_size = settings.batch_size or preset_for(base.config).predict_batch_size
+    model: Model = merge(base, folder) if merged else load_adapter(base, folder)
+    processor = load_processor(settings.model, made_with.get("image_splitting", False))
+    sizes = letterboxed_sizes(settings.out / "processed")
+    journal = Journal(settings.out / f"test_out.journal-{process}.jsonl")
+    begun = journal.path.is_file()
+    with journal:
+        if not begun:
+            journal.add(key)
+        for answered in generate(model, processor, todo, texts, sizes, batch_size, settings.workers):
+            journal.add({"index": answered.sample.row, **answered.entry()})
+
+
+def _journals(out: Path) -> list[Journal]:
+    return [Journal(path) for path in sorted(out.glob("test_out.journal-*.jsonl"))]
+
+
+def _drop_others(out: Path, key: Mapping[str, str]) -> None:
+    """Remove what another model, adapter, test file or picture folder left."""
+    for journal in _journals(out):
+        if next((entry for _, entry in journal.scan()), None) != key:
+            journal.remove()
+
+
+def _written(out: Path) -> dict[int, dict[str, Any]]:
+    """The answers in all journals by index."""
+    entries = (entry for journal in _journals(out) for entry in journal.read()[1:])
+    return {entry.pop("index"): entry for entry in entries}
+
+
+def _details(
+    table: pd.DataFrame,
+    files: Mapping[str, str],
+    written: Mapping[int, dict[str, Any]],
+    refused: Mapping[int, str],
+    policy: decide.Policy,
+) -> pd.DataFrame:
+    """The details table of `predict`."""
+    details = table[["index", "image_link", "entity_name"]].copy()
+    rows = pd.DataFrame.from_dict(written, orient="index", columns=list(ENTRY)).rename(columns={"text": "prediction"})
+    ocr = rows["rules_score"].ne("").any()
+    chosen = decide.decide(rows if ocr else rows.drop(columns=["rules", "rules_score", "candidates"]), policy)
+    rows = rows.rename(columns={"prediction": "model"}).join(chosen)
+    columns = ["prediction", "source", "chance", "model", *ENTRY[1:]]
+    details = details.join(rows[columns].astype(object), on="index")
+    details[columns] = details[columns].fillna("")
+    details["reason"] = [refused.get(index, "") for index in table["index"]]
+    details["picture"] = [processed_name(image) for image in picture_names(table["image_link"], files)]
+    return details
 
 
 def _write(details: pd.DataFrame, settings: PredictSettings) -> None:
@@ -122,3 +171,23 @@ def _write(details: pd.DataFrame, settings: PredictSettings) -> None:
     if faults:
         raise InputError(f"{beside}: fails the sanity check ({len(faults)} faults, the first: {faults[0]})")
     beside.replace(final)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Answer test.csv with a trained adapter.")
+    parser.add_argument("--data", type=Path, required=True, help="data folder with test.csv")
+    parser.add_argument("--out", type=Path, required=True, help="folder with processed/ and adapter/")
+    parser.add_argument("--model", default="data/idefics2-tiny", help="what the adapter was trained on")
+    parser.add_argument("--batch-size", type=int, help="rows; default: by the size of the model")
+    args = parser.parse_args()
+    details = predict(PredictSettings(args.data, args.out, args.model, args.batch_size))
+    if PartialState().is_main_process:
+        answered = details["prediction"].ne("").sum()
+        print(f"{args.out / 'test_out.csv'}: {len(details)} rows, {answered} with an answer")
+        print("not asked:", dict(Counter(details["reason"][details["reason"].ne("")])) or "none")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

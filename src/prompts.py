@@ -31,12 +31,17 @@ _BUDGET = 150
 """Tokens for all readings, by `_cost`; with it no real picture takes more than 160."""
 
 
-def prompt(entity: str, readings: str = "") -> str:
-    """Text up to the answer, for one picture and a known ``entity`` (a key of `constants.ENTITY_UNITS`).
+def prefix(readings: str = "") -> str:
+    """What all prompts about a picture begin with; its token ids are a prefix of theirs.
 
     ``readings`` is the text of `describe`; empty for the pipeline without OCR.
     """
-    return f"User:<image> {readings + ' ' if readings else ''}{_QUESTIONS[entity]}{END} \nAssistant: "
+    return f"User:<image> {readings}" if readings else "User:<image>"
+
+
+def prompt(entity: str, readings: str = "") -> str:
+    """Text up to the answer, for one picture and a known ``entity`` (a key of `constants.ENTITY_UNITS`)."""
+    return f"{prefix(readings)} {_QUESTIONS[entity]}{END} \nAssistant: "
 
 
 def completion(answer: str) -> str:

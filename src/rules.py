@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.candidates import Candidate, Reading, candidates, is_same
-from src.dataset import Sample, read_files, read_test, test_samples
+from src.dataset import Sample, by_picture, read_files, read_test, test_samples
 from src.errors import run_main
 from src.files import write_whole
 from src.geometry import Layout, directions, layout, position
@@ -96,12 +96,11 @@ class Answer:
     score: float
 
 
-def see(sample: Sample, texts: Texts) -> tuple[list[Reading], Layout | None]:
-    """What is on a sample's picture: its readings, and for a dimension what is drawn there."""
-    found = texts[sample.image]
-    if sample.entity not in AXES or not found:
-        return found, None
-    return found, layout(read_image(sample.picture), [reading.box for reading in found])
+def see(picture: Path, found: Sequence[Reading], entities: Sequence[str]) -> Layout | None:
+    """What is drawn on a processed picture around its readings; None when no question is about a dimension."""
+    if not found or not any(entity in AXES for entity in entities):
+        return None
+    return layout(read_image(picture), [reading.box for reading in found])
 
 
 def options(found: Sequence[Reading], entity: str) -> list[list[Candidate]]:
@@ -192,12 +191,17 @@ def answer(found: Sequence[Reading], entity: str, drawn: Layout | None) -> Answe
 
 
 def answer_samples(samples: Sequence[Sample], texts: Texts) -> list[Answer]:
-    """`answer` for each sample."""
-    return [
-        answer(found, sample.entity, drawn)
-        for sample in tqdm(samples, desc="rules", unit="row", smoothing=0.05)
-        for found, drawn in [see(sample, texts)]
-    ]
+    """`answer` for each sample; a picture is looked at once for all of its questions."""
+    made: dict[int, Answer] = {}
+    bar = tqdm(total=len(samples), desc="rules", unit="row", smoothing=0.05)
+    for group in by_picture(samples):
+        first = samples[group[0]]
+        found = texts[first.image]
+        drawn = see(first.picture, found, [samples[place].entity for place in group])
+        made |= {place: answer(found, samples[place].entity, drawn) for place in group}
+        bar.update(len(group))
+    bar.close()
+    return [made[place] for place in range(len(samples))]
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ class TrainSettings:
     audit: bool = True  # False: labels as they are (with OCR the audit is shown nevertheless)
     empty_share: float = 0.15  # of the training rows; made from questions that pictures do not answer
     held_out: float = 0.1  # share of the pictures
-    scored_rows: int = 500  # at most so many held-out rows are answered for the F1
+    scored_rows: int = 500  # held-out rows at most, about; all are answered for the F1
     evaluations: int = 4  # how often in the run; the adapter of the best one is kept
     checkpoint_steps: int = 200
     seed: int = 0
@@ -47,4 +47,6 @@ class PredictSettings:
     data: Path
     out: Path  # holds processed/ and adapter/; test_out.csv is written into it
     model: str
-    batch_size: int | None = None  # None: the preset's
+    batch_size: int | None = None  # rows; None: the preset's; halved by itself when memory is short
+    merged: bool | None = None  # adapter merged into the dequantised base; None: where memory allows it
+    workers: int | None = None  # processes that decode pictures; None: 4 with a GPU, else 1

@@ -58,8 +58,7 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     processor = load_processor(settings.model, settings.image_splitting)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
     model = add_lora(load_base(settings.model), settings.lora, settings.gradient_checkpointing)
-    predict_batch = preset_for(load_config(settings.model)).predict_batch_size
-    log = fit(model, processor, data, settings, arguments, predict_batch)
+    log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
         record = {"fingerprint": key, "settings": _plain(settings), "log": log, "trained_on": len(data.samples)}
         record["empty"] = sum(not sample.answer for sample in data.samples)

@@ -25,14 +25,12 @@ from transformers.trainer_callback import PrinterCallback
 from src import metrics
 from src.adapter import ANSWERS
 from src.collator import TrainingCollator
-from src.dataset import Sample, spread
+from src.dataset import Sample
 from src.errors import InputError
 from src.files import replace_folder, write_whole
-from src.modeling import compute_dtype
-from src.predict import generate
-from src.quantity import canonical
+from src.generation import generate
+from src.modeling import compute_dtype, preset_for
 from src.settings import TrainSettings
-from src.texts import Texts
 from src.training_data import TrainData
 
 BEST = "best"
@@ -87,7 +85,6 @@ def fit(
     data: TrainData,
     settings: TrainSettings,
     arguments: TrainingArguments,
-    predict_batch: int,
 ) -> list[dict[str, float]]:
     """Train; return `Trainer`'s log: loss and F1 with their steps. The best adapter is left in ``checkpoints/best``.
 
@@ -99,14 +96,16 @@ def fit(
         model=model,
         args=arguments,
         train_dataset=data.samples,
-        eval_dataset=spread(data.held_out, settings.scored_rows),
+        eval_dataset=data.held_out,
         data_collator=TrainingCollator(processor, data.texts),
         callbacks=[Watch(settings), Bar()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.answer = lambda samples: answers_of(model, processor, samples, data.texts, predict_batch)
+    trainer.answer = lambda samples: answers_of(model, processor, samples, data, settings)
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    except InputError as error:  # of a process that decodes pictures it comes with its traceback
+        raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
     except torch.OutOfMemoryError:
         size = settings.batch_size
         advice = "halve it and double accumulation" if size > 1 else "set gradient_checkpointing=True"
@@ -119,15 +118,28 @@ def fit(
 
 
 def answers_of(
-    model: PeftModel, processor: Idefics2Processor, samples: Sequence[Sample], texts: Texts | None, batch_size: int
+    model: PeftModel,
+    processor: Idefics2Processor,
+    samples: Sequence[Sample],
+    data: TrainData,
+    settings: TrainSettings,
 ) -> list[dict[str, Any]]:
-    """Answer held-out samples: ``row, picture, entity, truth, prediction, confidence, silence`` each, in order."""
-    made = {
-        s: {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer,
-            "prediction": canonical(answer.text, s.entity), "confidence": answer.confidence, "silence": answer.silence}
-        for s, answer in generate(model, processor, samples, texts, batch_size)
-    }  # fmt: skip
-    return [made[sample] for sample in samples]
+    """Answer held-out samples, in order: ``row, picture, entity, truth, prediction`` and what `decide.fit` needs."""
+    batch_size = preset_for(model.config).predict_batch_size
+    answered = {
+        a.sample: a
+        for a in generate(
+            model, processor, samples, data.texts, data.sizes, batch_size, settings.workers, shown="score"
+        )
+    }
+    made = []
+    for s in (sample for sample in samples if sample in answered):
+        entry = answered[s].entry()
+        kept = {"prediction": entry.pop("text"), **entry}
+        if data.texts is None:
+            kept = {key: value for key, value in kept.items() if key in ("prediction", "confidence", "silence")}
+        made.append({"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **kept})
+    return made
 
 
 class F1Trainer(Trainer):

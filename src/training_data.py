@@ -27,7 +27,11 @@ from src.texts import Texts
 
 @dataclass(frozen=True, slots=True)
 class TrainData:
-    """What is trained and scored on; held-out samples keep their labels as they are."""
+    """What is trained and scored on.
+
+    Held-out samples keep their labels as they are; with OCR, made ones with the empty answer are among them, too,
+    because the test's rows have such and the labels have none.
+    """
 
     samples: list[Sample]  # to train on, after the audit, in the order of training
     held_out: list[Sample]
@@ -35,6 +39,7 @@ class TrainData:
     audited: list[tuple[Sample, Verdict]]  # before what the audit does
     added: int  # made rows with the empty answer
     texts: Texts | None  # None without OCR
+    sizes: dict[str, tuple[int, int]]  # `dataset.letterboxed_sizes`
 
 
 def load_data(settings: TrainSettings) -> TrainData:
@@ -47,9 +52,10 @@ def load_data(settings: TrainSettings) -> TrainData:
     if len({sample.picture for sample in samples}) < 2:
         found = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
         raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")
-    train_part, held_part = split_by_picture(samples, settings.held_out, settings.seed)
+    share = min(settings.held_out, settings.scored_rows / len(samples))
+    train_part, held_part = split_by_picture(samples, share, settings.seed)
     wanted, audited, texts, more = settings.rows, [], None, []
-    kept = train_part
+    kept, sizes = train_part, letterboxed_sizes(processed)
     if settings.ocr:
         texts = Texts(processed)
         verdicts = audit.audit(train_part, texts)
@@ -60,11 +66,17 @@ def load_data(settings: TrainSettings) -> TrainData:
             wanted = int(wanted * (1 - settings.empty_share) / (1 - empty))
     kept = in_proportions(kept, wanted, _test_counts(settings), settings.seed)
     if texts is not None:
-        valued = sum(bool(sample.answer) for sample in kept)
-        missing = round(valued / (1 - settings.empty_share)) - len(kept)
-        more = audit.empty_samples(kept, texts, max(0, missing), settings.seed)
-    ordered = bucketed(kept + more, letterboxed_sizes(processed), settings.batch_size, settings.seed)
-    return TrainData(ordered, held_part, reasons, audited, len(more), texts)
+        more = _more_empty(kept, texts, settings)
+        held_part = held_part + _more_empty(held_part, texts, settings)
+    ordered = bucketed(kept + more, sizes, settings.batch_size, settings.seed)
+    return TrainData(ordered, held_part, reasons, audited, len(more), texts, sizes)
+
+
+def _more_empty(samples: Sequence[Sample], texts: Texts, settings: TrainSettings) -> list[Sample]:
+    """Made samples with the empty answer, as many as lack to their share."""
+    valued = sum(bool(sample.answer) for sample in samples)
+    missing = round(valued / (1 - settings.empty_share)) - len(samples)
+    return audit.empty_samples(samples, texts, max(0, missing), settings.seed)
 
 
 def _test_counts(settings: TrainSettings) -> Mapping[str, int]:

@@ -101,8 +101,7 @@ def test_hand_read_rows_of_real_pictures(gold_read):
     for row in gold.itertuples():
         accepted = [canonical(text) for text in (row.gold, *row.alternatives.split(";")) if text.strip()]
         sample = Sample(0, row.image, processed / row.image, row.entity_name)
-        found, drawn = rules.see(sample, texts)
-        answer = rules.answer(found, row.entity_name, drawn).text
+        (answer,) = (a.text for a in rules.answer_samples([sample], texts))
         truths.append(answer if answer in accepted else canonical(row.gold))
         answers.append(answer)
         if accepted:

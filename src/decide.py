@@ -1,0 +1,179 @@
+"""From answers to predictions: the model's answer, the rules' one, or none, by calibrated probabilities.
+
+Calibrated on held-out rows of training. A step is taken only if it gains F1 there, in folds whose rows it was not
+calibrated on: the rules as second opinion where they are surer than the model, silence where the expected F1 says so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from src import metrics
+
+FOLDS = 5
+_PRIOR = 1.0
+"""Weight of a calibration's prior (the probability as it is) against the rows it is fitted to."""
+
+Weights = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How predictions are made; ``steps`` has the F1 on held-out rows after each step, with what was not taken, too.
+
+    ``model``, ``rules``, ``empty``: weights of the calibrations (see `_features`); ``f1``: for silence.
+    """
+
+    second_opinion: bool = False
+    silence: bool = False
+    model: Weights = (1.0, 0.0, 0.0)
+    rules: Weights = (1.0, 0.0, 0.0)
+    empty: Weights = (1.0, 0.0, 0.0)
+    f1: float = 0.5
+    steps: tuple[tuple[str, float, bool], ...] = ()  # name, F1, whether it is taken
+
+
+def fit(answers: pd.DataFrame) -> Policy:
+    """Calibrate on held-out answers and choose the steps.
+
+    ``answers``: one row per question with ``picture, truth, prediction, confidence, silence, rules, rules_score,
+    candidates`` as in `adapter.TrainResult`; without the last three (no OCR) the rules are left out.
+    """
+    f1 = _f1(answers, answers["prediction"])
+    policy = Policy(f1=f1)
+    steps = [("model alone", f1, True)]
+    for name, change in (("rules as second opinion", "second_opinion"), ("silence", "silence")):
+        if change == "second_opinion" and "rules" not in answers:
+            continue
+        tried = _with(policy, **{change: True})
+        f1 = _f1(answers, _in_folds(answers, tried))
+        taken = f1 > max(value for _, value, of in steps if of)
+        steps.append((name, f1, taken))
+        policy = tried if taken else policy
+    best = max(value for _, value, taken in steps if taken)
+    return _calibrated(answers, _with(policy, f1=best, steps=tuple(steps)))
+
+
+def decide(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """``prediction``, ``source`` (``model``, ``rules``, ``both`` or ``silence``) and ``chance`` that it is right.
+
+    ``answers`` as for `fit`, without ``picture`` and ``truth``; index and order are kept.
+    """
+    model = _probability(_features(answers, "prediction", "confidence"), policy.model)
+    made = pd.DataFrame({"prediction": answers["prediction"], "source": "model", "chance": model}, index=answers.index)
+    if "rules" in answers:
+        agree = _same(answers["rules"], answers["prediction"])
+        made.loc[agree, "source"] = "both"
+        if policy.second_opinion:
+            rules = _probability(_features(answers, "rules", "rules_score"), policy.rules)
+            theirs = ~agree & (rules > model)
+            made.loc[theirs, "prediction"], made.loc[theirs, "source"] = answers["rules"], "rules"
+            made["chance"] = np.maximum(model, rules)
+    if policy.silence:
+        empty = _probability(_empty_features(answers), policy.empty)
+        # F1 = 2TP / (2TP + FP + FN): an answer gains its chance of being right, silence that there is no truth.
+        quiet = made["prediction"].ne("") & (made["chance"] < empty * policy.f1 / (2 - policy.f1))
+        made.loc[quiet, ["prediction", "source"]] = "", "silence"
+        made.loc[quiet, "chance"] = empty[quiet]
+    return made
+
+
+def show(policy: Policy) -> str:
+    """The steps as text."""
+    return "\n".join(
+        f"{name:28s} F1 {f1:.3f}{'' if taken else '  (no gain: left out)'}" for name, f1, taken in policy.steps
+    )
+
+
+def _with(policy: Policy, **changes: object) -> Policy:
+    return Policy(**{name: getattr(policy, name) for name in Policy.__slots__} | changes)
+
+
+def _f1(answers: pd.DataFrame, predictions: pd.Series) -> float:
+    return metrics.score(answers["truth"].tolist(), predictions.tolist()).f1
+
+
+def _folds(answers: pd.DataFrame, policy: Policy) -> Iterator[tuple[np.ndarray, Policy]]:
+    """Which rows are of each fifth of the pictures, with the policy calibrated on the others."""
+    fold = pd.factorize(answers["picture"])[0] % FOLDS
+    for number in sorted(set(fold)):
+        here = fold == number
+        yield here, _calibrated(answers[~here], policy)
+
+
+def _in_folds(answers: pd.DataFrame, policy: Policy) -> pd.Series:
+    """Predictions of each fold by calibrations on the others."""
+    made = pd.Series("", index=answers.index)
+    for here, calibrated in _folds(answers, policy):
+        made[here] = decide(answers[here], calibrated)["prediction"]
+    return made
+
+
+def _calibrated(answers: pd.DataFrame, policy: Policy) -> Policy:
+    """``policy`` with its probabilities fitted to the rows."""
+    changes: dict[str, object] = {
+        "model": _fit_logistic(
+            _features(answers, "prediction", "confidence"), _same(answers["prediction"], answers["truth"])
+        ),
+        "empty": _fit_logistic(_empty_features(answers), answers["truth"].eq("")),
+    }
+    if "rules" in answers:
+        right = _same(answers["rules"], answers["truth"])
+        changes["rules"] = _fit_logistic(_features(answers, "rules", "rules_score"), right)
+    return _with(policy, **changes)
+
+
+def _same(first: pd.Series, second: pd.Series) -> np.ndarray:
+    pairs = zip(first, second, strict=True)
+    return np.array([metrics.comparable(a) == metrics.comparable(b) for a, b in pairs], dtype=bool)
+
+
+def _features(answers: pd.DataFrame, text: str, score: str) -> np.ndarray:
+    """Per row: log-odds of the score, 1, and whether the answer is none that can be read on the picture."""
+    off = np.zeros(len(answers))
+    if "candidates" in answers:
+        pairs = zip(answers[text], answers["candidates"], strict=True)
+        off = np.array([bool(a) and a not in c.split("; ") for a, c in pairs], dtype=float)
+    return np.column_stack([_log_odds(answers[score]), np.ones(len(answers)), off])
+
+
+def _empty_features(answers: pd.DataFrame) -> np.ndarray:
+    """Per row: log-odds of the model's silence, 1, and whether nothing that could be meant can be read."""
+    nothing = answers["candidates"].eq("") if "candidates" in answers else np.zeros(len(answers))
+    return np.column_stack([_log_odds(answers["silence"]), np.ones(len(answers)), np.asarray(nothing, float)])
+
+
+def _log_odds(chances: pd.Series) -> np.ndarray:
+    chances = np.clip(chances.to_numpy(float), 1e-4, 1 - 1e-4)
+    return np.log(chances / (1 - chances))
+
+
+def _probability(features: np.ndarray, weights: Weights) -> np.ndarray:
+    return 1 / (1 + np.exp(-features @ np.asarray(weights)))
+
+
+def _fit_logistic(features: np.ndarray, right: np.ndarray, steps: int = 50) -> Weights:
+    """Weights by Newton's method, with a normal prior around (1, 0, 0): temperature 1, no offset."""
+    prior = np.array([1.0, 0.0, 0.0])
+    weights, right = prior.copy(), np.asarray(right, float)
+    for _ in range(steps):
+        chance = _probability(features, tuple(weights))
+        slope = features.T @ (chance - right) + _PRIOR * (weights - prior)
+        bend = (features * (chance * (1 - chance))[:, None]).T @ features + _PRIOR * np.eye(3)
+        weights = weights - np.clip(np.linalg.solve(bend, slope), -1, 1)
+    return tuple(float(weight) for weight in weights)
+
+
+def reliability(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """``chance, right, stage`` of each held-out row's model answer, as it is and calibrated on the other folds."""
+    right = _same(answers["prediction"], answers["truth"])
+    after = np.zeros(len(answers))
+    for here, calibrated in _folds(answers, policy):
+        after[here] = _probability(_features(answers[here], "prediction", "confidence"), calibrated.model)
+    stages = {"as it is": answers["confidence"].to_numpy(), "calibrated": after}
+    return pd.concat(
+        [pd.DataFrame({"chance": chance, "right": right, "stage": stage}) for stage, chance in stages.items()],
+        ignore_index=True,
+    )
