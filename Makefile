@@ -4,6 +4,7 @@
 # make bench-preprocess   speed of preprocess.py beside the reference loop
 # make bench-reading   recall, F1 by rules and audit on DATA, against OUT/processed
 # make bench-train   speed and memory of training beside the official notebook's way, same folders
+# make bench-infer   speed of answering beside a plain loop, same folders
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
 OUT ?= outputs
@@ -13,7 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test lint notebooks bench-preprocess bench-reading bench-train
+.PHONY: run test lint notebooks bench-preprocess bench-reading bench-train bench-infer
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)"
@@ -35,6 +36,9 @@ bench-preprocess: $(VENV)/.run
 
 bench-reading: $(VENV)/.run
 	$(PY) -m benchmarks.reading --data "$(DATA)" --out "$(OUT)"
+
+bench-infer: $(VENV)/.run
+	$(PY) -m benchmarks.inference --data "$(DATA)" --out "$(OUT)"
 
 bench-train: $(VENV)/.run
 	$(PY) -m benchmarks.training --data "$(DATA)" --out "$(OUT)"

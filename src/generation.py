@@ -183,9 +183,9 @@ def generate(
             try:
                 decoded = answer(model, grammar, part)
             except torch.OutOfMemoryError:
-                if limit == 1:
+                if len(part.samples) == 1:
                     raise
-                limit = max(1, len(part.samples) // 2)
+                limit = (len(part.samples) + 1) // 2
                 torch.cuda.empty_cache()
                 continue
             start += len(part.samples)

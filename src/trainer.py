@@ -92,13 +92,14 @@ def fit(
     """
     checkpoints = Path(arguments.output_dir)
     checkpoints.mkdir(parents=True, exist_ok=True)
+    bar = Bar()
     trainer = F1Trainer(
         model=model,
         args=arguments,
         train_dataset=data.samples,
         eval_dataset=data.held_out,
         data_collator=TrainingCollator(processor, data.texts),
-        callbacks=[Watch(settings), Bar()],
+        callbacks=[Watch(settings), bar],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.answer = lambda samples: answers_of(model, processor, samples, data, settings)
@@ -114,6 +115,8 @@ def fit(
         if not _disk_is_full(error):
             raise
         raise InputError(f"{checkpoints}: no space left on this disk; free some and run again to go on") from None
+    finally:
+        bar.close()
     return trainer.state.log_history
 
 
@@ -202,13 +205,16 @@ class Watch(TrainerCallback):
 class Bar(TrainerCallback):
     """A plain tqdm bar: rows per second, time left, loss, F1, memory. Trainer's own leaves a dead widget."""
 
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+        self.shown: dict[str, str] = {}
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the bar, at the step a resumed run starts from."""
         self.rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         total, done = state.max_steps * self.rows, state.global_step * self.rows
         hidden = not state.is_world_process_zero
         self.bar = tqdm(total=total, initial=done, desc="train", unit="row", disable=hidden, smoothing=0.1)
-        self.shown: dict[str, str] = {}
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
         """Show the loss or the F1, and the memory in use."""
@@ -220,9 +226,10 @@ class Bar(TrainerCallback):
         """One optimizer step on."""
         self.bar.update(state.global_step * self.rows - self.bar.n)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Close the bar."""
-        self.bar.close()
+    def close(self) -> None:
+        """End the bar's line, also after an error."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ from src.errors import InputError
 from src.modeling import add_lora, load_base
 from src.predict import predict
 from src.settings import LoraSettings, PredictSettings
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, run_python
 
 
 @pytest.fixture
@@ -30,7 +30,6 @@ def ready(fresh):
 
 def test_every_row_is_answered_in_order_and_valid(ready):
     settings, data, out = ready
-    (out / "processed" / "text.jsonl").unlink()  # plain prompts: to others this untrained adapter stays silent
     details = predict(settings)
     written = pd.read_csv(out / "test_out.csv", keep_default_na=False)
     assert list(written.columns) == ["index", "prediction"]
@@ -38,6 +37,8 @@ def test_every_row_is_answered_in_order_and_valid(ready):
     assert written["prediction"].tolist() == details["prediction"].tolist()
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
     assert details["prediction"].ne("").any()  # it wrote something
+    assert set(details["source"]) <= {"model", "both"}  # nothing to calibrate the others on
+    assert details["prediction"].tolist() == details["model"].tolist()
     kept = pd.read_csv(out / "test_out.details.csv", keep_default_na=False)
     assert kept["prediction"].tolist() == details["prediction"].tolist()
     assert kept["confidence"].between(0, 1).all()
@@ -51,10 +52,18 @@ def test_odd_rows_get_silence_and_a_reason(ready):
     table.loc[1, "entity_name"] = "colour"
     table.loc[2, "image_link"] = "https://example.com/images/gone.jpg"
     table.to_csv(data / "test.csv", index=False)
+    broken = out / "processed" / table["image_link"].iloc[-1].rsplit("/", 1)[-1]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:500])
     details = predict(settings)
+    odd = details["picture"].eq(broken.name)
     assert details["reason"].tolist()[:3] == ["blank link", "unknown entity", "no picture"]
-    assert details["reason"][3:].eq("").all()
-    assert details["prediction"][:3].eq("").all()
+    assert details.loc[odd, "reason"].eq("broken picture").all()
+    assert details["reason"][3:][~odd].eq("").all()
+    assert details["prediction"][details["reason"].ne("")].eq("").all()
+    assert len(pd.read_csv(out / "test_out.csv")) == len(table)
+    broken.write_bytes(whole)
+    assert predict(settings).loc[odd, "reason"].eq("").all()  # mended: asked now, the others are not asked again
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
 
 
@@ -76,7 +85,7 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
         f"predict(PredictSettings(Path({str(data)!r}), Path({str(out)!r}), {str(TINY)!r}, batch_size=1))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
-    journal = out / "test_out.journal.jsonl"
+    journal = out / "test_out.journal-0.jsonl"
     while not journal.exists() or journal.read_text().count("\n") < 3:
         assert process.poll() is None
         time.sleep(0.005)
@@ -98,6 +107,25 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
     assert (out / "test_out.csv").read_bytes() == final
 
 
+def test_two_processes_answer_like_one_and_one_file_comes_out(ready):
+    settings, data, out = ready
+    call = ["-m", "src.predict", "--data", data, "--out", out, "--model", TINY, "--batch-size", 4]
+    two = run_python("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, *call)
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("with an answer") == 1
+    journals = sorted(out.glob("test_out.journal-*.jsonl"))
+    assert [path.read_text().count("\n") > 1 for path in journals] == [True, True]
+    shared = (out / "test_out.csv").read_bytes()
+    before = [path.stat().st_mtime_ns for path in journals]
+    predict(settings)  # one process takes what two have written
+    assert [path.stat().st_mtime_ns for path in journals] == before
+    assert (out / "test_out.csv").read_bytes() == shared
+    for path in out.glob("test_out*"):
+        path.unlink()
+    predict(settings)
+    assert (out / "test_out.csv").read_bytes() == shared
+
+
 def test_another_adapter_is_noticed(ready):
     settings, _, out = ready
     predict(settings)
@@ -108,17 +136,13 @@ def test_another_adapter_is_noticed(ready):
             if "lora_B" in name:
                 parameter.normal_(std=0.5)
     model.save_pretrained(out / "adapter")
-    first = (out / "test_out.journal.jsonl").read_text().splitlines()[0]
+    first = (out / "test_out.journal-0.jsonl").read_text().splitlines()[0]
     predict(settings)
-    assert (out / "test_out.journal.jsonl").read_text().splitlines()[0] != first
+    assert (out / "test_out.journal-0.jsonl").read_text().splitlines()[0] != first
 
 
 def test_missing_steps_are_named(ready):
-    settings, data, out = ready
-    picture = out / "processed" / read_test(data)["image_link"][0].rsplit("/", 1)[-1]
-    picture.write_bytes(picture.read_bytes()[:500])
-    with pytest.raises(InputError, match=r"damaged.*run preprocess\.py again"):
-        predict(settings)
+    settings, _, out = ready
     (out / "adapter" / "adapter_model.safetensors").unlink()
     with pytest.raises(InputError, match=r"run training\.ipynb first"):
         predict(settings)

@@ -1,0 +1,175 @@
+"""Speed of answering beside a plain loop over the test rows.
+
+    make bench-infer DATA=path/to/data/folder OUT=path/to/results
+
+Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M parameters,
+on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
+
+- ours: `src.generation.generate`: a picture encoded once for its questions, batches of one picture size, the grammar,
+  pictures (and the rules' answers) prepared in other processes, the adapter merged.
+- reference: rows in the order of the file, a picture encoded for each, prepared in the main process, no grammar, the
+  adapter beside the NF4 base, up to 30 tokens: the reference solution's way.
+
+First with the same number of answer tokens for both, because random weights do not stop by themselves; then each by its
+own rule. Each loop runs in a process of its own, the rounds alternate; the first batch is not counted.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import models
+from src import generation
+from src.collator import encode, open_picture, prompt_of
+from src.dataset import Sample, by_picture, letterboxed_sizes, read_files, read_test, test_samples
+from src.errors import run_main
+from src.modeling import add_lora, load_adapter, load_base, load_processor, merge
+from src.settings import LoraSettings
+from src.texts import Texts
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKENS = generation.MAX_NEW_TOKENS
+"""Of an answer where both write the same number."""
+
+
+class Clock:
+    """Seconds in the parts of a model, by hooks; each is waited for, so that only its own pass is timed."""
+
+    def __init__(self, base: torch.nn.Module) -> None:
+        self.seconds = {"vision": 0.0, "prefill": 0.0, "decode": 0.0}
+        for part in (base.model.vision_model, base.model.connector, base.model.text_model):
+            part.register_forward_pre_hook(self._begin)
+        base.model.vision_model.register_forward_hook(lambda *_: self._end("vision"))
+        base.model.connector.register_forward_hook(lambda *_: self._end("vision"))
+        base.model.text_model.register_forward_hook(
+            lambda _, __, out: self._end("decode" if out.last_hidden_state.shape[1] == 1 else "prefill")
+        )
+
+    def _begin(self, *_: Any) -> None:
+        _wait()
+        self.start = time.monotonic()
+
+    def _end(self, part: str) -> None:
+        _wait()
+        self.seconds[part] += time.monotonic() - self.start
+
+
+def loop(name: str, model: Path, samples: list[Sample], processed: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Answer the samples; return rows per second, peak memory in GiB and, with ``--parts``, seconds per part."""
+    texts, processor = Texts(processed), load_processor(str(model))
+    base, adapter = load_base(str(model)), model / "adapter"
+    network = merge(base, adapter) if name == "ours" else load_adapter(base, adapter)
+    clock = Clock(network if name == "ours" else network.get_base_model()) if args.parts else None
+    marks: list[tuple[float, int]] = []
+    if name == "ours":
+        if args.same_tokens:
+            generation._EOS = [processor.tokenizer.vocab_size - 1]
+            generation.Determined = lambda guide: lambda ids, scores, **_: ids.new_zeros(len(ids), dtype=torch.bool)
+        sizes = letterboxed_sizes(processed)
+        answers = generation.generate(network, processor, samples, texts, sizes, args.batch_size, shown="")
+        times = [time.monotonic() for _ in answers]
+        first = sum(at - times[0] < 0.05 for at in times)  # those of the first batch come at once
+        marks += [(times[0], first), (times[-1], len(times))]
+    else:
+        for start in range(0, len(samples), args.batch_size):
+            batch = samples[start : start + args.batch_size]
+            pictures, prompts = [open_picture(s) for s in batch], [prompt_of(s, texts) for s in batch]
+            inputs = encode(processor, pictures, prompts, "left").to(network.device, base.dtype)
+            new = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS} if args.same_tokens else {"max_new_tokens": 30}
+            with torch.inference_mode():
+                network.generate(**inputs, **new, do_sample=False, eos_token_id=[2, 32002], pad_token_id=0)
+            marks.append((time.monotonic(), start + len(batch)))
+    seconds, rows = marks[-1][0] - marks[0][0], marks[-1][1] - marks[0][1]
+    cuda = torch.cuda.is_available()
+    memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"rate": rows / seconds, "memory": memory / 2**30, "seconds": seconds, "parts": clock and clock.seconds}
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def some_rows(data: Path, processed: Path, count: int) -> list[Sample]:
+    """All questions of the first pictures of ``test.csv``, at least ``count``, in the order of the file."""
+    samples, _ = test_samples(read_test(data), processed, read_files(data))
+    chosen: set[int] = set()
+    for group in by_picture(samples):
+        if len(chosen) >= count:
+            break
+        chosen.update(group)
+    return [samples[place] for place in sorted(chosen)]
+
+
+def write_model(size: str, folder: Path) -> Path:
+    """A random model and an adapter that has not learnt anything."""
+    models.write(size, folder)
+    add_lora(load_base(str(folder)), LoraSettings()).save_pretrained(folder / "adapter")
+    return folder
+
+
+def main() -> int:
+    """Command line: both loops, some rounds; prints the table."""
+    parser = argparse.ArgumentParser(description="Speed of answering.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder with processed/")
+    parser.add_argument("--size", choices=["8b", "100m", "tiny"], default="8b" if torch.cuda.is_available() else "100m")
+    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 16)
+    parser.add_argument("--rounds", type=int, default=3)
+    for hidden in ("--same-tokens", "--parts"):
+        parser.add_argument(hidden, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--loop", choices=["ours", "reference"], help=argparse.SUPPRESS)
+    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    processed = args.out / "processed"
+    samples = some_rows(args.data, processed, args.rows)
+    if args.loop:
+        print(json.dumps(loop(args.loop, args.model, samples, processed, args)))
+        return 0
+    pictures = len(by_picture(samples))
+    print(f"{models.machine()}, {args.size}, batch {args.batch_size}, {len(samples)} rows of {pictures} pictures, "
+          f"{args.rounds} rounds")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_model(args.size, Path(folder))
+        for title, flags in ((f"{TOKENS} tokens each", ["--same-tokens"]), ("each by its own rule", [])):
+            found: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
+            for round_ in range(args.rounds):
+                for name in ("ours", "reference") if round_ % 2 == 0 else ("reference", "ours"):
+                    found[name].append(_apart([*flags, "--loop", name, "--model", str(model)]))
+            middle = {n: statistics.median(r["rate"] for r in rounds) for n, rounds in found.items()}
+            for name, rounds in found.items():
+                every = ", ".join(f"{r['rate']:.2f}" for r in rounds)
+                print(f"{title}: {name} {middle[name]:.2f} rows/s ({every}), peak {rounds[0]['memory']:.2f} GiB")
+            print(f"{title}: x {middle['ours'] / middle['reference']:.2f}")
+        parts = _apart(["--parts", "--loop", "ours", "--model", str(model)])
+    spent = parts["parts"] | {"input and the rest": max(0.0, parts["seconds"] - sum(parts["parts"].values()))}
+    print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in spent.items()))
+    made = models.config(args.size)
+    picture = models.forward_flops(made, 43 * 43, 130)
+    row = sum(picture.values()) * pictures / len(samples) + models.forward_flops(made, 0, 25 + TOKENS)["text"]
+    best = models.matmul_rate()
+    rate = middle["ours"]
+    print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: {rate * row / best:.0%}; "
+          f"131,187 rows in {131_187 / rate / 60:.0f} min")  # fmt: skip
+    return 0
+
+
+def _apart(flags: list[str]) -> dict[str, Any]:
+    """One loop in a process of its own."""
+    call = [sys.executable, "-m", "benchmarks.inference", *sys.argv[1:], *flags]
+    done = subprocess.run(call, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    run_main(main)

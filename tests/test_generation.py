@@ -1,0 +1,126 @@
+import random
+
+import pytest
+import torch
+from transformers import LogitsProcessorList, StoppingCriteriaList
+
+from src import generation
+from src.collator import encode, open_picture, prompt_of
+from src.dataset import by_picture, letterboxed_sizes, processed_name, read_test, read_train
+from src.dataset import test_samples as make_test_samples
+from src.dataset import train_samples as make_train_samples
+from src.decoding import AnswerGrammar, Determined, Guide
+from src.generation import generate, in_batches
+from src.modeling import add_lora, load_base, load_processor
+from src.settings import LoraSettings
+from src.texts import Texts
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def asked(processed):
+    """(samples of the small folder with several questions about some pictures, their texts, their sizes)."""
+    data, out = processed
+    folder = out / "processed"
+    samples = make_test_samples(read_test(data), folder, {})[0]
+    samples += make_train_samples(read_train(data), folder, {})[0]
+    assert len(by_picture(samples)) < len(samples)
+    return samples, Texts(folder), letterboxed_sizes(folder)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The tiny model with an adapter that changes its answers."""
+    torch.manual_seed(0)
+    made = add_lora(load_base(str(TINY)), LoraSettings())
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return load_processor(str(TINY))
+
+
+def answers(model, processor, asked, samples=None, batch_size=16, texts=True):
+    every, read, sizes = asked
+    found = generate(
+        model, processor, every if samples is None else samples, read if texts else None, sizes, batch_size, workers=0
+    )
+    return {answered.sample: answered for answered in found}
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, asked, texts):
+    got = answers(model, processor, asked, texts=texts)
+    grammar = AnswerGrammar(processor.tokenizer)
+    read = asked[1] if texts else None
+    for sample in asked[0]:
+        inputs = encode(processor, [open_picture(sample)], [prompt_of(sample, read)], "left")
+        guide = Guide(grammar, [sample.entity], inputs["input_ids"].shape[1])
+        with torch.inference_mode():
+            made = model.generate(
+                **inputs, max_new_tokens=16, do_sample=False, eos_token_id=[2, grammar.end], pad_token_id=0,
+                logits_processor=LogitsProcessorList([guide]),
+                stopping_criteria=StoppingCriteriaList([Determined(guide)]),
+                return_dict_in_generate=True, output_scores=True,
+            )  # fmt: skip
+        (want,) = guide.decode(made.sequences, made.scores)
+        found = got[sample].decoded
+        assert found.text == want.text
+        assert found.confidence == pytest.approx(want.confidence, abs=1e-4)
+        assert found.silence == pytest.approx(want.silence, abs=1e-4)
+
+
+def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processor, asked):
+    want = answers(model, processor, asked, batch_size=1)
+    shuffled = random.Random(0).sample(asked[0], len(asked[0]))
+    for batch_size in (16, 5):
+        got = answers(model, processor, asked, shuffled, batch_size)
+        assert got.keys() == want.keys()
+        for sample, one in want.items():
+            other = got[sample].decoded
+            assert other.text == one.decoded.text
+            assert other.confidence == pytest.approx(one.decoded.confidence, abs=1e-4)
+
+
+def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
+    samples, _, sizes = asked
+    batches = in_batches(samples, sizes, 6)
+    assert sorted((s for b in batches for s in b), key=id) == sorted(samples, key=id)
+    for batch in batches:
+        assert len({sizes[sample.picture.name] for sample in batch}) == 1
+    of = {sample.picture: i for i, batch in enumerate(batches) for sample in batch}
+    assert all(of[sample.picture] == i for i, batch in enumerate(batches) for sample in batch)
+
+
+def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, asked, monkeypatch):
+    want = answers(model, processor, asked)
+    rows = []
+
+    def small_memory(model, grammar, batch):
+        rows.append(len(batch.samples))
+        if len(batch.samples) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generation_answer(model, grammar, batch)
+
+    generation_answer = generation.answer
+    monkeypatch.setattr(generation, "answer", small_memory)
+    got = answers(model, processor, asked)
+    assert rows[0] > rows[1] > rows[2] > 2
+    assert max(rows[4:]) <= 2  # the halves are kept for the batches after
+    assert {sample: a.decoded.text for sample, a in got.items()} == {
+        sample: a.decoded.text for sample, a in want.items()
+    }
+
+
+def test_what_the_rules_say_comes_along(model, processor, asked):
+    for sample, answered in answers(model, processor, asked).items():
+        assert answered.by_rules.text in ("", *answered.candidates)
+        assert processed_name(sample.image) == sample.picture.name
+        entry = answered.entry()
+        assert tuple(entry) == generation.ENTRY
+        assert entry["rules"] == answered.by_rules.text
