@@ -183,8 +183,8 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     five = ", ".join(f"{name} {f1:.3f}" for name, f1 in record["official"].items())
     return "\n".join([
-        f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. Measured by `make results` "
-        f"in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
+        f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. Measured by "
+        f"`make results` in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
         "", *lines, "",
         f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows (labels as they are, about a "
         f"quarter of them wrong), F1: {five}.",

@@ -21,12 +21,14 @@ Weights = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How predictions are made; ``steps`` has the F1 on held-out rows after each step, with what was not taken, too.
+    """How predictions are made; as it comes, for a model that was not trained here.
+
+    ``steps`` has the F1 on held-out rows after each step, with what was not taken, too.
 
     ``model``, ``rules``, ``empty``: weights of the calibrations (see `_features`); ``f1``: for silence.
     """
 
-    second_opinion: bool = False
+    second_opinion: bool = True
     silence: bool = False
     model: Weights = (1.0, 0.0, 0.0)
     rules: Weights = (1.0, 0.0, 0.0)
@@ -42,7 +44,7 @@ def fit(answers: pd.DataFrame) -> Policy:
     candidates`` as in `adapter.TrainResult`; without the last three (no OCR) the rules are left out.
     """
     f1 = _f1(answers, answers["prediction"])
-    policy = Policy(f1=f1)
+    policy = Policy(second_opinion=False, f1=f1)
     steps = [("model alone", f1, True)]
     for name, change in (("rules as second opinion", "second_opinion"), ("silence", "silence")):
         if change == "second_opinion" and "rules" not in answers:

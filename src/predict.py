@@ -54,10 +54,11 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     record = adapter.load_record(settings.out / "adapter")
     made_with = record.get("settings", {})
     depends_on = {
-        settings.out / "adapter" / "adapter_model.safetensors": "run training.ipynb first",
         processed / "manifest.csv": "run preprocess.py first",
         settings.data / "test.csv": "a data folder needs this file",
     }
+    if _has_adapter(settings):
+        depends_on[settings.out / "adapter" / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
     texts = Texts(processed) if made_with.get("ocr", (processed / "text.jsonl").is_file()) else None
     if texts is not None:
@@ -85,6 +86,11 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     return details
 
 
+def _has_adapter(settings: PredictSettings) -> bool:
+    """Whether there is an adapter, or has to be; where there is nothing to train on, the model answers as it is."""
+    return (settings.out / "adapter").is_dir() or (settings.data / "train.csv").is_file()
+
+
 def _place() -> PartialState:
     """This process among those of ``accelerate launch``; they may wait long for the slowest one."""
     cuda, several = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -110,9 +116,11 @@ def _answer(
     key: Mapping[str, str],
 ) -> None:
     """Answer samples into this process's journal."""
-    base, folder = load_base(settings.model), settings.out / "adapter"
-    batch_size = settings.batch_size or preset_for(base.config).predict_batch_size
-    model: Model = merge(base, folder) if merged else load_adapter(base, folder)
+    model: Model = load_base(settings.model)
+    batch_size = settings.batch_size or preset_for(model.config).predict_batch_size
+    if _has_adapter(settings):
+        put_on = merge if merged else load_adapter
+        model = put_on(model, settings.out / "adapter")
     processor = load_processor(settings.model, made_with.get("image_splitting", False))
     sizes = letterboxed_sizes(settings.out / "processed")
     journal = Journal(settings.out / f"test_out.journal-{process}.jsonl")

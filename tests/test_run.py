@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from src import sanity
-from src.dataset import read_test, read_train
+from src.dataset import read_table, read_test, read_train
 from src.errors import InputError
 from src.run import run
-from tests.conftest import ROOT, TINY, assert_one_sentence, make_folder, run_python
+from tests.conftest import ROOT, SAMPLE, TINY, assert_one_sentence, make_folder, run_python
 
 
 def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
@@ -77,6 +77,26 @@ def test_without_ocr_the_model_gets_pictures_only(tmp_path):
     notebook = (out / "training.ipynb").read_text()
     assert "Read: " not in notebook
     assert json.loads((out / "adapter" / "training.json").read_text())["settings"]["ocr"] is False
+
+
+def test_a_folder_of_ones_own_pictures_needs_no_labels(tmp_path):
+    """As the README shows it: pictures, and a test.csv written by hand."""
+    data, out = tmp_path / "mine", tmp_path / "out"
+    (data / "images").mkdir(parents=True)
+    truth = read_test(SAMPLE).merge(read_table(SAMPLE / "test_truth.csv", ["index"]).astype({"index": int}), on="index")
+    asked = truth.head(6)
+    lines = ["index,image_link,group_id,entity_name"]
+    for row in asked.itertuples():
+        name = row.image_link.rsplit("/", 1)[-1]
+        shutil.copy(SAMPLE / "images" / name, data / "images")
+        lines.append(f"{row.index},{name},0,{row.entity_name_x}")
+    (data / "test.csv").write_text("\n".join(lines) + "\n")
+    result = run_python("-m", "src.run", "--data", data, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert "has no train.csv" in result.stdout
+    assert sanity.check(out / "test_out.csv", data / "test.csv") == []
+    answers = pd.read_csv(out / "test_out.csv", keep_default_na=False)
+    assert (answers["prediction"].tolist() == asked["entity_value"]).sum() >= 4
 
 
 def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
