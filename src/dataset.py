@@ -202,11 +202,3 @@ def split_by_picture(samples: Sequence[Sample], share: float, seed: int) -> tupl
     chosen = np.random.default_rng(seed).permutation(len(pictures))[: max(0, count)]
     held = {pictures[i] for i in chosen}
     return [s for s in samples if s.picture not in held], [s for s in samples if s.picture in held]
-
-
-def spread(items: Iterable[Sample], count: int) -> list[Sample]:
-    """At most ``count`` of ``items``, evenly spread over their order."""
-    items = list(items)
-    if len(items) <= count:
-        return items
-    return [items[i * len(items) // count] for i in range(count)]

@@ -29,21 +29,25 @@ from transformers import (
     Idefics2ForConditionalGeneration,
     Idefics2Processor,
     LlamaTokenizer,
+    LogitsProcessorList,
 )
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
 from src.candidates import candidates, readings
-from src.collator import TrainingCollator
+from src.collator import TrainingCollator, encode
+from src.decoding import AnswerGrammar, Guide
 from src.errors import InputError, run_main
 from src.modeling import SPECIAL_TOKENS, load_processor
 from src.prompts import describe, prompt
-from src.quantity import normalise_label
+from src.quantity import canonical, normalise_label
 from src.scenes import SIDE, draw, question, scene
 
 SMALL, FULL = 70, 588
 """Sides of the pretraining pictures in pixels, and of those at the end."""
 LAST = 0.12
 """Share of the time with full-size pictures."""
+EVALUATED = 400
+"""Scenes that the finished model answers, with full-size pictures."""
 PEAK = 1.5e-3
 """Highest learning rate."""
 
@@ -142,11 +146,12 @@ class SceneBatches(IterableDataset):
             rows = [row for row in (example(rng, self.size) for _ in range(2 * self.batch_size)) if row]
             rows.sort(key=lambda row: len(row[1]))  # neighbours are of like length: less padding
             for start in rng.permutation(range(0, len(rows) - self.batch_size + 1, self.batch_size)):
-                yield self.collator.batch(*zip(*rows[start : start + self.batch_size], strict=True))
+                pictures, prompts, answers, _ = zip(*rows[start : start + self.batch_size], strict=True)
+                yield self.collator.batch(pictures, prompts, answers)
 
 
-def example(rng: np.random.Generator, size: int) -> tuple[Image.Image, str, str] | None:
-    """A picture of ``size`` pixels, its prompt and answer; None when OCR lost the answer but other values are there."""
+def example(rng: np.random.Generator, size: int) -> tuple[Image.Image, str, str, str] | None:
+    """A picture of ``size`` pixels, prompt, answer and entity; None when OCR lost the answer but not other values."""
     made = scene(rng)
     entity, value = question(made, rng)
     read = readings(made.lines, SIDE, SIDE)
@@ -155,7 +160,7 @@ def example(rng: np.random.Generator, size: int) -> tuple[Image.Image, str, str]
         if candidates(read, entity):
             return None
         answer = ""
-    return Image.fromarray(draw(made, rng, size)[:, :, ::-1]), prompt(entity, told), answer
+    return Image.fromarray(draw(made, rng, size)[:, :, ::-1]), prompt(entity, told), answer, entity
 
 
 def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
@@ -184,6 +189,7 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
         "steps": len(curve),
         "loss_every_50_steps": [round(float(np.mean(curve[i : i + 50])), 3) for i in range(0, len(curve), 50)],
     }
+    facts["exact_answers"] = evaluate(model.float(), processor, EVALUATED)
     (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
     if (out / "README.md").is_file():
         shutil.copy(out / "README.md", beside)
@@ -215,6 +221,30 @@ def _train(
             curve.append(loss.item())
             bar.set_postfix(loss=f"{np.mean(curve[-50:]):.3f}")
     return curve
+
+
+@torch.inference_mode()
+def evaluate(
+    model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, count: int, size: int = FULL
+) -> dict[str, float]:
+    """Share of ``count`` scenes (of a seed that is never trained on) answered exactly: all, with a value, without."""
+    processor.image_processor.do_resize = False
+    grammar, rng, model = AnswerGrammar(processor.tokenizer), np.random.default_rng(2**31), model.eval()
+    rows = [row for row in (example(rng, size) for _ in range(count)) if row]
+    right: dict[bool, list[bool]] = {True: [], False: []}
+    for start in tqdm(range(0, len(rows), 8), desc="evaluate", unit="batch"):
+        pictures, prompts, answers, entities = zip(*rows[start : start + 8], strict=True)
+        inputs = encode(processor, pictures, prompts, padding_side="left")
+        guide = Guide(grammar, entities, inputs["input_ids"].shape[1])
+        made = model.generate(
+            **inputs, max_new_tokens=16, do_sample=False, eos_token_id=[grammar.end], pad_token_id=0,
+            logits_processor=LogitsProcessorList([guide]), return_dict_in_generate=True, output_scores=True,
+        )  # fmt: skip
+        for decoded, answer, entity in zip(guide.decode(made.sequences, made.scores), answers, entities, strict=True):
+            right[bool(answer)].append(canonical(decoded.text, entity) == answer)
+    every = right[True] + right[False]
+    shares = {"all": every, "with a value": right[True], "without": right[False]}
+    return {name: round(float(np.mean(hits)), 3) for name, hits in shares.items()} | {"scenes": len(every)}
 
 
 def main() -> int:

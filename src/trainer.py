@@ -110,7 +110,7 @@ def fit(
     except torch.OutOfMemoryError:
         size = settings.batch_size
         advice = "halve it and double accumulation" if size > 1 else "set gradient_checkpointing=True"
-        raise InputError(f"out of GPU memory at batch_size={size}; {advice}, and run again to go on") from None
+        raise InputError(f"out of GPU memory at batch_size={size}; {advice}, and run again") from None
     except (OSError, RuntimeError, SafetensorError) as error:
         if not _disk_is_full(error):
             raise

@@ -8,7 +8,6 @@ from src.dataset import (
     read_test,
     read_train,
     split_by_picture,
-    spread,
     train_samples,
 )  # fmt: skip
 from src.dataset import test_samples as make_test_samples
@@ -94,12 +93,6 @@ def test_split_is_by_picture_seeded_and_complete(tmp_path):
     few_left, few_right = split_by_picture(samples[:6], 0.01, seed=0)
     assert few_left
     assert few_right
-
-
-def test_spread_takes_evenly(tmp_path):
-    samples = [Sample(i, "a.jpg", tmp_path, "height") for i in range(10)]
-    assert [s.row for s in spread(samples, 3)] == [0, 3, 6]
-    assert spread(samples, 99) == samples
 
 
 def test_the_sample_folder_keeps_its_contract():
