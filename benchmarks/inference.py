@@ -32,7 +32,7 @@ from src import generation
 from src.collator import encode, open_picture, prompt_of
 from src.dataset import Sample, by_picture, letterboxed_sizes, read_files, read_test, test_samples
 from src.errors import run_main
-from src.modeling import add_lora, load_adapter, load_base, load_processor, merge
+from src.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
 from src.settings import LoraSettings
 from src.texts import Texts
 
@@ -110,6 +110,18 @@ def some_rows(data: Path, processed: Path, count: int) -> list[Sample]:
     return [samples[place] for place in sorted(chosen)]
 
 
+def agreement(samples: list[Sample], processed: Path) -> str:
+    """How many answers of the bundled, trained model are the same in bfloat16 as in `compute_dtype`."""
+    processor, sizes = load_processor(str(models.TINY)), letterboxed_sizes(processed)
+    answers = []
+    for dtype in (compute_dtype(), torch.bfloat16):
+        network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
+        found = generation.generate(network, processor, samples, Texts(processed), sizes, 16, shown="")
+        answers.append({answered.sample: answered.decoded.text for answered in found})
+    same = sum(answers[1][sample] == text for sample, text in answers[0].items())
+    return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(samples)} answers are the same"
+
+
 def write_model(size: str, folder: Path) -> Path:
     """A random model and an adapter that has not learnt anything."""
     models.write(size, folder)
@@ -123,9 +135,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder with processed/")
     parser.add_argument("--size", choices=["8b", "100m", "tiny"], default="8b" if torch.cuda.is_available() else "100m")
-    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--rows", type=int, default=512 if torch.cuda.is_available() else 48)
     parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     for hidden in ("--same-tokens", "--parts"):
         parser.add_argument(hidden, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--loop", choices=["ours", "reference"], help=argparse.SUPPRESS)
@@ -152,6 +164,7 @@ def main() -> int:
                 print(f"{title}: {name} {middle[name]:.2f} rows/s ({every}), peak {rounds[0]['memory']:.2f} GiB")
             print(f"{title}: x {middle['ours'] / middle['reference']:.2f}")
         parts = _apart(["--parts", "--loop", "ours", "--model", str(model)])
+    print(agreement(samples, processed))
     spent = parts["parts"] | {"input and the rest": max(0.0, parts["seconds"] - sum(parts["parts"].values()))}
     print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in spent.items()))
     made = models.config(args.size)

@@ -187,7 +187,8 @@ def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForCo
     Equal to base and adapter but for rounding. Merging into the 4-bit weights, or into the ones before quantisation,
     would give other answers. ``save_pretrained`` of the result writes an ordinary IDEFICS2 checkpoint.
     """
-    return load_adapter(base.dequantize(dtype=compute_dtype()), folder).merge_and_unload()
+    with _quiet_loading():
+        return load_adapter(base.dequantize(dtype=compute_dtype()), folder).merge_and_unload()
 
 
 def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
@@ -202,9 +203,12 @@ def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftMo
 
 @contextlib.contextmanager
 def _quiet_loading():  # noqa: ANN202
-    """No bar while shards are read: in a notebook it would leave a dead widget behind."""
+    """No bar while shards are read (in a notebook it would leave a dead widget behind), no notes on dtypes."""
+    before = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
         transformers_logging.enable_progress_bar()
+        transformers_logging.set_verbosity(before)
