@@ -31,6 +31,7 @@ from src.errors import InputError
 from src.modeling import SPECIAL_TOKENS
 from src.prompts import describe, prefix, prompt
 from src.quantity import canonical
+from src.settings import decoding_workers
 from src.texts import Texts
 
 Model = PeftModel | Idefics2ForConditionalGeneration
@@ -162,17 +163,16 @@ def generate(
     """Yield each sample with its answer, in no certain order; those whose picture cannot be read are left out.
 
     Greedy within the grammar. Out of memory, a batch is halved, and so are those after it. ``sizes`` as in
-    `in_batches`; ``workers``: processes that prepare batches (None: 4 with a GPU, else 1); ``shown``: the bar's name.
+    `in_batches`; ``workers`` as in `settings.decoding_workers`; ``shown``: the bar's name.
     """
     model.eval()
     grammar = AnswerGrammar(processor.tokenizer).to(model.device)
     batches = in_batches(samples, sizes, batch_size)
-    cuda = model.device.type == "cuda"
     loader = DataLoader(
         batches,  # lists of samples, one batch each
         batch_size=None,
         collate_fn=Preparation(processor, texts),
-        num_workers=(4 if cuda else 1) if workers is None else workers,
+        num_workers=decoding_workers(workers, cuda=model.device.type == "cuda"),
     )
     bar = tqdm(total=len(samples), desc=shown, unit="row", leave=shown == "predict")
     limit = batch_size

@@ -1,5 +1,6 @@
 """The settings of the long stages, one dataclass each."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class TrainSettings:
     warmup: float = 0.03  # share of the steps
     gradient_checkpointing: bool | None = None  # less memory, a third more time
     image_splitting: bool = False  # a picture as five: 320 image tokens instead of 64, about three times the time
-    workers: int | None = None  # processes that decode pictures; None: 4 with a GPU, else 1
+    workers: int | None = None  # processes that decode pictures; None: see `decoding_workers`
     ocr: bool = True  # what was read goes into the prompts, and the audit decides on the labels
     audit: bool = True  # False: labels as they are (with OCR the audit is shown nevertheless)
     empty_share: float = 0.15  # of the training rows; made from questions that pictures do not answer
@@ -49,4 +50,15 @@ class PredictSettings:
     model: str
     batch_size: int | None = None  # rows; None: the preset's; halved by itself when memory is short
     merged: bool | None = None  # adapter merged into the dequantised base; None: where memory allows it
-    workers: int | None = None  # processes that decode pictures; None: 4 with a GPU, else 1
+    workers: int | None = None  # processes that decode pictures; None: see `decoding_workers`
+
+
+def decoding_workers(wanted: int | None, cuda: bool) -> int:
+    """Processes that decode pictures for the model: ``wanted``, or what this machine's cores allow.
+
+    With a GPU, nearly all cores of this process's share; without, the model itself needs them.
+    """
+    if wanted is not None:
+        return wanted
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(12, cores - 1)) if cuda else int(cores > 2)

@@ -30,7 +30,7 @@ from src.errors import InputError
 from src.files import replace_folder, write_whole
 from src.generation import generate
 from src.modeling import compute_dtype, preset_for
-from src.settings import TrainSettings
+from src.settings import TrainSettings, decoding_workers
 from src.training_data import TrainData
 
 BEST = "best"
@@ -45,7 +45,6 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
     # Losses are looked at whenever they are logged, and a checkpoint of a broken run must not be written before.
     logging_steps = 10 if cuda and settings.checkpoint_steps % 10 == 0 else 1
-    workers = (4 if cuda else 1) if settings.workers is None else settings.workers
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=settings.epochs,
@@ -61,7 +60,7 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
         ddp_backend="gloo" if not cuda and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
         ddp_find_unused_parameters=False,
         train_sampling_strategy="sequential",  # the order of `training_data.bucketed`
-        dataloader_num_workers=workers,
+        dataloader_num_workers=decoding_workers(settings.workers, cuda),
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,
         logging_steps=logging_steps,
