@@ -30,12 +30,13 @@ from transformers import (
     Idefics2Processor,
     LlamaTokenizer,
     LogitsProcessorList,
+    StoppingCriteriaList,
 )
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
 from src.candidates import candidates, readings
 from src.collator import TrainingCollator, encode
-from src.decoding import AnswerGrammar, Guide
+from src.decoding import AnswerGrammar, Determined, Guide
 from src.errors import InputError, run_main
 from src.modeling import SPECIAL_TOKENS, load_processor
 from src.prompts import describe, prompt
@@ -238,7 +239,8 @@ def evaluate(
         guide = Guide(grammar, entities, inputs["input_ids"].shape[1])
         made = model.generate(
             **inputs, max_new_tokens=16, do_sample=False, eos_token_id=[grammar.end], pad_token_id=0,
-            logits_processor=LogitsProcessorList([guide]), return_dict_in_generate=True, output_scores=True,
+            logits_processor=LogitsProcessorList([guide]), stopping_criteria=StoppingCriteriaList([Determined(guide)]),
+            return_dict_in_generate=True, output_scores=True,
         )  # fmt: skip
         for decoded, answer, entity in zip(guide.decode(made.sequences, made.scores), answers, entities, strict=True):
             right[bool(answer)].append(canonical(decoded.text, entity) == answer)
