@@ -107,6 +107,8 @@ class _FixedShapes:
                 self._compiled.popitem(last=False)
             self._model.reshape(values.shape)
             # Without pinning: it would put the threads of all processes on the same core.
-            options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+            # bf16, the default where a CPU has it, is nearly twice as fast but reads a little less, and other things.
+            options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False,
+                       "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
             self._compiled[values.shape] = self._core.compile_model(self._model, "CPU", options)
         return self._compiled[values.shape](values)[0]

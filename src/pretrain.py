@@ -48,9 +48,9 @@ SMALL, FULL = 70, 588
 LAST = 0.12
 """Share of the time with full-size pictures."""
 EVALUATED = 400
-"""Scenes that the finished model answers, with full-size pictures."""
-PEAK = 1.5e-3
-"""Highest learning rate."""
+"""Scenes that the finished model answers, with full-size pictures; a tenth after a training of minutes."""
+PEAK, WARM_UP = 1.5e-3, 0.03
+"""Highest learning rate, and the share of the time until it is reached."""
 
 # The published chat template of IDEFICS2 (this repo's prompts render the same text with explicit spaces).
 CHAT_TEMPLATE = (
@@ -186,11 +186,10 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
     model.to(torch.bfloat16).save_pretrained(beside)
     parameters = sum(p.numel() for p in model.parameters())
     facts = {"parameters": parameters, "seed": seed, "minutes": minutes, "batch_size": batch_size}
-    facts |= {
-        "steps": len(curve),
-        "loss_every_50_steps": [round(float(np.mean(curve[i : i + 50])), 3) for i in range(0, len(curve), 50)],
-    }
-    facts["exact_answers"] = evaluate(model.float(), processor, EVALUATED)
+    each = max(1, min(50, len(curve) // 10))
+    means = [round(float(np.mean(curve[i : i + each])), 3) for i in range(0, len(curve), each)]
+    facts |= {"steps": len(curve), "steps_per_point": each, "loss_curve": means}
+    facts["exact_answers"] = evaluate(model.float(), processor, EVALUATED if minutes >= 10 else EVALUATED // 10)
     (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
     if (out / "README.md").is_file():
         shutil.copy(out / "README.md", beside)
@@ -213,7 +212,7 @@ def _train(
             if done >= until:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = PEAK * min(1, (len(curve) + 1) / 200) * (0.51 + 0.49 * np.cos(np.pi * done))
+                group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * np.cos(np.pi * done))
             loss = model(**batch).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from src.collator import encode, open_picture
+from src.collator import encode, open_picture, prompt_of
 from src.constants import ENTITY_UNITS
 from src.dataset import read_test
 from src.dataset import test_samples as make_test_samples
@@ -11,6 +11,7 @@ from src.modeling import load_base, load_processor
 from src.prompts import completion, prompt
 from src.quantity import parse_answer
 from src.sanity import prediction_fault
+from src.texts import Texts
 from tests.conftest import TINY
 
 
@@ -106,7 +107,9 @@ def test_generate_stays_in_the_grammar_and_agrees_where_it_was_valid(processed, 
     entities = [sample.entity for sample in samples]
     model = load_base(str(TINY)).eval()
     pictures = [open_picture(sample) for sample in samples]
-    inputs = encode(processor, pictures, [prompt(entity) for entity in entities], "left").to(model.device, model.dtype)
+    texts = Texts(out / "processed")
+    prompts = [prompt_of(sample, texts) for sample in samples]
+    inputs = encode(processor, pictures, prompts, "left").to(model.device, model.dtype)
     length = inputs["input_ids"].shape[1]
     guide = Guide(grammar, entities, length)
     settings = {"max_new_tokens": 16, "do_sample": False, "eos_token_id": [2, grammar.end], "pad_token_id": 0}
