@@ -71,6 +71,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     written = _written(settings.out)
     todo = [sample for sample in samples if sample.row not in written]
     todo = [todo[i] for group in by_picture(todo)[place.process_index :: place.num_processes] for i in group]
+    place.wait_for_everyone()  # all have shared out the same rows before the first answer is written
     if todo:
         _answer(settings, todo, texts, made_with, merged, place.process_index, key)
     place.wait_for_everyone()
