@@ -304,7 +304,6 @@ def _load(made: Scene, rng: np.random.Generator) -> None:
     _put(made, rng, printed, x, y, size, False, word)
     if rng.random() < 0.5:
         _drawing(made, rng) if rng.random() < 0.5 else _package(made, rng)
-        made.values[entity] = made.values.get(entity, "")
 
 
 def _power(made: Scene, rng: np.random.Generator) -> None:
