@@ -163,7 +163,7 @@ def generate(
     """Yield each sample with its answer, in no certain order; those whose picture cannot be read are left out.
 
     Greedy within the grammar. Out of memory, a batch is halved, and so are those after it. ``sizes`` as in
-    `in_batches`; ``workers`` as in `settings.decoding_workers`; ``shown``: the bar's name.
+    `in_batches`; ``workers`` as in `settings.decoding_workers`; ``shown``: the bar's name, empty for none.
     """
     model.eval()
     grammar = AnswerGrammar(processor.tokenizer).to(model.device)
@@ -174,7 +174,7 @@ def generate(
         collate_fn=Preparation(processor, texts),
         num_workers=decoding_workers(workers, cuda=model.device.type == "cuda"),
     )
-    bar = tqdm(total=len(samples), desc=shown, unit="row", leave=shown == "predict")
+    bar = tqdm(total=len(samples), desc=shown, unit="row", disable=not shown)
     limit = batch_size
     for asked, batch in zip(batches, loader, strict=True):
         start = 0

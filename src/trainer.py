@@ -130,9 +130,7 @@ def answers_of(
     batch_size = preset_for(model.config).predict_batch_size
     answered = {
         a.sample: a
-        for a in generate(
-            model, processor, samples, data.texts, data.sizes, batch_size, settings.workers, shown="score"
-        )
+        for a in generate(model, processor, samples, data.texts, data.sizes, batch_size, settings.workers, shown="")
     }
     made = []
     for s in (sample for sample in samples if sample in answered):
