@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Idefics2Processor
 
 from benchmarks import models
 from src import generation
@@ -39,6 +40,7 @@ from src.texts import Texts
 ROOT = Path(__file__).resolve().parent.parent
 TOKENS = generation.MAX_NEW_TOKENS
 """Of an answer where both write the same number."""
+SAME, OWN = f"{TOKENS} tokens each", "each by its own rule"
 
 
 class Clock:
@@ -63,35 +65,61 @@ class Clock:
         self.seconds[part] += time.monotonic() - self.start
 
 
-def loop(name: str, model: Path, samples: list[Sample], processed: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Answer the samples; return rows per second, peak memory in GiB and, with ``--parts``, seconds per part."""
+def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_size: int) -> dict[str, Any]:
+    """Answer the samples with the same number of tokens, then by the loop's own rule; ours once more part by part.
+
+    Rows per second each, peak memory in GiB, seconds per part.
+    """
     texts, processor = Texts(processed), load_processor(str(model))
     base, adapter = load_base(str(model)), model / "adapter"
+    run = ours if name == "ours" else reference
     network = merge(base, adapter) if name == "ours" else load_adapter(base, adapter)
-    clock = Clock(network if name == "ours" else network.get_base_model()) if args.parts else None
-    marks: list[tuple[float, int]] = []
-    if name == "ours":
-        if args.same_tokens:
-            generation._EOS = [processor.tokenizer.vocab_size - 1]
-            generation.Determined = lambda guide: lambda ids, scores, **_: ids.new_zeros(len(ids), dtype=torch.bool)
-        sizes = letterboxed_sizes(processed)
-        answers = generation.generate(network, processor, samples, texts, sizes, args.batch_size, shown="")
-        times = [time.monotonic() for _ in answers]
-        first = sum(at - times[0] < 0.05 for at in times)  # those of the first batch come at once
-        marks += [(times[0], first), (times[-1], len(times))]
-    else:
-        for start in range(0, len(samples), args.batch_size):
-            batch = samples[start : start + args.batch_size]
-            pictures, prompts = [open_picture(s) for s in batch], [prompt_of(s, texts) for s in batch]
-            inputs = encode(processor, pictures, prompts, "left").to(network.device, base.dtype)
-            new = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS} if args.same_tokens else {"max_new_tokens": 30}
-            with torch.inference_mode():
-                network.generate(**inputs, **new, do_sample=False, eos_token_id=[2, 32002], pad_token_id=0)
-            marks.append((time.monotonic(), start + len(batch)))
-    seconds, rows = marks[-1][0] - marks[0][0], marks[-1][1] - marks[0][1]
+    made: dict[str, Any] = {
+        mode: run(network, processor, samples, texts, processed, batch_size, mode == SAME) for mode in (SAME, OWN)
+    }
     cuda = torch.cuda.is_available()
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rate": rows / seconds, "memory": memory / 2**30, "seconds": seconds, "parts": clock and clock.seconds}
+    made["memory"] = memory / 2**30
+    if name == "ours":
+        clock, start = Clock(network), time.monotonic()
+        run(network, processor, samples, texts, processed, batch_size, False)
+        rest = time.monotonic() - start - sum(clock.seconds.values())
+        made["parts"] = clock.seconds | {"input and the rest": max(0.0, rest)}
+    return made
+
+
+def ours(
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: Texts, processed: Path,
+    batch_size: int, same_tokens: bool,
+) -> float:  # fmt: skip
+    """Rows per second of `generation.generate`."""
+    kept = generation._EOS, generation.Determined
+    if same_tokens:  # rows go on to the last token
+        generation._EOS = [processor.tokenizer.vocab_size - 1]
+        generation.Determined = lambda guide: lambda ids, scores, **_: ids.new_zeros(len(ids), dtype=torch.bool)
+    sizes = letterboxed_sizes(processed)
+    answers = generation.generate(network, processor, samples, texts, sizes, batch_size, shown="")
+    times = [time.monotonic() for _ in answers]
+    generation._EOS, generation.Determined = kept
+    first = sum(at - times[0] < 0.05 for at in times)  # those of the first batch come at once
+    return (len(times) - first) / (times[-1] - times[0])
+
+
+def reference(
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: Texts, _: Path,
+    batch_size: int, same_tokens: bool,
+) -> float:  # fmt: skip
+    """Rows per second of the plain loop."""
+    new = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS} if same_tokens else {"max_new_tokens": 30}
+    marks = []
+    for start in range(0, len(samples), batch_size):
+        batch = samples[start : start + batch_size]
+        pictures, prompts = [open_picture(s) for s in batch], [prompt_of(s, texts) for s in batch]
+        inputs = encode(processor, pictures, prompts, "left").to(network.device, network.dtype)
+        with torch.inference_mode():
+            network.generate(**inputs, **new, do_sample=False, eos_token_id=[2, 32002], pad_token_id=0)
+        marks.append(time.monotonic())
+    return (len(samples) - batch_size) / (marks[-1] - marks[0])
 
 
 def _wait() -> None:
@@ -138,35 +166,32 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=512 if torch.cuda.is_available() else 48)
     parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 16)
     parser.add_argument("--rounds", type=int, default=2)
-    for hidden in ("--same-tokens", "--parts"):
-        parser.add_argument(hidden, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--loop", choices=["ours", "reference"], help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     processed = args.out / "processed"
     samples = some_rows(args.data, processed, args.rows)
     if args.loop:
-        print(json.dumps(loop(args.loop, args.model, samples, processed, args)))
+        print(json.dumps(loop(args.loop, args.model, samples, processed, args.batch_size)))
         return 0
     pictures = len(by_picture(samples))
     print(f"{models.machine()}, {args.size}, batch {args.batch_size}, {len(samples)} rows of {pictures} pictures, "
           f"{args.rounds} rounds")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         model = write_model(args.size, Path(folder))
-        for title, flags in ((f"{TOKENS} tokens each", ["--same-tokens"]), ("each by its own rule", [])):
-            found: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
-            for round_ in range(args.rounds):
-                for name in ("ours", "reference") if round_ % 2 == 0 else ("reference", "ours"):
-                    found[name].append(_apart([*flags, "--loop", name, "--model", str(model)]))
-            middle = {n: statistics.median(r["rate"] for r in rounds) for n, rounds in found.items()}
-            for name, rounds in found.items():
-                every = ", ".join(f"{r['rate']:.2f}" for r in rounds)
-                print(f"{title}: {name} {middle[name]:.2f} rows/s ({every}), peak {rounds[0]['memory']:.2f} GiB")
-            print(f"{title}: x {middle['ours'] / middle['reference']:.2f}")
-        parts = _apart(["--parts", "--loop", "ours", "--model", str(model)])
+        found: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
+        for round_ in range(args.rounds):
+            for name in ("ours", "reference") if round_ % 2 == 0 else ("reference", "ours"):
+                found[name].append(_apart(["--loop", name, "--model", str(model)]))
+    for mode in (SAME, OWN):
+        middle = {n: statistics.median(r[mode] for r in rounds) for n, rounds in found.items()}
+        for name, rounds in found.items():
+            every = ", ".join(f"{r[mode]:.2f}" for r in rounds)
+            print(f"{mode}: {name} {middle[name]:.2f} rows/s ({every}), peak {rounds[0]['memory']:.2f} GiB")
+        print(f"{mode}: x {middle['ours'] / middle['reference']:.2f}")
     print(agreement(samples, processed))
-    spent = parts["parts"] | {"input and the rest": max(0.0, parts["seconds"] - sum(parts["parts"].values()))}
-    print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in spent.items()))
+    parts = found["ours"][0]["parts"].items()
+    print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts))
     made = models.config(args.size)
     picture = models.forward_flops(made, 43 * 43, 130)
     row = sum(picture.values()) * pictures / len(samples) + models.forward_flops(made, 0, 25 + TOKENS)["text"]
