@@ -12,68 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from src.constants import ENTITY_UNITS
+from src.scene_words import KIND, NOISE, OTHER, RANGES, UNITS, WORDS, Span
 from src.synthetic import draw_product, write_text
 
 SIDE = 1000
 """Width and height of a scene; lines' corners are in these units."""
 
-Span = tuple[float, float, float]
-# unit -> (share, numbers: 2nd, 50th, 98th percentile; share with decimals; printed forms), as in the train rows
-_UNITS: dict[str, dict[str, tuple[float, Span, float, tuple[str, ...]]]] = {
-    "length": {
-        "centimetre": (0.50, (3, 23, 200), 0.28, ("cm", " cm", "CM", " cm", "Cm")),
-        "inch": (0.34, (1, 8.5, 75), 0.62, ('"', "in", " in", " inch", '"', " inches", "inch")),
-        "millimetre": (0.13, (6, 100, 800), 0.05, ("mm", " mm", "MM")),
-        "foot": (0.02, (1, 6.5, 50), 0.2, ("ft", " ft", " feet")),
-        "metre": (0.01, (1, 3, 20), 0.4, ("m", " m", " meters")),
-    },
-    "mass": {
-        "gram": (0.60, (1, 83, 1800), 0.12, ("g", " g", "gm", " Grams", "G", "gr")),
-        "kilogram": (0.15, (0.25, 4, 100), 0.4, ("kg", " kg", "KG", " Kg")),
-        "milligram": (0.07, (5, 500, 5000), 0.02, ("mg", " mg", "MG")),
-        "ounce": (0.09, (0.2, 7, 80), 0.4, ("oz", " oz", " OZ", " ounces")),
-        "pound": (0.09, (0.2, 6, 200), 0.35, ("lb", " lbs", " lb", "LBS", " pounds")),
-    },
-    "load": {
-        "kilogram": (0.50, (2, 100, 300), 0.05, ("kg", " kg", "KG", "kgs")),
-        "pound": (0.40, (4, 240, 1000), 0.05, ("lb", " lbs", "LBS", " lb")),
-        "gram": (0.05, (50, 500, 5000), 0.0, ("g", " g")),
-        "ton": (0.05, (1, 3, 20), 0.3, (" ton", " tons", "T")),
-    },
-    "volume": {
-        "millilitre": (0.50, (1, 150, 1600), 0.03, ("ml", " ml", "mL", "ML")),
-        "fluid ounce": (0.30, (0.3, 5, 100), 0.35, (" fl oz", " FL OZ", " fl. oz", "fl.oz")),
-        "litre": (0.15, (0.2, 3, 50), 0.3, ("L", " L", " Litre", "l")),
-        "gallon": (0.05, (1, 10, 60), 0.1, (" gal", " gallon", " Gallons")),
-    },
-    "volt": {"volt": (1.0, (1.5, 36, 277), 0.15, ("V", " V", " Volt", "VAC", "V DC", "v"))},
-    "watt": {
-        "watt": (0.96, (1, 60, 2000), 0.06, ("W", " W", " Watts", "w", " watt")),
-        "kilowatt": (0.04, (1, 3, 20), 0.5, ("kW", " kW")),
-    },
-}
-_KIND = {"item_weight": "mass", "maximum_weight_recommendation": "load", "item_volume": "volume", "voltage": "volt",
-         "wattage": "watt"}  # fmt: skip
-# second units that are printed beside a first one, with the factor
-_OTHER = {"centimetre": ("inch", 0.3937), "inch": ("centimetre", 2.54), "millimetre": ("inch", 0.03937),
-          "foot": ("metre", 0.3048), "gram": ("ounce", 0.03527), "kilogram": ("pound", 2.2046),
-          "ounce": ("gram", 28.35), "pound": ("kilogram", 0.4536), "millilitre": ("fluid ounce", 0.0338),
-          "fluid ounce": ("millilitre", 29.57), "litre": ("gallon", 0.2642)}  # fmt: skip
-_WORDS = {
-    "height": ("Height", "H", "Höhe", "Altura", "Hauteur", "Tall", "HEIGHT"),
-    "width": ("Width", "W", "Breite", "Ancho", "Largeur", "Wide", "WIDTH"),
-    "depth": ("Depth", "D", "Tiefe", "Profundidad", "Length", "Thickness", "LENGTH", "L"),
-    "item_weight": ("Net Wt.", "Net weight", "Weight", "NET WT", "Gewicht", "Peso neto", "Item weight", "WEIGHT"),
-    "maximum_weight_recommendation": ("Max load", "Load capacity", "Max. weight", "Holds up to", "Supports up to",
-                                      "Weight capacity", "MAX LOAD", "Tragkraft", "Weight limit"),
-    "item_volume": ("Volume", "Capacity", "Contents", "Inhalt", "Contenu", "Net"),
-    "voltage": ("Voltage", "Input", "Rated voltage", "Spannung", "INPUT", "Power supply"),
-    "wattage": ("Power", "Wattage", "Rated power", "Leistung", "Potencia", "Max power"),
-}  # fmt: skip
-_NOISE = ("Premium quality", "Easy to clean", "BPA free", "2 year warranty", "Made in Italy", "100% cotton", "New",
-          "Pack of 2", "Model KX-210", "50/60 Hz", "Ref. 40718", "Size chart", "Product size", "DIMENSIONS", "2.4 A",
-          "Organic", "Vitamin C", "For daily use", "360 degrees", "IP65", "5 years", "Stainless steel")  # fmt: skip
-_RANGES = ((100, 240), (220, 240), (110, 130), (110, 220), (200, 240), (85, 265))
 AXES = ("height", "width", "depth")
 
 
@@ -96,7 +40,7 @@ def scene(rng: np.random.Generator) -> Scene:
     kind = rng.choice(["drawing", "table", "package", "load", "power", "plain"], p=[0.5, 0.12, 0.18, 0.08, 0.08, 0.04])
     _SCENES[kind](made, rng)
     for _ in range(int(rng.integers(0, 4))):
-        _line(made, rng, str(rng.choice(_NOISE)), rng.uniform(100, 900), rng.uniform(40, 960), rng.uniform(18, 45))
+        _line(made, rng, str(rng.choice(NOISE)), rng.uniform(100, 900), rng.uniform(40, 960), rng.uniform(18, 45))
     made.lines = [line for line in made.lines if rng.random() > 0.02]
     return made
 
@@ -158,15 +102,15 @@ def _number(span: Span, decimals: float, rng: np.random.Generator) -> str:
 
 
 def _value(made: Scene, kind: str, rng: np.random.Generator) -> tuple[str, list[str]]:
-    """A value of ``kind`` (a key of `_UNITS`): (``12.5 centimetre``, what is printed: one text, or one per unit)."""
-    units = _UNITS[kind]
+    """A value of ``kind`` (a key of `UNITS`): (``12.5 centimetre``, what is printed: one text, or one per unit)."""
+    units = UNITS[kind]
     unit = str(rng.choice(list(units), p=[share for share, *_ in units.values()]))
     _, span, decimals, forms = units[unit]
     number = _number(span, decimals, rng)
     printed = [number + str(rng.choice(forms))]
-    if unit in _OTHER and rng.random() < 0.42:
-        other, factor = _OTHER[unit]
-        (forms,) = {of[other][3] for of in _UNITS.values() if of is not _UNITS["load"] and other in of}
+    if unit in OTHER and rng.random() < 0.42:
+        other, factor = OTHER[unit]
+        (forms,) = {of[other][3] for of in UNITS.values() if of is not UNITS["load"] and other in of}
         second = float(number) * factor
         printed.append(f"{second:.{1 if second < 300 else 0}f}{rng.choice(forms)}")
     value = f"{number} {unit}"
@@ -214,7 +158,7 @@ def _drawing(made: Scene, rng: np.random.Generator) -> None:
     worded, size = rng.random() < 0.25, rng.uniform(22, 60)
     for axis in axes:
         made.values[axis], printed = _value(made, "length", rng)
-        word = str(rng.choice(_WORDS[axis])) if worded else ""
+        word = str(rng.choice(WORDS[axis])) if worded else ""
         upright = axis == "height" and rng.random() < 0.45
         if word:
             made.named.add(axis)
@@ -226,23 +170,23 @@ def _drawing(made: Scene, rng: np.random.Generator) -> None:
             _put(made, rng, printed, rng.uniform(250, 750), rng.uniform(250, 750), size * rng.uniform(0.5, 0.8), False)
     if rng.random() < 0.2:
         entity = str(rng.choice(["item_weight", "item_volume", "maximum_weight_recommendation"], p=[0.5, 0.2, 0.3]))
-        made.values[entity], printed = _value(made, _KIND[entity], rng)
-        word = str(rng.choice(_WORDS[entity])) if entity != "item_weight" or rng.random() < 0.6 else ""
+        made.values[entity], printed = _value(made, KIND[entity], rng)
+        word = str(rng.choice(WORDS[entity])) if entity != "item_weight" or rng.random() < 0.6 else ""
         _put(made, rng, printed, rng.uniform(150, 850), rng.uniform(50, 950), size, False, word)
 
 
 def _table(made: Scene, rng: np.random.Generator) -> None:
     """A list of data, the words in the same line or in a column of their own; sometimes L x W x H."""
-    entities = [str(e) for e in rng.permutation(list(_WORDS))[: int(rng.integers(2, 6))]]
+    entities = [str(e) for e in rng.permutation(list(WORDS))[: int(rng.integers(2, 6))]]
     if rng.random() < 0.35:
         entities = [e for e in entities if e not in AXES]
         _product_line(made, rng, 0.5 * SIDE, rng.uniform(60, 180))
     size, top, apart = rng.uniform(22, 38), rng.uniform(200, 350), rng.random() < 0.4
     for i, entity in enumerate(entities):
-        word, y = str(rng.choice(_WORDS[entity])), top + i * 2.1 * size
+        word, y = str(rng.choice(WORDS[entity])), top + i * 2.1 * size
         if entity in AXES:
             made.named.add(entity)
-        made.values[entity], printed = _value(made, "length" if entity in AXES else _KIND[entity], rng)
+        made.values[entity], printed = _value(made, "length" if entity in AXES else KIND[entity], rng)
         if entity == "voltage" and rng.random() < 0.5:
             printed = _range(made, rng)
         if apart:
@@ -254,7 +198,7 @@ def _table(made: Scene, rng: np.random.Generator) -> None:
 
 def _product_line(made: Scene, rng: np.random.Generator, x: float, y: float) -> None:
     """``30 x 20 x 10 cm``, with letters or without: then length, width, height in this order."""
-    units = {u: f for u, f in _UNITS["length"].items() if u in ("centimetre", "inch", "millimetre")}
+    units = {u: f for u, f in UNITS["length"].items() if u in ("centimetre", "inch", "millimetre")}
     unit = str(rng.choice(list(units)))
     _, span, decimals, forms = units[unit]
     order = ["depth", "width", "height"] if rng.random() < 0.7 else ["width", "height"]
@@ -272,16 +216,16 @@ def _product_line(made: Scene, rng: np.random.Generator, x: float, y: float) -> 
 
 
 def _range(made: Scene, rng: np.random.Generator) -> list[str]:
-    low, high = _RANGES[int(rng.integers(len(_RANGES)))]
+    low, high = RANGES[int(rng.integers(len(RANGES)))]
     made.values["voltage"] = f"{high} volt"
-    return [f"{low}-{high}{rng.choice(_UNITS['volt']['volt'][3])}"]
+    return [f"{low}-{high}{rng.choice(UNITS['volt']['volt'][3])}"]
 
 
 def _package(made: Scene, rng: np.random.Generator) -> None:
     """A front with weight or volume, often at its foot; amounts of ingredients or per serving on some."""
     entity = "item_weight" if rng.random() < 0.7 else "item_volume"
-    made.values[entity], printed = _value(made, _KIND[entity], rng)
-    word = str(rng.choice(_WORDS[entity])) if rng.random() < 0.5 else ""
+    made.values[entity], printed = _value(made, KIND[entity], rng)
+    word = str(rng.choice(WORDS[entity])) if rng.random() < 0.5 else ""
     y = rng.uniform(700, 960) if rng.random() < 0.6 else rng.uniform(60, 700)
     _put(made, rng, printed, rng.uniform(150, 850), y, rng.uniform(20, 60), False, word)
     if rng.random() < 0.3:
@@ -296,7 +240,7 @@ def _load(made: Scene, rng: np.random.Generator) -> None:
     """How much it carries; its own weight or sizes on some."""
     entity = "maximum_weight_recommendation"
     made.values[entity], printed = _value(made, "load", rng)
-    word = str(rng.choice(_WORDS[entity]))
+    word = str(rng.choice(WORDS[entity]))
     x, y, size = rng.uniform(200, 800), rng.uniform(80, 920), rng.uniform(26, 60)
     if rng.random() < 0.4:
         _line(made, rng, word, x, y - 1.3 * size, size)
@@ -313,12 +257,12 @@ def _power(made: Scene, rng: np.random.Generator) -> None:
         made.values["voltage"], texts = _value(made, "volt", rng)
         if rng.random() < 0.5:
             texts = _range(made, rng)
-        _put(made, rng, texts, x, y, size, False, str(rng.choice(_WORDS["voltage"])) if rng.random() < 0.5 else "")
+        _put(made, rng, texts, x, y, size, False, str(rng.choice(WORDS["voltage"])) if rng.random() < 0.5 else "")
         if rng.random() < 0.25:
             _line(made, rng, f"Output: {rng.choice([5, 9, 12, 24])}V 2A", x, y + 1.5 * size, size)
     if rng.random() < 0.7 or not made.values:
         made.values["wattage"], texts = _value(made, "watt", rng)
-        word = str(rng.choice(_WORDS["wattage"])) if rng.random() < 0.4 else ""
+        word = str(rng.choice(WORDS["wattage"])) if rng.random() < 0.4 else ""
         _put(made, rng, texts, x, y + 3 * size, size, False, word)
         if rng.random() < 0.2:
             _line(made, rng, f"{rng.choice([40, 60, 75, 100])}W equivalent", x, y + 5 * size, size * 0.8)
