@@ -33,6 +33,13 @@ def test_the_exact_text_and_its_ids(processor):
     ]  # fmt: skip
 
 
+def test_the_template_renders_the_published_text_and_prompts_differ_by_explicit_spaces_only(processor):
+    content = [{"type": "image"}, {"type": "text", "text": " What is the height of the product?"}]
+    published = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    assert published == "User:<image> What is the height of the product?<end_of_utterance>\nAssistant:"
+    assert prompt("height").replace("> \n", ">\n").rstrip() == published
+
+
 READ = "Read: 12.5 centimetre top left upright height; 500 gram bottom net."
 
 

@@ -50,6 +50,8 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
 def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path, processed):
     result = run_python("-m", "src.pretrain", "--out", tmp_path / "model", "--minutes", 0.5, "--batch-size", 4)
     assert result.returncode == 0, result.stderr
+    # its tokenizer, made from mistral-common, is the bundled one
+    assert (tmp_path / "model" / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
     losses = json.loads((tmp_path / "model" / "pretraining.json").read_text())["loss_curve"]
     assert losses[-1] < 0.8 * losses[0]
     data, out = processed
