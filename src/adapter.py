@@ -59,7 +59,7 @@ class TrainResult:
     adapter: Path
     losses: pd.DataFrame  # step, loss
     f1: pd.DataFrame  # step, f1
-    answers: pd.DataFrame  # row, picture, entity, truth, prediction, confidence, silence
+    answers: pd.DataFrame  # what `trainer.answers_of` gives, a row each
     scores: pd.DataFrame  # `metrics.table` of the answers
 
 

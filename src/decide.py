@@ -5,7 +5,7 @@ calibrated on: the rules as second opinion where they are surer than the model, 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -49,13 +49,13 @@ def fit(answers: pd.DataFrame) -> Policy:
     for name, change in (("rules as second opinion", "second_opinion"), ("silence", "silence")):
         if change == "second_opinion" and "rules" not in answers:
             continue
-        tried = _with(policy, **{change: True})
+        tried = replace(policy, **{change: True})
         f1 = _f1(answers, _in_folds(answers, tried))
         taken = f1 > max(value for _, value, of in steps if of)
         steps.append((name, f1, taken))
         policy = tried if taken else policy
     best = max(value for _, value, taken in steps if taken)
-    return _calibrated(answers, _with(policy, f1=best, steps=tuple(steps)))
+    return _calibrated(answers, replace(policy, f1=best, steps=tuple(steps)))
 
 
 def decide(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
@@ -89,10 +89,6 @@ def show(policy: Policy) -> str:
     )
 
 
-def _with(policy: Policy, **changes: object) -> Policy:
-    return Policy(**{name: getattr(policy, name) for name in Policy.__slots__} | changes)
-
-
 def _f1(answers: pd.DataFrame, predictions: pd.Series) -> float:
     return metrics.score(answers["truth"].tolist(), predictions.tolist()).f1
 
@@ -124,7 +120,7 @@ def _calibrated(answers: pd.DataFrame, policy: Policy) -> Policy:
     if "rules" in answers:
         right = _same(answers["rules"], answers["truth"])
         changes["rules"] = _fit_logistic(_features(answers, "rules", "rules_score"), right)
-    return _with(policy, **changes)
+    return replace(policy, **changes)
 
 
 def _same(first: pd.Series, second: pd.Series) -> np.ndarray:

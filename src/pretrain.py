@@ -38,6 +38,7 @@ from src.candidates import candidates, readings
 from src.collator import TrainingCollator, encode
 from src.decoding import AnswerGrammar, Determined, Guide
 from src.errors import InputError, run_main
+from src.files import replace_folder
 from src.modeling import SPECIAL_TOKENS, load_processor
 from src.prompts import describe, prompt
 from src.quantity import canonical, normalise_label
@@ -193,8 +194,7 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
     (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
     if (out / "README.md").is_file():
         shutil.copy(out / "README.md", beside)
-    shutil.rmtree(out, ignore_errors=True)
-    beside.replace(out)
+    replace_folder(beside, out)
 
 
 def _train(
