@@ -5,8 +5,8 @@
 Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M parameters,
 on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
 
-- ours: `src.generation.generate`: a picture encoded once for its questions, batches of one picture size, the grammar,
-  pictures (and the rules' answers) prepared in other processes, the adapter merged.
+- ours: `src.model.generation.generate`: a picture encoded once for its questions, batches of one picture size, the
+  grammar, pictures (and the rules' answers) prepared in other processes, the adapter merged.
 - reference: rows in the order of the file, a picture encoded for each, prepared in the main process, no grammar, the
   adapter beside the NF4 base, up to 30 tokens: the reference solution's way.
 
@@ -29,13 +29,15 @@ import torch
 from transformers import Idefics2Processor
 
 from benchmarks import models
-from src import generation
-from src.collator import encode, open_picture, prompt_of
-from src.dataset import Sample, by_picture, letterboxed_sizes, read_files, read_test, test_samples
-from src.errors import run_main
-from src.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
+from src.data.errors import run_main
+from src.data.names import read_files
+from src.data.readings import ReadingStore
+from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
+from src.data.tables import read_test
+from src.model import generation
+from src.model.collator import encode, open_picture, prompt_of
+from src.model.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
 from src.settings import LoraSettings
-from src.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKENS = generation.MAX_NEW_TOKENS
@@ -70,7 +72,7 @@ def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_s
 
     Rows per second each, peak memory in GiB, seconds per part.
     """
-    texts, processor = Texts(processed), load_processor(str(model))
+    texts, processor = ReadingStore(processed), load_processor(str(model))
     base, adapter = load_base(str(model)), model / "adapter"
     run = ours if name == "ours" else reference
     network = merge(base, adapter) if name == "ours" else load_adapter(base, adapter)
@@ -89,8 +91,8 @@ def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_s
 
 
 def ours(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: Texts, processed: Path,
-    batch_size: int, same_tokens: bool,
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: ReadingStore,
+    processed: Path, batch_size: int, same_tokens: bool,
 ) -> float:  # fmt: skip
     """Rows per second of `generation.generate`."""
     kept = generation._EOS, generation.Determined
@@ -106,7 +108,7 @@ def ours(
 
 
 def reference(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: Texts, _: Path,
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: ReadingStore, _: Path,
     batch_size: int, same_tokens: bool,
 ) -> float:  # fmt: skip
     """Rows per second of the plain loop."""
@@ -144,7 +146,7 @@ def agreement(samples: list[Sample], processed: Path) -> str:
     answers = []
     for dtype in (compute_dtype(), torch.bfloat16):
         network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
-        found = generation.generate(network, processor, samples, Texts(processed), sizes, 16, shown="")
+        found = generation.generate(network, processor, samples, ReadingStore(processed), sizes, 16, shown="")
         answers.append({answered.sample: answered.decoded.text for answered in found})
     same = sum(answers[1][sample] == text for sample, text in answers[0].items())
     return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(samples)} answers are the same"

@@ -16,11 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.preprocess import reference
-from src.dataset import image_name, read_train
-from src.errors import run_main
-from src.images import EnhanceSettings, cv2, decode, enhance, read_image, shown_size
-from src.ocr import read_lines
-from src.workers import JPEG_QUALITY
+from src.data.errors import run_main
+from src.data.names import image_name
+from src.data.tables import read_train
+from src.prepare.processes import JPEG_QUALITY
+from src.reading.images import cv2, decode, enhance, read_image, shown_size
+from src.reading.ocr import read_lines
+from src.settings import EnhanceSettings
 
 
 def number_of(label: str) -> str:

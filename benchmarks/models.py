@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
-from src.modeling import SPECIAL_TOKENS, compute_dtype
+from src.model.modeling import SPECIAL_TOKENS, compute_dtype
 
 TINY = Path(__file__).resolve().parent.parent / "data" / "idefics2-tiny"
 LATENTS = 64

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from src.errors import run_main
-from src.images import EnhanceSettings, clahe, cv2, decode, resize, shown_size, unsharp
-from src.workers import JPEG_QUALITY
+from src.data.errors import run_main
+from src.prepare.processes import JPEG_QUALITY
+from src.reading.images import clahe, cv2, decode, resize, shown_size, unsharp
+from src.settings import EnhanceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,13 +17,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src import audit, metrics, rules
-from src.dataset import Sample, processed_name, read_files, read_table, read_train, train_samples
-from src.errors import run_main
-from src.files import write_whole
-from src.images import cv2, read_image, resize
-from src.quantity import canonical, normalise_label, parse_answer, same_amount
-from src.texts import Texts
+from src import metrics, rules
+from src.data.errors import run_main
+from src.data.files import write_whole
+from src.data.names import processed_name, read_files
+from src.data.readings import ReadingStore
+from src.data.samples import Sample, train_samples
+from src.data.tables import read_table, read_train
+from src.reading import choose
+from src.reading.images import cv2, read_image, resize
+from src.reading.quantity import canonical, normalise_label, parse_answer, same_amount
+from src.training import audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Row:
     sample: Sample
     others: tuple[str, ...]
     options: list[list[str]]
-    answer: rules.Answer
+    answer: choose.Answer
 
 
 def agree(text: str, truth: str) -> bool:
@@ -42,11 +46,11 @@ def agree(text: str, truth: str) -> bool:
     return a is not None and b is not None and same_amount(a, b)
 
 
-def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: Texts) -> list[Row]:
+def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: ReadingStore) -> list[Row]:
     """Options and the rules' answer for each sample."""
     answers = rules.answer_samples(samples, texts)
     return [
-        Row(s, o, [[str(c.quantity) for c in group] for group in rules.options(texts[s.image], s.entity)], a)
+        Row(s, o, [[str(c.quantity) for c in group] for group in choose.options(texts[s.image], s.entity)], a)
         for s, o, a in zip(samples, others, answers, strict=True)
     ]
 
@@ -100,13 +104,13 @@ def _log_loss(rows: Sequence[Row], temperature: float) -> float:
     for row in rows:
         if row.answer.text:
             # The score is a softmax's largest value: its log-odds against the rest scale nearly with 1/temperature.
-            odds = np.log(row.answer.score / max(1e-6, 1 - row.answer.score)) * rules.TEMPERATURE / temperature
+            odds = np.log(row.answer.score / max(1e-6, 1 - row.answer.score)) * choose.TEMPERATURE / temperature
             chance = min(max(1 / (1 + np.exp(-odds)), 1e-3), 1 - 1e-3)
             loss -= np.log(chance if agree(row.answer.text, row.sample.answer) else 1 - chance)
     return float(loss)
 
 
-def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], texts: Texts) -> None:
+def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], texts: ReadingStore) -> None:
     """Print what the audit says of the labels, and of those that a person corrected."""
     verdicts = audit.audit(samples, texts)
     print(audit.report(samples, verdicts).to_string())
@@ -161,14 +165,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="holds processed/; reading.html is written into it")
     args = parser.parse_args()
     processed = args.out / "processed"
-    texts, train = Texts(processed), read_train(args.data)
+    texts, train = ReadingStore(processed), read_train(args.data)
     samples, _ = train_samples(train, processed, read_files(args.data))
     labelled = [sample for sample in samples if sample.answer]
     rows = read(labelled, [()] * len(labelled), texts)
     print("train.csv:", f"recall in any unit {recall(rows, any_unit=True):.3f}")
     print(per_entity(rows, ["strict", "amount"]).to_string())
     best, table = honesty(rows)
-    print(f"score of an answer and share with the labelled amount (temperature {rules.TEMPERATURE}; best: {best})")
+    print(f"score of an answer and share with the labelled amount (temperature {choose.TEMPERATURE}; best: {best})")
     print(table.to_string())
     check_audit(samples, args.data / "challenge" / "curated_1600.csv", train["image_link"].tolist(), texts)
     gold = args.data / "gold_dev.csv"

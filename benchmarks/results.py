@@ -24,12 +24,13 @@ import pandas as pd
 import torch
 
 from src import metrics
-from src.dataset import letterboxed_sizes, read_table, read_train
-from src.errors import InputError, run_main
-from src.files import write_whole
-from src.modeling import add_lora, load_base
+from src.data.errors import InputError, run_main
+from src.data.files import write_whole
+from src.data.samples import letterboxed_sizes
+from src.data.tables import read_table, read_train
+from src.model.modeling import add_lora, load_base
 from src.predict import predict
-from src.quantity import canonical, normalise_label
+from src.reading.quantity import canonical, normalise_label
 from src.settings import LoraSettings, PredictSettings, TrainSettings
 from src.train import resolve, train
 

@@ -31,15 +31,15 @@ from PIL import Image
 from transformers import Idefics2Processor, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import models
-from src.collator import TrainingCollator, prompt_of
-from src.dataset import Sample
-from src.errors import InputError, run_main
-from src.modeling import LORA_TARGETS, add_lora, load_base, load_processor
-from src.prompts import completion
-from src.settings import LoraSettings, TrainSettings
-from src.texts import Texts
-from src.trainer import training_arguments
-from src.training_data import load_data
+from src.data.errors import InputError, run_main
+from src.data.readings import ReadingStore
+from src.data.samples import Sample
+from src.model.collator import TrainingCollator, prompt_of
+from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
+from src.model.prompts import completion
+from src.settings import TrainSettings
+from src.training.rows import load_data
+from src.training.trainer import training_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP = 2
@@ -61,7 +61,7 @@ class Stopwatch(TrainerCallback):
 class OfficialCollator:
     """Pictures as they are through the processor; everything but padding and image tokens is a label."""
 
-    def __init__(self, processor: Idefics2Processor, texts: Texts) -> None:
+    def __init__(self, processor: Idefics2Processor, texts: ReadingStore) -> None:
         self.processor, self.texts = processor, texts
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
@@ -119,7 +119,7 @@ def main() -> int:
     if args.loop:
         settings = TrainSettings(
             args.data, args.out, args.model, batch_size=args.batch_size, accumulation=1, learning_rate=1e-4,
-            gradient_checkpointing=not args.no_checkpointing, lora=LoraSettings(),
+            gradient_checkpointing=not args.no_checkpointing,
         )  # fmt: skip
         print(json.dumps(loop(args.loop, args.model, settings, args.rows)))
         return 0

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.dataset import integer_column, read_table
-from src.errors import InputError, run_main
-from src.quantity import parse_answer
+from src.data.errors import InputError, run_main
+from src.data.tables import integer_column, read_table
+from src.reading.quantity import parse_answer
 
 _TRUTH_COLUMNS = ("entity_value", "gold", "prediction")
 

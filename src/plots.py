@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from src.files import write_whole
-from src.images import ImageError, read_image, resize
+from src.data.files import write_whole
+from src.reading.images import ImageError, read_image, resize
 
 _THUMBNAIL = 260  # px; keeps a notebook's outputs small
 

@@ -5,7 +5,6 @@
 Answers are kept as they come, so nothing is computed twice; the processes share the rows out, and one file comes out.
 """
 
-import argparse
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -17,23 +16,19 @@ import pandas as pd
 import torch
 from accelerate import PartialState
 
-from src import adapter, decide, sanity
-from src.dataset import (
-    Sample,
-    by_picture,
-    letterboxed_sizes,
-    picture_names,
-    processed_name,
-    read_files,
-    read_test,
-    test_samples,
-)
-from src.errors import InputError, run_main
-from src.files import Journal, fingerprint, write_whole
-from src.generation import ENTRY, Model, generate
-from src.modeling import load_adapter, load_base, load_config, load_processor, merge, model_stamp, preset_for
+from src import decide, sanity
+from src.data.errors import InputError, run_main
+from src.data.files import Journal, fingerprint, write_whole
+from src.data.flags import parser_for, settings_of
+from src.data.folders import RunFolder
+from src.data.names import picture_names, processed_name, read_files
+from src.data.readings import ReadingStore
+from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
+from src.data.tables import read_test
+from src.model.generation import ENTRY, Model, generate
+from src.model.modeling import load_adapter, load_base, load_config, load_processor, merge, model_stamp, preset_for
 from src.settings import PredictSettings
-from src.texts import Texts
+from src.training import adapter
 
 BROKEN = "broken picture"
 
@@ -60,7 +55,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     if _has_adapter(settings):
         depends_on[settings.out / "adapter" / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
-    texts = Texts(processed) if made_with.get("ocr", (processed / "text.jsonl").is_file()) else None
+    texts = ReadingStore(processed) if made_with.get("ocr", (processed / "text.jsonl").is_file()) else None
     if texts is not None:
         depends_on[processed / "text.jsonl"] = "run preprocess.py with --ocr"
     merged = _merged(settings)
@@ -110,7 +105,7 @@ def _merged(settings: PredictSettings) -> bool:
 def _answer(
     settings: PredictSettings,
     todo: list[Sample],
-    texts: Texts | None,
+    texts: ReadingStore | None,
     made_with: Mapping[str, Any],
     merged: bool,
     process: int,
@@ -118,7 +113,7 @@ def _answer(
 ) -> None:
     """Answer samples into this process's journal."""
     model: Model = load_base(settings.model)
-    batch_size = settings.batch_size or preset_for(model.config).predict_batch_size
+    batch_size = settings.predict_batch_size or preset_for(model.config).predict_batch_size
     if _has_adapter(settings):
         put_on = merge if merged else load_adapter
         model = put_on(model, settings.out / "adapter")
@@ -184,16 +179,12 @@ def _write(details: pd.DataFrame, settings: PredictSettings) -> None:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Answer test.csv with a trained adapter.")
-    parser.add_argument("--data", type=Path, required=True, help="data folder with test.csv")
-    parser.add_argument("--out", type=Path, required=True, help="folder with processed/ and adapter/")
-    parser.add_argument("--model", default="data/idefics2-tiny", help="what the adapter was trained on")
-    parser.add_argument("--batch-size", type=int, help="rows; default: by the size of the model")
-    args = parser.parse_args()
-    details = predict(PredictSettings(args.data, args.out, args.model, args.batch_size))
+    given = parser_for(PredictSettings, description="Answer test.csv with a trained adapter.").parse_args()
+    settings = settings_of(PredictSettings, vars(given))
+    details = predict(settings)
     if PartialState().is_main_process:
         answered = details["prediction"].ne("").sum()
-        print(f"{args.out / 'test_out.csv'}: {len(details)} rows, {answered} with an answer")
+        print(f"{RunFolder(settings.out).predictions}: {len(details)} rows, {answered} with an answer")
         print("not asked:", dict(Counter(details["reason"][details["reason"].ne("")])) or "none")
     return 0
 

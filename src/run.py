@@ -19,10 +19,10 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from src import metrics
-from src.dataset import read_table, read_test, read_train
-from src.errors import InputError, run_main
-from src.files import write_whole
-from src.modeling import load_config, preset_for
+from src.data.errors import InputError, run_main
+from src.data.files import write_whole
+from src.data.tables import read_table, read_test, read_train
+from src.model.modeling import load_config, preset_for
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,9 +15,9 @@ from pathlib import Path
 if not __package__:  # run as a script: make the repository root importable, not src/
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from src.constants import ALLOWED_UNITS, ENTITY_UNITS
-from src.dataset import read_test_file
-from src.errors import InputError, run_main
+from src.data.errors import InputError, run_main
+from src.data.tables import read_test_file
+from src.reading.constants import ALLOWED_UNITS, ENTITY_UNITS
 
 _SHOWN = 20
 _HEADER = ["index", "prediction"]

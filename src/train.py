@@ -6,24 +6,24 @@ The adapter folder appears whole. A run that was cut off goes on from its last w
 same settings and data is not repeated.
 """
 
-import argparse
 import dataclasses
 import json
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from src import adapter, metrics
-from src.adapter import TrainResult
-from src.errors import run_main
-from src.files import fingerprint
-from src.modeling import add_lora, load_base, load_config, load_processor, model_stamp, preset_for
+from src import metrics
+from src.data.errors import run_main
+from src.data.files import fingerprint
+from src.data.flags import parser_for, settings_of
+from src.model.modeling import add_lora, load_base, load_config, load_processor, model_stamp, preset_for
 from src.settings import TrainSettings
-from src.trainer import BEST, fit, training_arguments
-from src.training_data import TrainData, load_data
+from src.training import adapter
+from src.training.adapter import TrainResult
+from src.training.rows import TrainData, load_data
+from src.training.trainer import BEST, fit, training_arguments
 
 
 def resolve(settings: TrainSettings) -> TrainSettings:
@@ -57,7 +57,7 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     data = data or load_data(settings)
     processor = load_processor(settings.model, settings.image_splitting)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
-    model = add_lora(load_base(settings.model), settings.lora, settings.gradient_checkpointing)
+    model = add_lora(load_base(settings.model), settings, settings.gradient_checkpointing)
     log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
         record = {"fingerprint": key, "settings": _plain(settings), "log": log, "trained_on": len(data.samples)}
@@ -90,23 +90,8 @@ def _fingerprint(settings: TrainSettings) -> str:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Fine-tune an IDEFICS2 with QLoRA.")
-    parser.add_argument("--data", type=Path, required=True, help="data folder with train.csv")
-    parser.add_argument("--out", type=Path, required=True, help="folder with processed/; adapter/ is written there")
-    parser.add_argument("--model", default="data/idefics2-tiny", help="folder or hub id (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, help="rows per process; default: by the size of the model")
-    parser.add_argument("--accumulation", type=int, help="batches per optimizer step; default: likewise")
-    parser.add_argument("--no-ocr", action="store_true", help="pictures only: no readings in the prompts, no audit")
-    args = parser.parse_args()
-    settings = TrainSettings(
-        args.data,
-        args.out,
-        args.model,
-        batch_size=args.batch_size,
-        accumulation=args.accumulation,
-        ocr=not args.no_ocr,
-    )
-    result = train(settings)
+    given = parser_for(TrainSettings, description="Fine-tune an IDEFICS2 with QLoRA.").parse_args()
+    result = train(settings_of(TrainSettings, vars(given)))
     if os.environ.get("RANK", "0") == "0":
         print(f"{result.adapter}\n{metrics.show(result.scores)}")
     return 0

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.images import EnhanceSettings
-from src.preprocessing import PreprocessSettings, preprocess
+from src.prepare.preprocessing import preprocess
+from src.settings import PreprocessSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -65,7 +65,7 @@ def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(data folder of 16 train and 7 test rows, output folder with its pictures of at most 378 px and their text)."""
     folder = tmp_path_factory.mktemp("small")
     data, out = make_folder(folder / "data", 16, 7), folder / "out"
-    preprocess(PreprocessSettings(data, out / "processed", EnhanceSettings(max_size=378), ocr=True, workers=2))
+    preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=2))
     return data, out
 
 

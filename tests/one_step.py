@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from src.collator import TrainingCollator
-from src.modeling import add_lora, load_base, load_processor
-from src.settings import LoraSettings, TrainSettings
+from src.model.collator import TrainingCollator
+from src.model.modeling import add_lora, load_base, load_processor
+from src.settings import TrainSettings
 from src.train import resolve
-from src.trainer import F1Trainer, training_arguments
-from src.training_data import load_data
+from src.training.rows import load_data
+from src.training.trainer import F1Trainer, training_arguments
 
 
 class SaveGradients(TrainerCallback):
@@ -28,14 +28,13 @@ class SaveGradients(TrainerCallback):
 
 def main(data, out, batch, file):
     model = str(Path(__file__).resolve().parent.parent / "data" / "idefics2-tiny")
-    lora = LoraSettings(dropout=0.0)
-    settings = resolve(TrainSettings(Path(data), Path(out), model, batch_size=int(batch), lora=lora, workers=0))
+    settings = resolve(TrainSettings(Path(data), Path(out), model, batch_size=int(batch), lora_dropout=0.0, workers=0))
     arguments = training_arguments(settings, Path(out) / "steps")
     samples = sorted(load_data(settings).samples, key=lambda sample: sample.row)
     processor = load_processor(model)
     torch.manual_seed(0)
     trainer = F1Trainer(
-        model=add_lora(load_base(model), lora),
+        model=add_lora(load_base(model), settings),
         args=arguments,
         train_dataset=samples[:4],
         eval_dataset=[],

@@ -1,7 +1,7 @@
 import pytest
 
-from src.candidates import candidates, is_same, readings
-from src.prompts import describe
+from src.model.prompts import describe
+from src.reading.candidates import candidates, is_same, readings
 
 
 def line(text, left, top, width=100, height=20, score=0.9):

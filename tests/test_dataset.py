@@ -1,17 +1,11 @@
 import pandas as pd
 import pytest
 
-from src.dataset import (
-    Sample,
-    image_name,
-    processed_name,
-    read_test,
-    read_train,
-    split_by_picture,
-    train_samples,
-)  # fmt: skip
-from src.dataset import test_samples as make_test_samples
-from src.errors import InputError
+from src.data.errors import InputError
+from src.data.names import image_name, processed_name
+from src.data.samples import Sample, split_by_picture, train_samples
+from src.data.samples import test_samples as make_test_samples
+from src.data.tables import read_test, read_train  # fmt: skip
 from tests.conftest import SAMPLE
 
 

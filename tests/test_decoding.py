@@ -2,16 +2,16 @@ import pytest
 import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from src.collator import encode, open_picture, prompt_of
-from src.constants import ENTITY_UNITS
-from src.dataset import read_test
-from src.dataset import test_samples as make_test_samples
-from src.decoding import AnswerGrammar, Determined, Guide
-from src.modeling import load_base, load_processor
-from src.prompts import completion, prompt
-from src.quantity import parse_answer
+from src.data.readings import ReadingStore
+from src.data.samples import test_samples as make_test_samples
+from src.data.tables import read_test
+from src.model.collator import encode, open_picture, prompt_of
+from src.model.decoding import AnswerGrammar, Determined, Guide
+from src.model.modeling import load_base, load_processor
+from src.model.prompts import completion, prompt
+from src.reading.constants import ENTITY_UNITS
+from src.reading.quantity import parse_answer
 from src.sanity import prediction_fault
-from src.texts import Texts
 from tests.conftest import TINY
 
 
@@ -107,7 +107,7 @@ def test_generate_stays_in_the_grammar_and_agrees_where_it_was_valid(processed, 
     entities = [sample.entity for sample in samples]
     model = load_base(str(TINY)).eval()
     pictures = [open_picture(sample) for sample in samples]
-    texts = Texts(out / "processed")
+    texts = ReadingStore(out / "processed")
     prompts = [prompt_of(sample, texts) for sample in samples]
     inputs = encode(processor, pictures, prompts, "left").to(model.device, model.dtype)
     length = inputs["input_ids"].shape[1]

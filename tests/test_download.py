@@ -15,9 +15,11 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from src.dataset import DOWNLOADS, image_name, read_test
-from src.dataset import test_samples as make_test_samples
-from src.download import DownloadSettings, download, plan
+from src.data.names import image_name
+from src.data.samples import test_samples as make_test_samples
+from src.data.tables import read_test
+from src.prepare.download import download, plan
+from src.settings import DownloadSettings
 from tests.conftest import ROOT, SAMPLE, hear_ctrl_c, run_python
 
 PICTURE = (SAMPLE / "images" / "test-0000.jpg").read_bytes()
@@ -218,7 +220,8 @@ def test_killed_and_started_again(server, tmp_path):
     links = [f"{server}/{i}/slow.{i}.jpg" for i in range(120)]
     data = folder(tmp_path / "data", links)
     code = (
-        "from pathlib import Path; from src.download import DownloadSettings, download;"
+        "from pathlib import Path; from src.prepare.download import download;"
+        "from src.settings import DownloadSettings;"
         f"download(Path({str(data)!r}), DownloadSettings(connections=4))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -235,7 +238,7 @@ def test_killed_and_started_again(server, tmp_path):
     assert table["status"].eq("ok").all()
     assert sum(Handler.hits.values()) == len(links) - len(done)
     assert not [p for p in (data / "images").iterdir() if p.name.startswith(".")]
-    assert sorted(p.name for p in data.iterdir()) == [DOWNLOADS, "images", "test.csv"]
+    assert sorted(p.name for p in data.iterdir()) == ["downloads.csv", "images", "test.csv"]
 
 
 def test_ctrl_c_stops_at_once(server, tmp_path):

@@ -4,16 +4,18 @@ import pytest
 import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from src import generation
-from src.collator import encode, open_picture, prompt_of
-from src.dataset import by_picture, letterboxed_sizes, processed_name, read_test, read_train
-from src.dataset import test_samples as make_test_samples
-from src.dataset import train_samples as make_train_samples
-from src.decoding import AnswerGrammar, Determined, Guide
-from src.generation import generate, in_batches
-from src.modeling import add_lora, load_base, load_processor
+from src.data.names import processed_name
+from src.data.readings import ReadingStore
+from src.data.samples import by_picture, letterboxed_sizes
+from src.data.samples import test_samples as make_test_samples
+from src.data.samples import train_samples as make_train_samples
+from src.data.tables import read_test, read_train
+from src.model import generation
+from src.model.collator import encode, open_picture, prompt_of
+from src.model.decoding import AnswerGrammar, Determined, Guide
+from src.model.generation import generate, in_batches
+from src.model.modeling import add_lora, load_base, load_processor
 from src.settings import LoraSettings
-from src.texts import Texts
 from tests.conftest import TINY
 
 
@@ -25,7 +27,7 @@ def asked(processed):
     samples = make_test_samples(read_test(data), folder, {})[0]
     samples += make_train_samples(read_train(data), folder, {})[0]
     assert len(by_picture(samples)) < len(samples)
-    return samples, Texts(folder), letterboxed_sizes(folder)
+    return samples, ReadingStore(folder), letterboxed_sizes(folder)
 
 
 @pytest.fixture(scope="module")

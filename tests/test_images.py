@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.images import EnhanceSettings, ImageError, clahe, cv2, decode, enhance, letterbox, resize, shown_size, unsharp
+from src.reading.images import ImageError, clahe, cv2, decode, enhance, letterbox, resize, shown_size, unsharp
+from src.settings import EnhanceSettings
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.constants import ALLOWED_UNITS
-from src.mentions import find_quantities
-from src.quantity import Quantity, parse_answer
+from src.reading.constants import ALLOWED_UNITS
+from src.reading.mentions import find_quantities
+from src.reading.quantity import Quantity, parse_answer
 
 
 def found(text):

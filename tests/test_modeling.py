@@ -7,10 +7,11 @@ import torch
 from bitsandbytes.nn import Linear4bit
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration, LlamaConfig
 
-from src.collator import TrainingCollator
-from src.dataset import read_train, train_samples
-from src.errors import InputError
-from src.modeling import (
+from src.data.errors import InputError
+from src.data.samples import train_samples
+from src.data.tables import read_train
+from src.model.collator import TrainingCollator
+from src.model.modeling import (  # fmt: skip
     add_lora,
     load_adapter,
     load_base,
@@ -18,7 +19,7 @@ from src.modeling import (
     load_processor,
     merge,
     preset_for,
-)  # fmt: skip
+)
 from src.settings import LoraSettings
 from tests.conftest import TINY
 
@@ -26,7 +27,7 @@ from tests.conftest import TINY
 @pytest.fixture(scope="module")
 def lora_model():
     torch.manual_seed(0)
-    return add_lora(load_base(str(TINY)), LoraSettings(dropout=0.0))
+    return add_lora(load_base(str(TINY)), LoraSettings(lora_dropout=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,9 @@ def test_checkpointing_gives_the_same_gradients(batch):
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        model = add_lora(load_base(str(TINY)), LoraSettings(dropout=0.0), gradient_checkpointing=checkpointing).train()
+        model = add_lora(
+            load_base(str(TINY)), LoraSettings(lora_dropout=0.0), gradient_checkpointing=checkpointing
+        ).train()
         assert model.get_base_model().is_activation_checkpointing is checkpointing
         model(**batch).loss.backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from src.images import cv2, decode, read_image, shown_size
+from src.reading.images import cv2, decode, read_image, shown_size
 from tests.conftest import run_python
 
 RNG = np.random.default_rng(0)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from src import sanity
-from src.constants import ENTITY_UNITS
-from src.dataset import read_test
-from src.errors import InputError
-from src.modeling import add_lora, load_base
+from src.data.errors import InputError
+from src.data.tables import read_test
+from src.model.modeling import add_lora, load_base
 from src.predict import predict
+from src.reading.constants import ENTITY_UNITS
 from src.settings import LoraSettings, PredictSettings
 from tests.conftest import ROOT, TINY, run_python
 
@@ -25,7 +25,7 @@ def ready(fresh):
     data, out = fresh
     torch.manual_seed(0)
     add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(out / "adapter")
-    return PredictSettings(data, out, str(TINY), batch_size=2), data, out
+    return PredictSettings(data, out, str(TINY), 2), data, out
 
 
 def test_every_row_is_answered_in_order_and_valid(ready):
@@ -83,7 +83,7 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
         made.unlink()
     code = (
         "from pathlib import Path; from src.predict import PredictSettings, predict;"
-        f"predict(PredictSettings(Path({str(data)!r}), Path({str(out)!r}), {str(TINY)!r}, batch_size=1))"
+        f"predict(PredictSettings(Path({str(data)!r}), Path({str(out)!r}), {str(TINY)!r}, 1))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     journal = out / "test_out.journal-0.jsonl"
@@ -110,7 +110,7 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
 
 def test_two_processes_answer_like_one_and_one_file_comes_out(ready):
     settings, data, out = ready
-    call = ["-m", "src.predict", "--data", data, "--out", out, "--model", TINY, "--batch-size", 4]
+    call = ["-m", "src.predict", "--data", data, "--out", out, "--model", TINY, "--predict-batch-size", 4]
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0]
     two = run_python(*launch, *call)
     assert two.returncode == 0, two.stderr

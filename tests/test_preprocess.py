@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.dataset import processed_name
-from src.images import EnhanceSettings, cv2, enhance, read_image
-from src.preprocessing import MANIFEST_COLUMNS, PreprocessSettings, preprocess
+from src.data.names import processed_name
+from src.prepare.manifest import MANIFEST_COLUMNS
+from src.prepare.preprocessing import preprocess
+from src.reading.images import cv2, enhance, read_image
+from src.settings import EnhanceSettings, PreprocessSettings
 from tests.conftest import ROOT, assert_one_sentence, make_folder, run_python
 
 

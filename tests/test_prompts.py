@@ -1,13 +1,14 @@
 import pytest
 import torch
 
-from src.candidates import readings
-from src.collator import IGNORED, TrainingCollator, encode, open_picture, prompt_of
-from src.constants import ENTITY_UNITS
-from src.dataset import read_train, train_samples
-from src.modeling import load_processor
-from src.prompts import completion, describe, prompt
-from src.texts import Texts
+from src.data.readings import ReadingStore
+from src.data.samples import train_samples
+from src.data.tables import read_train
+from src.model.collator import IGNORED, TrainingCollator, encode, open_picture, prompt_of
+from src.model.modeling import load_processor
+from src.model.prompts import completion, describe, prompt
+from src.reading.candidates import readings
+from src.reading.constants import ENTITY_UNITS
 from tests.conftest import TINY
 from tests.test_candidates import line
 
@@ -55,7 +56,7 @@ def test_what_was_read_stands_between_picture_and_question(processor):
 
 
 def test_training_and_inference_ask_alike(processor, processed, samples):
-    texts = Texts(processed[1] / "processed")
+    texts = ReadingStore(processed[1] / "processed")
     batch = TrainingCollator(processor, texts)(samples)
     for sample, ids, labels in zip(samples, batch["input_ids"], batch["labels"], strict=True):
         asked = prompt_of(sample, texts)
@@ -67,7 +68,7 @@ def test_training_and_inference_ask_alike(processor, processed, samples):
 
 
 def test_readings_of_real_pictures_stay_short(processor, gold_read):
-    texts = Texts(gold_read[1])
+    texts = ReadingStore(gold_read[1])
     lengths = [len(processor.tokenizer(describe(texts[image])).input_ids) for image in texts]
     assert max(lengths) <= 160
     assert sorted(lengths)[len(lengths) // 2] <= 70

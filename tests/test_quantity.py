@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from src.constants import ENTITY_UNITS
-from src.quantity import USABLE_REASONS, canonical, normalise_label, parse_answer
+from src.reading.constants import ENTITY_UNITS
+from src.reading.quantity import USABLE_REASONS, canonical, normalise_label, parse_answer
 from src.sanity import prediction_fault
 
 

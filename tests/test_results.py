@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.results import MARKS, as_markdown, put_into, read_gold
-from src.errors import InputError
+from src.data.errors import InputError
 from tests.conftest import ROOT, run_python
 
 

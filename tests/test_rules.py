@@ -1,21 +1,23 @@
 import pandas as pd
 import pytest
 
-from src import audit, rules, sanity
-from src.candidates import candidates, readings
-from src.dataset import Sample
-from src.geometry import directions, layout, position
-from src.images import cv2, np
+from src import rules, sanity
+from src.data.readings import ReadingStore
+from src.data.samples import Sample
 from src.metrics import score
-from src.quantity import canonical
-from src.texts import Texts
-from src.units import DIMENSION
+from src.reading import choose
+from src.reading.candidates import candidates, readings
+from src.reading.geometry import directions, layout, position
+from src.reading.images import cv2, np
+from src.reading.quantity import canonical
+from src.reading.units import DIMENSION
+from src.training import audit
 from tests.conftest import run_python
 from tests.test_candidates import line
 
 
 def answered(lines, entity, drawn=None):
-    return rules.answer(readings(lines, 400, 400), entity, drawn).text
+    return choose.answer(readings(lines, 400, 400), entity, drawn).text
 
 
 def drawing():
@@ -75,8 +77,8 @@ def test_words_decide_between_quantities(texts, entity, want):
 
 
 def test_the_score_is_a_chance():
-    sure = rules.answer(readings([line("NET WT 500 g", 0, 0)], 400, 400), "item_weight", None)
-    torn = rules.answer(readings([line("500 g", 0, 0), line("400 g", 0, 50)], 400, 400), "item_weight", None)
+    sure = choose.answer(readings([line("NET WT 500 g", 0, 0)], 400, 400), "item_weight", None)
+    torn = choose.answer(readings([line("500 g", 0, 0), line("400 g", 0, 50)], 400, 400), "item_weight", None)
     assert 0 < torn.score < sure.score < 1
 
 
@@ -96,7 +98,7 @@ def test_the_command_writes_a_valid_file(processed, tmp_path):
 
 def test_hand_read_rows_of_real_pictures(gold_read):
     gold, processed = gold_read
-    texts = Texts(processed)
+    texts = ReadingStore(processed)
     truths, answers, held = [], [], []
     for row in gold.itertuples():
         accepted = [canonical(text) for text in (row.gold, *row.alternatives.split(";")) if text.strip()]
@@ -131,7 +133,7 @@ def test_the_audit_compares_labels_with_the_picture(entity, label, verdict, answ
 
 def test_audited_samples_and_made_silent_ones(processed):
     out = processed[1]
-    texts = Texts(out / "processed")
+    texts = ReadingStore(out / "processed")
     images = sorted(texts)
     samples = [Sample(i, image, out / image, "height", "1 inch") for i, image in enumerate(images)]
     verdicts = [audit.Verdict(list(audit.ACTIONS)[i % 5], f"{i + 1} inch") for i in range(len(samples))]

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from src import sanity
-from src.dataset import read_table, read_test, read_train
-from src.errors import InputError
+from src.data.errors import InputError
+from src.data.tables import read_table, read_test, read_train
 from src.run import run
 from tests.conftest import ROOT, SAMPLE, TINY, assert_one_sentence, make_folder, run_python
 

@@ -4,17 +4,18 @@ import json
 
 import numpy as np
 
-from src.candidates import readings
-from src.dataset import letterboxed_sizes, read_test
-from src.dataset import test_samples as make_test_samples
-from src.generation import generate
-from src.modeling import load_base, load_processor
-from src.pretrain import evaluate, example
-from src.prompts import describe
-from src.quantity import normalise_label
+from src.bundled.pretrain import evaluate, example
+from src.bundled.scenes import SIDE, draw, question, scene
+from src.data.readings import ReadingStore
+from src.data.samples import letterboxed_sizes
+from src.data.samples import test_samples as make_test_samples
+from src.data.tables import read_test
+from src.model.generation import generate
+from src.model.modeling import load_base, load_processor
+from src.model.prompts import describe
+from src.reading.candidates import readings
+from src.reading.quantity import normalise_label
 from src.sanity import prediction_fault
-from src.scenes import SIDE, draw, question, scene
-from src.texts import Texts
 from tests.conftest import TINY, run_python
 
 
@@ -48,7 +49,7 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
 
 
 def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path, processed):
-    result = run_python("-m", "src.pretrain", "--out", tmp_path / "model", "--minutes", 0.5, "--batch-size", 4)
+    result = run_python("-m", "src.bundled.pretrain", "--out", tmp_path / "model", "--minutes", 0.5, "--batch-size", 4)
     assert result.returncode == 0, result.stderr
     # its tokenizer, made from mistral-common, is the bundled one
     assert (tmp_path / "model" / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
@@ -58,7 +59,7 @@ def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path,
     folder = out / "processed"
     samples = make_test_samples(read_test(data), folder, {})[0]
     model, processor = load_base(str(tmp_path / "model")), load_processor(str(tmp_path / "model"))
-    answers = list(generate(model, processor, samples, Texts(folder), letterboxed_sizes(folder), 4, workers=0))
+    answers = list(generate(model, processor, samples, ReadingStore(folder), letterboxed_sizes(folder), 4, workers=0))
     assert len(answers) == len(samples)
     for answered in answers:
         assert prediction_fault(answered.entry()["text"], answered.sample.entity) == ""

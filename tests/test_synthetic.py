@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 
-from src.constants import ENTITY_UNITS
-from src.dataset import read_train
-from src.quantity import USABLE_REASONS, normalise_label
-from src.synthetic import question, render, write_data_folder
+from src.bundled.synthetic import question, render, write_data_folder
+from src.data.tables import read_train
+from src.reading.constants import ENTITY_UNITS
+from src.reading.quantity import USABLE_REASONS, normalise_label
 from tests.conftest import SAMPLE, assert_one_sentence, run_python
 
 
@@ -44,4 +44,4 @@ def test_about_the_asked_share_of_questions_has_no_answer():
 
 
 def test_an_existing_folder_is_not_overwritten(tmp_path):
-    assert_one_sentence(run_python("-m", "src.synthetic", "--out", tmp_path), "exists already")
+    assert_one_sentence(run_python("-m", "src.bundled.synthetic", "--out", tmp_path), "exists already")

@@ -11,11 +11,11 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from src.dataset import read_train
-from src.errors import InputError
+from src.data.errors import InputError
+from src.data.tables import read_train
 from src.settings import TrainSettings
 from src.train import train
-from src.training_data import load_data
+from src.training.rows import load_data
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
 
 
@@ -136,7 +136,7 @@ def best_then_worse(monkeypatch, scores):
             for place, s in enumerate(samples)
         ]  # fmt: skip
 
-    monkeypatch.setattr("src.trainer.answers_of", answers)
+    monkeypatch.setattr("src.training.trainer.answers_of", answers)
 
 
 def test_the_best_adapter_is_kept_not_the_last(trained, processed, tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_pa
         "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1, workers=0)"
     )
     limited = (
-        "import resource, signal, sys; from pathlib import Path; from src.errors import run_main;"
+        "import resource, signal, sys; from pathlib import Path; from src.data.errors import run_main;"
         "from src.train import TrainSettings, train; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); run_main(lambda: train({made}))"
     )

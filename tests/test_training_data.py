@@ -1,9 +1,10 @@
 from collections import Counter
 from pathlib import Path
 
-from src.dataset import Sample, letterboxed_sizes, read_train, train_samples
-from src.images import letterbox, read_image
-from src.training_data import bucketed, in_proportions
+from src.data.samples import Sample, letterboxed_sizes, train_samples
+from src.data.tables import read_train
+from src.reading.images import letterbox, read_image
+from src.training.rows import bucketed, in_proportions
 
 
 def samples_of(counts):

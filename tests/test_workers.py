@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from src.files import Journal
-from src.images import MAX_PIXELS, EnhanceSettings
-from src.pool import in_flight
-from src.preprocessing import PreprocessSettings, preprocess
-from src.workers import WORKER_DIED, Job, run
+from src.data.files import Journal
+from src.prepare.preprocessing import preprocess
+from src.prepare.processes import WORKER_DIED, Job, run
+from src.prepare.window import in_flight
+from src.reading.images import MAX_PIXELS
+from src.settings import EnhanceSettings, PreprocessSettings
 from tests.conftest import ROOT, SAMPLE, hear_ctrl_c, make_folder
 from tests.test_preprocess import hashes, manifest_of
 

@@ -1,0 +1,104 @@
+"""Files that appear whole or not at all, fingerprints of them, journals of finished work that survive a kill."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from src.data.errors import InputError
+
+
+def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
+    """Write ``data`` (text as UTF-8, whole or in pieces) to ``path``, making its folder.
+
+    A reader sees the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    pieces = (data,) if isinstance(data, str | bytes) else data
+    try:
+        with beside.open("wb") as stream:
+            stream.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, final: Path) -> None:
+    """Put the folder ``new`` in the place of ``final``, which may exist."""
+    old = final.with_name(f"{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.replace(old)
+    new.replace(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def fingerprint(text: str, files: Mapping[Path, str]) -> str:
+    """SHA-256 of ``text`` and of the contents of ``files``: tells whether a finished stage still stands.
+
+    ``files`` says of each what to do when it is missing, for the `InputError` that is raised then.
+    """
+    digest = hashlib.sha256(text.encode())
+    for path, what_to_do in files.items():
+        if not path.is_file():
+            raise InputError(f"{path}: not found; {what_to_do}")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class Journal:
+    """Finished work as lines of JSON, appended as it comes; a line that a killed run was writing is passed over.
+
+    Used as a context manager to `add`; `read` and `remove` need no opening.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole entries, oldest first; none where there is no file."""
+        return [entry for _, entry in self.scan()]
+
+    def scan(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The same one at a time, each with its offset in the file (for `at`)."""
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as stream:
+            offset = 0
+            for line in stream:  # of bytes: of text it would also end at signs that JSON leaves as they are
+                with contextlib.suppress(ValueError):
+                    yield offset, json.loads(line)
+                offset += len(line)
+
+    def at(self, offset: int) -> dict[str, Any]:
+        """The entry at ``offset``."""
+        with self.path.open("rb") as stream:
+            stream.seek(offset)
+            return json.loads(stream.readline())
+
+    def __enter__(self) -> Self:
+        self._stream = self.path.open("a+b")
+        if self._stream.tell():
+            self._stream.seek(-1, os.SEEK_END)
+            if self._stream.read(1) != b"\n":
+                self._stream.write(b"\n")  # ends the torn line
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def add(self, entry: Mapping[str, object]) -> int:
+        """Append an entry, return its offset; it is with the system then, and a kill of this process cannot lose it."""
+        offset = self._stream.seek(0, os.SEEK_END)
+        self._stream.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+        self._stream.flush()
+        return offset
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""Names of pictures: from a link to its file in images/, from there to the processed picture."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from src.data.folders import DataFolder
+from src.data.tables import TEST_COLUMNS, TRAIN_COLUMNS, read_table
+
+LONGEST_NAME = 200  # bytes; file systems allow 255, and a name gets a few more on the way
+
+
+def image_name(link: str) -> str:
+    """The image's file name: the last path part of its link; empty for a blank link or one without a name.
+
+    Safe as a file name: no control characters or backslashes, and a name of more than `LONGEST_NAME` bytes is cut, with
+    a piece of its hash instead.
+    """
+    # By hand: urlsplit raises for some broken links, and one of them must not stop a run.
+    path = re.split(r"[?#]", re.sub(r"^[a-zA-Z][\w+.-]*://[^/?#]*", "", link.strip()))[0]
+    name = re.sub(r"[\x00-\x1f\x7f\\]", "_", path.rsplit("/", 1)[-1])
+    if len(name.encode()) > LONGEST_NAME:
+        name = with_hash(name[: LONGEST_NAME // 8] + Path(name).suffix[:8], name)
+    return "" if name in (".", "..") else name
+
+
+def with_hash(name: str, text: str) -> str:
+    """``name`` with the first ten hex digits of the SHA-256 of ``text`` before its suffix."""
+    path = Path(name)
+    return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:10]}{path.suffix}"
+
+
+def read_links(data: Path) -> list[str]:
+    """The links of ``train.csv`` and ``test.csv`` (those there are) in their order, each once, without blank ones."""
+    links: dict[str, None] = {}
+    folder = DataFolder(data)
+    for path, columns in ((folder.train, TRAIN_COLUMNS), (folder.test, TEST_COLUMNS)):
+        if path.exists():
+            links |= dict.fromkeys(read_table(path, columns)["image_link"])
+    return [link for link in links if image_name(link)]
+
+
+def read_files(data: Path) -> dict[str, str]:
+    """Link -> file in ``images/``, of what was downloaded (see `download`); other links are named by `image_name`."""
+    path = DataFolder(data).downloads
+    if not path.is_file():
+        return {}
+    table = read_table(path, ["link", "file"])
+    return dict(zip(table["link"], table["file"], strict=True))
+
+
+def picture_names(links: Iterable[str], files: Mapping[str, str]) -> list[str]:
+    """The image of each link: its file of `read_files`, else `image_name`."""
+    return [files.get(link) or image_name(link) for link in links]
+
+
+def processed_name(image: str) -> str:
+    """File name of the processed picture of ``image``: the same for ``.jpg``, else with ``.jpg`` appended."""
+    return image if image.endswith(".jpg") else f"{image}.jpg"

@@ -1,0 +1,93 @@
+"""Samples: the rows of a table joined with their processed pictures, grouped and split by picture."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.data.folders import ProcessedFolder
+from src.data.names import picture_names, processed_name
+from src.data.tables import read_table
+from src.reading.constants import ENTITY_UNITS
+from src.reading.images import letterboxed
+from src.reading.quantity import USABLE_REASONS, normalise_label
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one picture."""
+
+    row: int  # test: the row's index; train: its position in the table, from 0
+    image: str  # name of the source picture
+    picture: Path  # the processed picture
+    entity: str
+    answer: str = ""  # canonical; empty: not visible (train) or not known (test)
+
+
+def unusable(image: str, entity: str, processed: Path) -> str:
+    """Why a question cannot be asked: ``blank link``, ``unknown entity``, ``no picture``; empty when it can."""
+    if not image:
+        return "blank link"
+    if entity not in ENTITY_UNITS:
+        return "unknown entity"
+    return "" if (processed / processed_name(image)).is_file() else "no picture"
+
+
+def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], Counter[str]]:
+    """Samples of all usable rows of a `read_train` table, and the count of rows per reason.
+
+    Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `unusable`.
+    """
+    samples, reasons = [], Counter()
+    columns = (picture_names(table["image_link"], files), table["entity_name"], table["entity_value"])
+    for row, (image, entity, value) in enumerate(zip(*columns, strict=True)):
+        answer, reason = normalise_label(value, entity)
+        reason = unusable(image, entity, processed) or reason
+        reasons[reason] += 1
+        if reason in USABLE_REASONS:
+            samples.append(Sample(row, image, processed / processed_name(image), entity, answer))
+    return samples, reasons
+
+
+def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], dict[int, str]]:
+    """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `unusable`)."""
+    samples, refused = [], {}
+    columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"])
+    for index, image, entity in zip(*columns, strict=True):
+        reason = unusable(image, entity, processed)
+        if reason:
+            refused[int(index)] = reason
+        else:
+            samples.append(Sample(int(index), image, processed / processed_name(image), entity))
+    return samples, refused
+
+
+def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
+    """Height and width of each processed picture, by its file's name, as the model gets it (see `images.letterbox`)."""
+    table = read_table(ProcessedFolder(processed).manifest, ["file", "status", "width", "height"])
+    table = table[table["status"].eq("ok")]
+    sides = zip(table["height"], table["width"], strict=True)
+    return {file: letterboxed(int(h), int(w)) for file, (h, w) in zip(table["file"], sides, strict=True)}
+
+
+def by_picture(samples: Sequence[Sample]) -> list[list[int]]:
+    """Positions in ``samples`` of each picture's questions, in the order of the first ones."""
+    groups: dict[Path, list[int]] = {}
+    for position, sample in enumerate(samples):
+        groups.setdefault(sample.picture, []).append(position)
+    return list(groups.values())
+
+
+def split_by_picture(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Split into (train, held out), about ``share`` of the pictures held out; no picture is on both sides.
+
+    Order is kept. With two or more pictures each side gets at least one.
+    """
+    pictures = sorted({sample.picture for sample in samples})
+    count = min(max(1, round(share * len(pictures))), len(pictures) - 1)
+    chosen = np.random.default_rng(seed).permutation(len(pictures))[: max(0, count)]
+    held = {pictures[i] for i in chosen}
+    return [s for s in samples if s.picture not in held], [s for s in samples if s.picture in held]

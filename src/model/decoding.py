@@ -1,0 +1,186 @@
+"""The answer grammar: what the model may write next, one table for all rows of a batch.
+
+An answer is empty, or a number and a unit of the question's entity: ``(END | digits ("." digits)? UNIT END)``, after
+the space piece that ends the prompt. A state is an entity and a place in that grammar. The tables are made once; at
+each step the written tokens are replayed through them, so that beams and sampling work too, and no Python runs per
+token and row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
+
+from src.model.prompts import completion, prompt
+from src.reading.constants import ENTITY_UNITS
+
+WHOLE_DIGITS, DECIMALS, NUMBER_LENGTH = 6, 4, 10
+"""Digits before and after the point, and characters in all: with a unit (4 tokens) and the end they fit 16 tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What was written for one row."""
+
+    text: str  # canonical but for trailing zeros; may be empty
+    confidence: float  # probability of the answer, of all that the grammar allows
+    silence: float  # probability of the empty answer, likewise
+    overridden: bool  # whether the model wanted something else at some step
+
+
+class AnswerGrammar:
+    """The tables for a tokenizer; ``allow_empty`` False: every row gets an answer.
+
+    ``mask`` bool (states, vocabulary): allowed next tokens. ``step`` int64 (states, columns): the next state, where
+    ``column`` int64 (vocabulary,) maps a token to its column; tokens outside the grammar (padding) change nothing.
+    ``determined`` bool (states,): only one way is left, `tail`.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, allow_empty: bool = True) -> None:
+        self.tokenizer = tokenizer
+        self.end = _tail_of(tokenizer, "height", "")[-1]
+        self.start: dict[str, int] = {}
+        self._edges: list[dict[int, int]] = []
+        done = self._state()
+        for entity, units in ENTITY_UNITS.items():
+            self.start[entity] = self._entity(entity, units, done)
+            if allow_empty:
+                self._edges[self.start[entity]][self.end] = done
+        self._edges[done][self.end] = done
+        tokens = sorted({token for edges in self._edges for token in edges})
+        self.column = torch.full((len(tokenizer),), len(tokens))
+        self.column[tokens] = torch.arange(len(tokens))
+        self.mask = torch.zeros((len(self._edges), len(tokenizer)), dtype=torch.bool)
+        self.step = torch.arange(len(self._edges)).unsqueeze(1).repeat(1, len(tokens) + 1)
+        for state, edges in enumerate(self._edges):
+            for token, after in edges.items():
+                self.mask[state, token] = True
+                self.step[state, self.column[token]] = after
+        self.determined = torch.tensor([self._is_determined(state) for state in range(len(self._edges))])
+
+    def _state(self) -> int:
+        self._edges.append({})
+        return len(self._edges) - 1
+
+    def _entity(self, entity: str, units: Sequence[str], done: int) -> int:
+        """Add the states of an entity; return the one before the number."""
+        digit = [_tail_of(self.tokenizer, entity, f"{i} {units[0]}")[0] for i in range(10)]
+        point = _tail_of(self.tokenizer, entity, f"1.5 {units[0]}")[1]
+        unit_edges: dict[int, int] = {}
+        for unit in units:
+            tokens = _tail_of(self.tokenizer, entity, f"1 {unit}")[1:]
+            edges = unit_edges
+            for token in tokens[:-1]:
+                if token not in edges:
+                    edges[token] = self._state()
+                edges = self._edges[edges[token]]
+            edges[tokens[-1]] = done  # the end token
+        start, zero = self._state(), self._state()
+        whole = [self._state() for _ in range(WHOLE_DIGITS)]
+        self._edges[start].update(dict.fromkeys(digit[1:], whole[0]) | {digit[0]: zero})
+        for length, state in enumerate([zero, *whole]):  # zero counts as one digit
+            digits = max(1, length)
+            if 0 < length < WHOLE_DIGITS:
+                self._edges[state].update(dict.fromkeys(digit, whole[length]))
+            self._edges[state].update(unit_edges)
+            before = self._edges[state][point] = self._state()
+            for _ in range(min(DECIMALS, NUMBER_LENGTH - digits - 1)):
+                after = self._state()
+                self._edges[before].update(dict.fromkeys(digit, after))
+                self._edges[after].update(unit_edges)
+                before = after
+        return start
+
+    def _is_determined(self, state: int) -> bool:
+        """Whether one way is left from here; the end itself is one."""
+        seen = set()
+        while len(self._edges[state]) == 1 and state not in seen:
+            seen.add(state)
+            (state,) = self._edges[state].values()
+        return state in seen
+
+    def tail(self, state: int) -> list[int]:
+        """The tokens from a determined state to before the end."""
+        tokens: list[int] = []
+        while self.end not in self._edges[state]:
+            ((token, state),) = self._edges[state].items()
+            tokens.append(token)
+        return tokens
+
+    def replay(self, starts: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
+        """States int64 (rows,) after the tokens ``written`` (rows, steps) from the states ``starts`` (rows,)."""
+        states = starts
+        for tokens in written.T:
+            states = self.step[states, self.column[tokens]]
+        return states
+
+    def to(self, device: torch.device) -> "AnswerGrammar":
+        """Move the tables."""
+        for name in ("mask", "step", "column", "determined"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+
+def _tail_of(tokenizer: PreTrainedTokenizerBase, entity: str, answer: str) -> list[int]:
+    """Token ids of an answer and its end, as they stand after the prompt."""
+    start = tokenizer(prompt(entity)).input_ids
+    return tokenizer(prompt(entity) + completion(answer)).input_ids[len(start) :]
+
+
+class Guide(LogitsProcessor):
+    """Keeps the rows of a batch in the grammar: logits of tokens that are not allowed become -inf.
+
+    ``prompt_length`` is that of the padded prompts; with beams, a row's beams follow each other, as in `generate`.
+    """
+
+    def __init__(self, grammar: AnswerGrammar, entities: Sequence[str], prompt_length: int) -> None:
+        device = grammar.step.device
+        self.grammar, self.prompt_length = grammar, prompt_length
+        self.starts = torch.tensor([grammar.start[entity] for entity in entities], device=device)
+        self.overridden = torch.zeros(len(entities), dtype=torch.bool, device=device)
+
+    def states(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """States int64 (rows * beams,) after what was written."""
+        beams = len(input_ids) // len(self.starts)
+        return self.grammar.replay(self.starts.repeat_interleave(beams), input_ids[:, self.prompt_length :])
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Logits float (rows * beams, vocabulary)."""
+        states = self.states(input_ids)
+        allowed = self.grammar.mask[states]
+        wanted = allowed.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1) | self.grammar.determined[states]
+        self.overridden |= ~wanted.view(len(self.starts), -1).all(dim=1)
+        return scores.masked_fill(~allowed, -torch.inf)
+
+    def decode(self, sequences: torch.Tensor, scores: Sequence[torch.Tensor]) -> list[Decoded]:
+        """What greedy `generate` wrote: its ``sequences`` (rows, tokens) and processed ``scores``, one per step."""
+        written = sequences[:, self.prompt_length :]
+        states, log_chance = self.starts, torch.zeros(len(written), device=written.device)
+        counted = torch.zeros_like(written, dtype=torch.bool)
+        for place, (tokens, row_scores) in enumerate(zip(written.T, scores, strict=True)):
+            open_rows = ~self.grammar.determined[states]
+            chances = torch.log_softmax(row_scores.float(), dim=1)
+            if place == 0:
+                silence = chances[:, self.grammar.end].exp()
+            log_chance += torch.where(open_rows, chances.gather(1, tokens.unsqueeze(1)).squeeze(1), 0.0)
+            counted[:, place] = open_rows
+            states = self.grammar.step[states, self.grammar.column[tokens]]
+        made = []
+        for row, state in enumerate(states.tolist()):
+            tokens = [*written[row][counted[row]].tolist(), *self.grammar.tail(state)]
+            text = self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end]).strip()
+            chance = log_chance[row].exp().item()
+            made.append(Decoded(text, chance, silence[row].item(), bool(self.overridden[row])))
+        return made
+
+
+class Determined(StoppingCriteria):
+    """Ends a row as soon as only one way is left; `Guide.decode` adds the rest."""
+
+    def __init__(self, guide: Guide) -> None:
+        self.guide = guide
+
+    def __call__(self, input_ids: torch.LongTensor, scores: object, **_: object) -> torch.Tensor:
+        """Bool (rows * beams,): which are ended."""
+        return self.guide.grammar.determined[self.guide.states(input_ids)]

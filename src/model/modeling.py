@@ -1,0 +1,214 @@
+"""Load an IDEFICS2: processor, NF4 base, LoRA. The only place that knows how the weights come into memory."""
+
+import contextlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from bitsandbytes.nn import Linear4bit
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    Idefics2Config,
+    Idefics2ForConditionalGeneration,
+    Idefics2Processor,
+)
+from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
+from transformers.utils import logging as transformers_logging
+
+from src.data.errors import InputError
+from src.settings import LoraSettings
+
+# peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+
+LORA_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj$"
+# An explicit list replaces the default one (so lm_head must be named) and matches from the start of the name.
+NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
+SPECIAL_TOKENS = {"<unk>": 0, "<fake_token_around_image>": 32000, "<image>": 32001, "<end_of_utterance>": 32002}
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What depends on the size of the model: batch sizes, learning rate, memory savers."""
+
+    train_batch_size: int
+    accumulation: int  # batches per optimizer step
+    predict_batch_size: int
+    learning_rate: float
+    gradient_checkpointing: bool
+    needs_cuda: bool
+
+
+# 8b: NF4 weights 6.5 GB + about 3.4 GB of activations per row of 250 tokens without checkpointing.
+FULL = Preset(8, 2, 32, 1e-4, gradient_checkpointing=True, needs_cuda=True)
+TINY = Preset(8, 1, 16, 1e-3, gradient_checkpointing=False, needs_cuda=False)
+
+
+def load_config(model: str) -> Idefics2Config:
+    """Read the configuration of ``model``, a folder or a hub id; `InputError` when it is not an IDEFICS2."""
+    if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
+        raise InputError(f"{model}: no config.json in this folder, so it holds no model; give an IDEFICS2 folder")
+    try:
+        config = AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        what = (
+            "is neither a folder here nor a model that can be fetched from the hub"
+            if isinstance(error, OSError) and not Path(model).is_dir()
+            else "has a configuration that cannot be read"
+        )
+        raise InputError(f"{model}: {what}; give data/idefics2-tiny or HuggingFaceM4/idefics2-8b") from None
+    if config.model_type != "idefics2":
+        raise InputError(f"{model}: is a {config.model_type} model, not an IDEFICS2; only IDEFICS2 is supported")
+    return config
+
+
+def model_stamp(model: str) -> str:
+    """Tells whether ``model`` is still the same one: its id, and for a folder its files with sizes and times."""
+    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
+    return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
+
+
+def preset_for(config: Idefics2Config) -> Preset:
+    """The settings for a model of this size; `InputError` when it needs a GPU and there is none."""
+    preset = FULL if config.text_config.hidden_size >= 2048 else TINY
+    if preset.needs_cuda and not torch.cuda.is_available():
+        raise InputError("this model needs a CUDA GPU and none was found; use MODEL=data/idefics2-tiny on a CPU")
+    return preset
+
+
+def compute_dtype() -> torch.dtype:
+    """bfloat16 on a GPU that has it, else float16 there; float32 on a CPU."""
+    if not torch.cuda.is_available():
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def load_processor(model: str, image_splitting: bool = False) -> Idefics2Processor:
+    """Load tokenizer and image processor of ``model``: 64 image tokens per picture, 320 with ``image_splitting``.
+
+    Splitting is set here and not per call, where it would change the pictures but not the tokens.
+    The Pillow image processor is asked for and checked, because pixels must not depend on torchvision being installed;
+    token ids are checked, because a wrongly converted tokenizer loads without a word. Raises `InputError`.
+    """
+    load_config(model)
+    try:
+        processor = AutoProcessor.from_pretrained(
+            model, backend="pil", do_image_splitting=image_splitting, add_bos_token=True
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{model}: its processor or tokenizer cannot be loaded ({reason})") from None
+    if not isinstance(processor.image_processor, Idefics2ImageProcessorPil):
+        raise InputError(f"{model}: loaded {type(processor.image_processor).__name__}, not the Pillow image processor")
+    tokenizer = processor.tokenizer
+    found = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    ids = tokenizer("a").input_ids
+    if found != SPECIAL_TOKENS or len(tokenizer) != 32003 or tokenizer.pad_token_id != 0 or ids.count(1) != 1:
+        raise InputError(f"{model}: its tokenizer is not IDEFICS2's (ids {found}, {len(tokenizer)} tokens)")
+    return processor
+
+
+def load_base(model: str) -> Idefics2ForConditionalGeneration:
+    """Load ``model`` with its text layers in NF4 (double quantisation), all weights frozen; on the GPU if there is one.
+
+    Vision tower, connector and lm_head stay in `compute_dtype`. Raises `InputError`.
+    """
+    preset_for(load_config(model))
+    quantisation = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype(),
+        llm_int8_skip_modules=NOT_QUANTISED,
+    )
+    with _quiet_loading():
+        try:
+            base = AutoModelForImageTextToText.from_pretrained(
+                model,
+                dtype=compute_dtype(),
+                quantization_config=quantisation,
+                device_map={"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
+                use_safetensors=True,
+            )
+        except (OSError, ValueError) as error:
+            raise InputError(f"{model}: its weights cannot be loaded ({str(error).splitlines()[0]})") from None
+    for layer in base.modules():
+        if isinstance(layer, Linear4bit):
+            # On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first eval forward, after which
+            # gradients, dequantising and saving are silently wrong.
+            layer.support_avx512bf16_for_cpu = False
+    return base.requires_grad_(False).eval()
+
+
+def add_lora(
+    base: Idefics2ForConditionalGeneration, settings: LoraSettings, gradient_checkpointing: bool = False
+) -> PeftModel:
+    """Put fresh, trainable LoRA layers (float32) on a base from `load_base`.
+
+    ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and lm_head to
+    float32 (about 2.9 GB more for the 8b model); the gradients are the same without it.
+    """
+    vision = base.model.vision_model
+    vision.forward = torch.no_grad()(vision.forward)  # checkpointing would make the frozen tower run backward
+    if gradient_checkpointing:
+        base.activation_checkpointing_enable({"use_reentrant": False})
+        _checkpoint_connector(base)
+    config = LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=LORA_TARGETS,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, config)
+
+
+def _checkpoint_connector(base: Idefics2ForConditionalGeneration) -> None:
+    """Recompute the connector in the backward pass, too: transformers leaves it out (0.78 GB per row at 588 x 588)."""
+    connector = base.model.connector
+    forward = connector.forward
+
+    def recomputed(*args: object, **kwargs: object) -> torch.Tensor:
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return torch.utils.checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+    connector.forward = recomputed
+
+
+def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForConditionalGeneration:
+    """The adapter in ``folder`` merged into the dequantised weights of a base from `load_base`, in `compute_dtype`.
+
+    Equal to base and adapter but for rounding. Merging into the 4-bit weights, or into the ones before quantisation,
+    would give other answers. ``save_pretrained`` of the result writes an ordinary IDEFICS2 checkpoint.
+    """
+    with _quiet_loading():
+        return load_adapter(base.dequantize(dtype=compute_dtype()), folder).merge_and_unload()
+
+
+def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
+    """Put a trained adapter on a base from `load_base`, for inference. Raises `InputError`."""
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise InputError(f"{folder}: no trained adapter here; run training.ipynb first")
+    try:
+        return PeftModel.from_pretrained(base, str(folder)).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{folder}: does not fit this model ({str(error).splitlines()[0]})") from None
+
+
+@contextlib.contextmanager
+def _quiet_loading():  # noqa: ANN202
+    """No bar while shards are read (in a notebook it would leave a dead widget behind), no notes on dtypes."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.enable_progress_bar()
+        transformers_logging.set_verbosity(before)

@@ -1,0 +1,83 @@
+"""The manifest of a folder of processed pictures: a row per picture, and during a run where the text of each is.
+
+The state of a run is its journal: a line per finished picture, written as it comes. Killed at any moment, the next run
+takes up what the journal and the last manifest do not have.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from src.data.files import Journal, write_whole
+from src.data.folders import ProcessedFolder
+from src.data.tables import read_table
+
+
+class ManifestRow(NamedTuple):
+    """A picture's row; empty where something does not apply. One is held for every picture, so it is small.
+
+    ``status`` is ``ok``, ``failed`` (``error`` says why, there is no file) or ``missing`` (named in a table, but not in
+    ``images/``). Sizes in pixels, ``source_*`` of the picture as it came. ``settings``: what the outcome depends on.
+    """
+
+    image: str
+    file: str = ""
+    status: str = ""
+    error: str = ""
+    source_width: int | str = ""
+    source_height: int | str = ""
+    width: int | str = ""
+    height: int | str = ""
+    source_bytes: int | str = ""
+    source_mtime_ns: int | str = ""
+    settings: str = ""
+
+
+MANIFEST_COLUMNS = ManifestRow._fields
+
+TextPlaces = dict[str, tuple[Journal, int]]
+"""Where the text of a picture stands: the journal or ``text.jsonl``, and the offset in it."""
+
+
+def manifest_row(entry: Mapping[str, Any]) -> ManifestRow:
+    """The row of a journal's entry, whose other keys are left out."""
+    return ManifestRow(**{column: entry[column] for column in MANIFEST_COLUMNS if column in entry})
+
+
+def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextPlaces]:
+    """What the last whole run left, and what a killed one after it has in its journal."""
+    rows: dict[str, ManifestRow] = {}
+    texts: TextPlaces = {}
+    if folder.manifest.is_file():
+        for entry in read_table(folder.manifest, MANIFEST_COLUMNS).to_dict("records"):
+            if entry["source_bytes"].isdecimal() and entry["source_mtime_ns"].isdecimal():
+                stamp = {key: int(entry[key]) for key in ("source_bytes", "source_mtime_ns")}
+                rows[entry["image"]] = manifest_row(entry | stamp | {"settings": sys.intern(entry["settings"])})
+    for journal in (Journal(folder.text), Journal(folder.journal)):
+        for offset, entry in journal.scan():
+            if "status" in entry:
+                rows[entry["image"]] = manifest_row(entry)
+                texts.pop(entry["image"], None)
+            if "lines" in entry and entry["image"] in rows:
+                texts[entry["image"]] = journal, offset
+    return rows, texts
+
+
+def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextPlaces) -> pd.DataFrame:
+    """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
+    manifest = pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
+    write_whole(folder.manifest, manifest.to_csv(index=False))
+    read = sorted(image for image in texts if image in rows)
+    if read:
+        write_whole(folder.text, (_text_line(*texts[image], rows[image]) for image in read))
+    Journal(folder.journal).remove()
+    return manifest
+
+
+def _text_line(journal: Journal, offset: int, row: ManifestRow) -> str:
+    lines = journal.at(offset)["lines"]
+    entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height), "lines": lines}
+    return json.dumps(entry, ensure_ascii=False) + "\n"

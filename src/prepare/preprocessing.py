@@ -1,0 +1,131 @@
+"""Pictures of a data folder to pictures for the model: what is to do, what is done (see `manifest`), the report.
+
+Every file of the output folder appears whole.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from src.data.errors import InputError
+from src.data.files import Journal
+from src.data.folders import DataFolder, ProcessedFolder
+from src.data.names import picture_names, processed_name, read_files, read_links
+from src.prepare.manifest import ManifestRow, TextPlaces, finished, manifest_row, write_manifest
+from src.prepare.processes import WORKER_DIED, Job, run
+from src.settings import MAX_PIXELS, EnhanceSettings, PreprocessSettings, cpu_count
+
+
+def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
+    """Process every picture of ``settings.data`` that is not done yet; return the manifest (`manifest.ManifestRow`).
+
+    Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out`` cannot be
+    written.
+    """
+    present, named = _pictures(settings.data)
+    folder = ProcessedFolder(settings.out)
+    try:
+        rows, texts, reused = _process_all(settings, folder, present)
+        for image in named - set(present):
+            rows[image] = ManifestRow(image, status="missing", error="not in images/")
+        manifest = write_manifest(folder, rows, texts)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{settings.out}: cannot be written ({reason}); finished pictures are kept") from None
+    _report(manifest, reused)
+    return manifest
+
+
+def _pictures(data: Path) -> tuple[list[str], set[str]]:
+    """Names of the files in ``images/``, sorted, and the names that the tables ask for."""
+    images = DataFolder(data).images
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; a data folder holds train.csv, test.csv and images/")
+    present = sorted(p.name for p in images.iterdir() if p.is_file() and p.name[0] != ".") if images.is_dir() else []
+    if not present:
+        raise InputError(f"{images}: no pictures there; put the image files of {data}'s tables into it")
+    return present, set(picture_names(read_links(data), read_files(data)))
+
+
+def _process_all(
+    settings: PreprocessSettings, folder: ProcessedFolder, present: list[str]
+) -> tuple[dict[str, ManifestRow], TextPlaces, int]:
+    """Rows of all ``present`` pictures by name, their texts, and how many of them were done before."""
+    folder.root.mkdir(parents=True, exist_ok=True)
+    for left in folder.root.glob(".*.part"):  # of a worker that was killed while it wrote
+        left.unlink()
+    # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
+    images = DataFolder(settings.data).images
+    done, texts = finished(folder)
+    rows: dict[str, ManifestRow] = {}
+    waiting: list[str] = []
+    for image in present:
+        row = done.pop(image, None)
+        unchanged = row and (row.source_bytes, row.source_mtime_ns) == _stamp(images / image)
+        if row and unchanged and _is_current(settings, row, image in texts):
+            rows[image] = row
+        else:
+            waiting.append(image)
+    reused = len(rows)
+    stamps: dict[str, tuple[int, int]] = {}  # of the sources in flight, from before they are read
+
+    def jobs() -> Iterator[Job]:
+        for image in waiting:
+            source, target = images / image, folder.root / processed_name(image)
+            stamps[image] = _stamp(source)
+            yield Job(image, source, target, settings, settings.max_pixels, settings.ocr)
+
+    with Journal(folder.journal) as journal:
+        outcomes = run(jobs(), settings.workers or cpu_count())
+        for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
+            known = dict(zip(("source_bytes", "source_mtime_ns"), stamps.pop(job.image), strict=True))
+            known |= {"image": job.image, "settings": _dependence(outcome.get("error", ""), settings)}
+            offset = journal.add(known | outcome)
+            rows[job.image] = manifest_row(known | outcome)
+            texts.pop(job.image, None)
+            if "lines" in outcome:
+                texts[job.image] = journal, offset
+    return rows, texts, reused
+
+
+def _stamp(source: Path) -> tuple[int, int]:
+    """Size and time of change of a file."""
+    stat = source.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _is_current(settings: PreprocessSettings, row: ManifestRow, has_text: bool) -> bool:
+    """Whether the row of an unchanged source needs no new run: same settings, file there, text read if asked for."""
+    if row.settings != _dependence(row.error, settings):
+        return False
+    if row.status == "failed":
+        return row.error != WORKER_DIED  # that may have been an accident
+    return (settings.out / row.file).is_file() and (has_text or not settings.ocr)
+
+
+def _dependence(error: str, settings: PreprocessSettings) -> str:
+    """The settings that an outcome depends on; the limit on pixels concerns only those it stopped."""
+    values = {field.name: getattr(settings, field.name) for field in fields(EnhanceSettings)}
+    if error.startswith("too many pixels"):
+        values["max_pixels"] = settings.max_pixels
+    return sys.intern(" ".join(f"{key}={value}" for key, value in values.items()))
+
+
+def _report(manifest: pd.DataFrame, reused: int) -> None:
+    counts = Counter(manifest["status"])
+    bad = manifest[manifest["status"] != "ok"]
+    for row in bad.head(10).itertuples():
+        print(f"  {row.status}: {row.image} ({row.error})")
+    if len(bad) > 10:
+        print(f"  ... and {len(bad) - 10} more, see manifest.csv")
+    print(
+        f"preprocess: {len(manifest)} pictures, {counts['ok']} ok ({reused} reused), "
+        f"{counts['failed']} failed, {counts['missing']} missing"
+    )

@@ -1,0 +1,117 @@
+"""Work on one picture in a process of its own, and a pool of such processes that survives their deaths.
+
+Imported by every worker: nothing heavy at the top (pandas alone would cost each of them half a second).
+"""
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.data.files import write_whole
+from src.prepare.window import PoolDied, in_flight
+from src.reading.images import ImageError, cv2, decode, enhance, read_bytes, shown_size
+from src.settings import EnhanceSettings
+
+JPEG_QUALITY = 95
+WORKER_DIED = "its worker process died (killed, or out of memory)"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One picture to process."""
+
+    image: str
+    source: Path
+    target: Path
+    enhance: EnhanceSettings
+    max_pixels: int
+    ocr: bool
+
+
+Outcome = dict[str, Any]
+"""``status`` (ok, failed) and ``error``; for ok also ``file, source_width, source_height, width, height`` (pixels) and
+with OCR ``lines`` (see `ocr.Line`)."""
+
+
+def process(job: Job) -> Outcome:
+    """Enhance one picture and write it whole; what is wrong with it ends in the outcome.
+
+    Raises OSError when the target cannot be written.
+    """
+    try:
+        source = read_bytes(job.source)
+        reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
+        size = shown_size(source)
+        small = enhance(reduced, job.enhance, size)
+        full = decode(source, job.max_pixels) if job.ocr else None  # twice, so that the picture is the same without OCR
+    except (ImageError, cv2.error, MemoryError) as error:
+        job.target.unlink(missing_ok=True)  # of an older, better source
+        return failed(str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})")
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    write_whole(job.target, data.tobytes())
+    outcome: Outcome = {"status": "ok", "file": job.target.name, "source_width": size[0], "source_height": size[1]}
+    outcome |= {"width": small.shape[1], "height": small.shape[0]}
+    if full is not None:
+        from src.reading.ocr import read_lines  # its models are loaded only where text is asked for
+
+        try:
+            outcome["lines"] = read_lines(full)
+        except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
+            outcome |= {"lines": [], "error": f"text not read ({type(error).__name__})"}
+    return outcome
+
+
+def failed(error: str) -> Outcome:
+    """The outcome of a picture that could not be processed."""
+    return {"status": "failed", "error": error}
+
+
+def run(jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
+    """Outcomes as they finish; few jobs are in flight at a time.
+
+    When a worker dies (killed, out of memory) its pool is lost with all that was in flight. Those jobs are then run one
+    at a time, so that one which kills its worker again is found and set aside, and a new pool goes on with the rest.
+    """
+    waiting = iter(jobs)
+    while True:
+        try:
+            with _Pool(workers) as pool:
+                yield from in_flight(pool, process, waiting, window=4 * workers)
+            return
+        except PoolDied as died:
+            suspects: list[Job] = died.items
+        print(f"a worker died; the {len(suspects)} pictures in flight are tried again one by one", file=sys.stderr)
+        yield from ((job, _alone(job)) for job in suspects)
+
+
+def _alone(job: Job) -> Outcome:
+    """The outcome of a job with a worker of its own; ``failed`` when that dies, too."""
+    try:
+        with _Pool(1) as pool:
+            return pool.submit(process, job).result()
+    except BrokenProcessPool:
+        return failed(WORKER_DIED)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Spawned workers on one thread each; leaving it in an error (Ctrl-C, a full disk) does not wait for them."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+def _start() -> None:
+    cv2.setNumThreads(1)  # the processes share the cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

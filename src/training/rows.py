@@ -1,0 +1,132 @@
+"""What ``train.csv`` comes down to: usable rows, split by picture, audited, in the test's proportions, ordered.
+
+Only the table is held in memory; pictures and texts stay on disk until the collator asks for them.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.data.errors import InputError
+from src.data.names import read_files
+from src.data.readings import ReadingStore
+from src.data.samples import Sample, letterboxed_sizes, split_by_picture, train_samples
+from src.data.tables import read_table, read_train
+from src.settings import TrainSettings
+from src.training import audit
+from src.training.audit import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class TrainData:
+    """What is trained and scored on.
+
+    Held-out samples keep their labels as they are; with OCR, made ones with the empty answer are among them, too,
+    because the test's rows have such and the labels have none.
+    """
+
+    samples: list[Sample]  # to train on, after the audit, in the order of training
+    held_out: list[Sample]
+    reasons: Counter[str]  # rows per reason of `dataset.train_samples`
+    audited: list[tuple[Sample, Verdict]]  # before what the audit does
+    added: int  # made rows with the empty answer
+    texts: ReadingStore | None  # None without OCR
+    sizes: dict[str, tuple[int, int]]  # `dataset.letterboxed_sizes`
+
+
+def load_data(settings: TrainSettings) -> TrainData:
+    """Read, split by picture, audit the labels to train on, add empty answers (these two with OCR only), draw, order.
+
+    ``settings.batch_size`` is taken into account in the order, see `bucketed`. Raises `InputError`.
+    """
+    processed = settings.out / "processed"
+    samples, reasons = train_samples(read_train(settings.data), processed, read_files(settings.data))
+    if len({sample.picture for sample in samples}) < 2:
+        found = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
+        raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")
+    share = min(settings.held_out, settings.scored_rows / len(samples))
+    train_part, held_part = split_by_picture(samples, share, settings.seed)
+    wanted, audited, texts, more = settings.rows, [], None, []
+    kept, sizes = train_part, letterboxed_sizes(processed)
+    if settings.ocr:
+        texts = ReadingStore(processed)
+        verdicts = audit.audit(train_part, texts)
+        kept = audit.apply(train_part, verdicts) if settings.audit else train_part
+        audited = list(zip(train_part, verdicts, strict=True))
+        empty = sum(not sample.answer for sample in kept) / max(1, len(kept))
+        if empty < settings.empty_share:
+            wanted = int(wanted * (1 - settings.empty_share) / (1 - empty))
+    kept = in_proportions(kept, wanted, _test_counts(settings), settings.seed)
+    if texts is not None:
+        more = _more_empty(kept, texts, settings)
+        held_part = held_part + _more_empty(held_part, texts, settings)
+    ordered = bucketed(kept + more, sizes, settings.batch_size, settings.seed)
+    return TrainData(ordered, held_part, reasons, audited, len(more), texts, sizes)
+
+
+def _more_empty(samples: Sequence[Sample], texts: ReadingStore, settings: TrainSettings) -> list[Sample]:
+    """Made samples with the empty answer, as many as lack to their share."""
+    valued = sum(bool(sample.answer) for sample in samples)
+    missing = round(valued / (1 - settings.empty_share)) - len(samples)
+    return audit.empty_samples(samples, texts, max(0, missing), settings.seed)
+
+
+def _test_counts(settings: TrainSettings) -> Mapping[str, int]:
+    """Questions per entity in ``test.csv``; none when there is no such file."""
+    path = settings.data / "test.csv"
+    return Counter(read_table(path, ["entity_name"])["entity_name"]) if path.is_file() else {}
+
+
+def in_proportions(samples: Sequence[Sample], count: int, shares: Mapping[str, float], seed: int) -> list[Sample]:
+    """``count`` of ``samples`` drawn without replacement, entities in the proportions of ``shares``; order is kept.
+
+    What a rare entity lacks is shared out among the others in their proportions; all are kept when there are no more
+    than ``count``. Without ``shares``, in the proportions of the samples themselves.
+    """
+    if count >= len(samples):
+        return list(samples)
+    places: dict[str, list[int]] = {}
+    for place, sample in enumerate(samples):
+        places.setdefault(sample.entity, []).append(place)
+    shares = {entity: shares.get(entity, 0) for entity in places}
+    if not any(shares.values()):
+        shares = {entity: len(of) for entity, of in places.items()}
+    order = np.random.default_rng(seed)
+    taken: list[int] = []
+    open_entities = sorted(places)
+    while open_entities and len(taken) < count:
+        total, left = sum(shares[e] for e in open_entities), count - len(taken)
+        if not total:  # only entities the test does not ask about are left
+            shares |= {e: len(places[e]) for e in open_entities}
+            continue
+        short = [e for e in open_entities if len(places[e]) <= left * shares[e] / total]
+        for entity in short or open_entities:
+            size = len(places[entity]) if short else round(left * shares[entity] / total)
+            taken += order.permutation(places[entity])[:size].tolist()
+        open_entities = [e for e in open_entities if e not in short] if short else []
+    return [samples[place] for place in sorted(taken)]
+
+
+def bucketed(samples: Sequence[Sample], sizes: Mapping[str, Hashable], batch_size: int, seed: int) -> list[Sample]:
+    """``samples`` in an order whose consecutive ``batch_size`` have pictures of one size, batches shuffled.
+
+    A batch is padded to its widest and highest picture, so that mixed sizes cost what no picture needs. ``sizes``: by
+    the processed picture's name. What does not fill a batch of its size goes into mixed ones, of neighbouring sizes.
+    """
+    order = np.random.default_rng(seed)
+    buckets: dict[Hashable, list[Sample]] = {}
+    for place in order.permutation(len(samples)):
+        sample = samples[place]
+        buckets.setdefault(sizes.get(sample.picture.name, (0, 0)), []).append(sample)
+    whole, rest = [], []
+    for size in sorted(buckets):
+        bucket = buckets[size]
+        full = len(bucket) - len(bucket) % batch_size
+        whole += [bucket[start : start + batch_size] for start in range(0, full, batch_size)]
+        rest += bucket[full:]
+    mixed = [rest[start : start + batch_size] for start in range(0, len(rest), batch_size)]
+    last = mixed.pop() if mixed and len(mixed[-1]) < batch_size else []  # a short one in between would shift all others
+    batches = whole + mixed
+    return [sample for place in order.permutation(len(batches)) for sample in batches[place]] + last

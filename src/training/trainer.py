@@ -1,0 +1,247 @@
+"""The training loop: Hugging Face's `Trainer` on QLoRA, with F1 by generation, a bar and checkpoints.
+
+Every process of ``accelerate launch`` runs this; batches, gradients and held-out rows are shared out among them.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from accelerate.utils import gather_object
+from peft import PeftModel
+from safetensors import SafetensorError
+from torch.utils.data import Dataset
+from tqdm import tqdm
+from transformers import Idefics2Processor, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from src import metrics
+from src.data.errors import InputError
+from src.data.files import replace_folder, write_whole
+from src.data.samples import Sample
+from src.model.collator import TrainingCollator
+from src.model.generation import generate
+from src.model.modeling import compute_dtype, preset_for
+from src.settings import TrainSettings, decoding_workers
+from src.training.adapter import ANSWERS
+from src.training.rows import TrainData
+
+BEST = "best"
+"""Folder in the checkpoints: the adapter with the highest F1 so far, and its held-out answers in `ANSWERS`."""
+
+
+def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingArguments:
+    """The arguments of `Trainer`; making them also finds this process's place among others, and its GPU."""
+    cuda = torch.cuda.is_available()
+    tensorboard = importlib.util.find_spec("tensorboard") is not None
+    if tensorboard:
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
+    # Losses are looked at whenever they are logged, and a checkpoint of a broken run must not be written before.
+    logging_steps = 10 if cuda and settings.checkpoint_steps % 10 == 0 else 1
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup,
+        optim="paged_adamw_8bit" if cuda else "adamw_torch",
+        bf16=cuda and compute_dtype() is torch.bfloat16,
+        fp16=cuda and compute_dtype() is torch.float16,
+        use_cpu=not cuda,
+        ddp_backend="gloo" if not cuda and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        ddp_find_unused_parameters=False,
+        train_sampling_strategy="sequential",  # the order of `training_data.bucketed`
+        dataloader_num_workers=decoding_workers(settings.workers, cuda),
+        dataloader_pin_memory=cuda,
+        remove_unused_columns=False,
+        logging_steps=logging_steps,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps",
+        eval_steps=0.999 / settings.evaluations,  # a share of the steps; 1 would mean one step
+        save_steps=settings.checkpoint_steps,
+        save_total_limit=2,
+        seed=settings.seed,
+        report_to="tensorboard" if tensorboard else "none",
+        disable_tqdm=True,
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # a notebook on a machine with several: DataParallel cannot split an NF4 model
+    return arguments
+
+
+def fit(
+    model: PeftModel,
+    processor: Idefics2Processor,
+    data: TrainData,
+    settings: TrainSettings,
+    arguments: TrainingArguments,
+) -> list[dict[str, float]]:
+    """Train; return `Trainer`'s log: loss and F1 with their steps. The best adapter is left in ``checkpoints/best``.
+
+    Goes on from the last whole checkpoint. Raises `InputError` when the loss is no number, memory or disk is full.
+    """
+    checkpoints = Path(arguments.output_dir)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    bar = Bar()
+    trainer = F1Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=data.samples,
+        eval_dataset=data.held_out,
+        data_collator=TrainingCollator(processor, data.texts),
+        callbacks=[Watch(settings), bar],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.answer = lambda samples: answers_of(model, processor, samples, data, settings)
+    try:
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    except InputError as error:  # of a process that decodes pictures it comes with its traceback
+        raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
+    except torch.OutOfMemoryError:
+        size = settings.batch_size
+        advice = "halve it and double accumulation" if size > 1 else "set gradient_checkpointing=True"
+        raise InputError(f"out of GPU memory at batch_size={size}; {advice}, and run again") from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not _disk_is_full(error):
+            raise
+        raise InputError(f"{checkpoints}: no space left on this disk; free some and run again to go on") from None
+    finally:
+        bar.close()
+    return trainer.state.log_history
+
+
+def answers_of(
+    model: PeftModel,
+    processor: Idefics2Processor,
+    samples: Sequence[Sample],
+    data: TrainData,
+    settings: TrainSettings,
+) -> list[dict[str, Any]]:
+    """Answer held-out samples, in order: ``row, picture, entity, truth, prediction`` and what `decide.fit` needs."""
+    batch_size = preset_for(model.config).predict_batch_size
+    answered = {
+        a.sample: a
+        for a in generate(model, processor, samples, data.texts, data.sizes, batch_size, settings.workers, shown="")
+    }
+    made = []
+    for s in (sample for sample in samples if sample in answered):
+        entry = answered[s].entry()
+        kept = {"prediction": entry.pop("text"), **entry}
+        if data.texts is None:
+            kept = {key: value for key, value in kept.items() if key in ("prediction", "confidence", "silence")}
+        made.append({"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **kept})
+    return made
+
+
+class F1Trainer(Trainer):
+    """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best."""
+
+    answer: Callable[[Sequence[Sample]], list[dict[str, Any]]]
+
+    def evaluate(
+        self,
+        eval_dataset: Dataset | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """F1 over the held-out rows, shared out among the processes; of equal adapters the later one is kept."""
+        samples, rank, world = self.eval_dataset, self.args.process_index, self.args.world_size
+        answers = gather_object(self.answer(samples[rank::world]))
+        truths, predictions = ([a[key] for a in answers] for key in ("truth", "prediction"))
+        score = metrics.score(truths, predictions)
+        found = {f"{metric_key_prefix}_f1": score.f1, f"{metric_key_prefix}_precision": score.precision}
+        if self.is_world_process_zero():
+            self._keep_if_best(score.f1, answers)
+        self.accelerator.wait_for_everyone()
+        self.log(found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def _keep_if_best(self, f1: float, answers: list[dict[str, Any]]) -> None:
+        best = Path(self.args.output_dir) / BEST
+        try:
+            before = json.loads((best / ANSWERS).read_text())["f1"]
+        except (OSError, ValueError):
+            before = -1.0
+        if f1 >= before:
+            beside = best.with_name("best.part")
+            shutil.rmtree(beside, ignore_errors=True)
+            self.accelerator.unwrap_model(self.model).save_pretrained(beside)
+            record = {"step": self.state.global_step, "f1": f1, "answers": answers}
+            (beside / ANSWERS).write_text(json.dumps(record))
+            replace_folder(beside, best)
+
+
+class Watch(TrainerCallback):
+    """Writes every logged figure to ``metrics.jsonl``, and ends a run whose loss is no number any more."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.settings = settings
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+        """One line per entry of the log; written anew, because a resumed run takes back what came after its start."""
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise InputError(
+                f"the loss is {logs['loss']} at step {state.global_step}: set learning_rate lower than "
+                f"{self.settings.learning_rate:g} and run again (the checkpoints before this step are kept)"
+            )
+        if state.is_world_process_zero:
+            lines = (json.dumps(entry) + "\n" for entry in state.log_history)
+            write_whole(self.settings.out / "metrics.jsonl", lines)
+
+
+class Bar(TrainerCallback):
+    """A plain tqdm bar: rows per second, time left, loss, F1, memory. Trainer's own leaves a dead widget."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+        self.shown: dict[str, str] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the bar, at the step a resumed run starts from."""
+        self.rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        total, done = state.max_steps * self.rows, state.global_step * self.rows
+        hidden = not state.is_world_process_zero
+        self.bar = tqdm(total=total, initial=done, desc="train", unit="row", disable=hidden, smoothing=0.1)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+        """Show the loss or the F1, and the memory in use."""
+        self.shown |= {name: f"{logs[key]:.3f}" for name, key in (("loss", "loss"), ("f1", "eval_f1")) if key in logs}
+        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
+        self.bar.set_postfix(self.shown | {"memory": f"{memory / 2**30:.1f} GiB"}, refresh=False)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One optimizer step on."""
+        self.bar.update(state.global_step * self.rows - self.bar.n)
+
+    def close(self) -> None:
+        """End the bar's line, also after an error."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint: ``trainer_state.json`` is written last, so it is whole where that parses."""
+    steps = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in steps:
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            continue
+        return str(checkpoint)
+    return None
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Torch and safetensors tell it in words of their own."""
+    words = ("No space left", "File too large", "Disk quota", "PytorchStreamWriter failed writing")
+    return any(word in str(error) for word in words)
