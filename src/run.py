@@ -3,59 +3,157 @@
     python -m src.run --data data/sample --out outputs --model data/idefics2-tiny
 
 Runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py one after the other
-and tells the time of each. Every stage reuses what it has finished before.
+and tells the time of each. Every stage reuses what it has finished before. Every setting of a stage is a flag.
 Exit code: 0 valid predictions, 1 a fault in them, 2 unusable input.
 """
 
-import argparse
+import contextlib
+import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from src import metrics
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
+from src.data.flags import overrides_for, parser_for, settings_of
+from src.data.folders import DataFolder, RunFolder
 from src.data.tables import read_table, read_test, read_train
 from src.model.modeling import load_config, preset_for
+from src.settings import PredictSettings, PreprocessSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
+DEFAULTS = {"data": Path("data/sample"), "out": Path("outputs"), "model": "data/idefics2-tiny", "ocr": True}
 
 
-def execute_notebook(name: str, out: Path, parameters: dict[str, str | bool]) -> None:
-    """Execute ``ROOT/name`` with those ``parameters`` that differ from its own into ``out/name``, whole or not at all.
+def run(given: Mapping[str, Any]) -> int:
+    """Run every stage with the settings ``given`` by name, the rest being `DEFAULTS` or the stages' own.
 
-    Its text output is passed on as it comes. Raises `InputError` with the sentence of one raised inside; for any other
-    error the copy with the traceback is kept as ``out/failed-name``.
+    Returns the exit code. Raises `InputError`.
     """
-    source, failed = ROOT / name, out / f"failed-{name}"
+    given = DEFAULTS | dict(given)
+    data, out, ocr = DataFolder(given["data"]), RunFolder(given["out"]), given["ocr"]
+    # Bad input fails now, not after the long stages.
+    for stage in (PreprocessSettings, TrainSettings, PredictSettings):
+        settings_of(stage, given)
+    trained = data.train.is_file()
+    if trained:
+        read_train(data.root)
+    read_test(data.root)
+    preset_for(load_config(given["model"]))
+    out.root.mkdir(parents=True, exist_ok=True)
+    if not trained:
+        print(f"{data.root} has no train.csv: answers by {out.adapter}, or else by the model as it is")
+
+    times = {}
+    for name, stage in _stages(given, data, out, ocr, trained):
+        print(f"== {name}", flush=True)
+        start = time.monotonic()
+        code = stage()
+        times[name] = time.monotonic() - start
+        if code:
+            return code
+    predictions = read_table(out.predictions, ["prediction"])["prediction"]
+    print(f"== done: {out.predictions} is valid ({len(predictions)} rows, {(predictions != '').sum()} with an answer)")
+    if data.truth.is_file():
+        print(metrics.show(metrics.score_files(data.truth, out.predictions)))
+        if ocr:
+            baseline = metrics.score_files(data.truth, out.by_rules).iloc[-1]["f1"]
+            print(f"by rules alone ({out.by_rules}): F1 {baseline:.3f}")
+    print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items()), f"(sum {sum(times.values()):.0f} s)")
+    return 0
+
+
+def _stages(
+    given: Mapping[str, Any], data: DataFolder, out: RunFolder, ocr: bool, trained: bool
+) -> list[tuple[str, Callable[[], int]]]:
+    """The stages to run, in their order, each with what runs it and returns an exit code."""
+    own = {key: given[key] for key in DEFAULTS}
+    rest = {key: value for key, value in given.items() if key not in DEFAULTS}
+    preprocess = overrides_for(PreprocessSettings, rest) | {"data": data.root, "out": out.processed, "ocr": ocr}
+    files = ["--data", str(data.root), "--processed", str(out.processed), "--out", str(out.by_rules)]
+    parameters = {key.upper(): str(value) if isinstance(value, Path) else value for key, value in own.items()}
+
+    def notebook(path: Path, stage: type) -> Callable[[], int]:
+        known = {key: value for key, value in parameters.items() if key.lower() in {f.name for f in fields(stage)}}
+        return partial(execute_notebook, ROOT / path.name, path, known | {"SETTINGS": overrides_for(stage, rest)})
+
+    stages = [
+        ("preprocess", partial(_python, "preprocess.py", *(f"--{key}={value}" for key, value in preprocess.items()))),
+        ("rules", partial(_python, "-m", "src.rules", *files)),
+        ("training", notebook(out.training_notebook, TrainSettings)),
+        ("inference", notebook(out.inference_notebook, PredictSettings)),
+        ("sanity", partial(_python, "src/sanity.py", "--file", str(out.predictions), "--test", str(data.test))),
+    ]
+    left_out = {"rules"} if not ocr else set()
+    left_out |= {"training"} if not trained else set()
+    return [(name, stage) for name, stage in stages if name not in left_out]
+
+
+def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) -> int:
+    """Execute ``source`` with those ``parameters`` that differ from its own into ``target``, whole or not at all.
+
+    Always by this Python and with this repository's ``src``. Its text output is passed on as it comes. Returns 0;
+    raises `InputError` with the sentence of one raised inside; for any other error the copy with the traceback is kept
+    as ``failed-NAME`` beside the target.
+    """
+    failed = target.with_name(f"failed-{target.name}")
     own = {key: known["default"].strip("'\"") for key, known in papermill.inspect_notebook(source).items()}
-    given = {key: value for key, value in parameters.items() if own.get(key, str(value)) != str(value)}
     try:
-        papermill.execute_notebook(
-            source,
-            failed,
-            given,
-            progress_bar=False,
-            cwd=ROOT,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its notes on sockets are no user's concern
-        )
+        with _this_python() as kernel:
+            papermill.execute_notebook(
+                source,
+                failed,
+                {key: value for key, value in parameters.items() if own.get(key, str(value)) != str(value)},
+                kernel_name=kernel,
+                progress_bar=False,
+                cwd=ROOT,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its notes on sockets are no user's concern
+            )
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
             failed.unlink()
             raise InputError(error.evalue) from None
-        raise InputError(f"{name}: {error.ename}: {error.evalue} (the whole error is in {failed})") from None
+        raise InputError(f"{source.name}: {error.ename}: {error.evalue} (the whole error is in {failed})") from None
     except DeadKernelError:
-        raise InputError(f"{name}: its process died (killed, or out of memory); run again to go on") from None
-    write_whole(out / name, nbformat.writes(clean(nbformat.read(failed, as_version=4))) + "\n")
+        raise InputError(f"{source.name}: its process died (killed, or out of memory); run again to go on") from None
+    write_whole(target, nbformat.writes(clean(nbformat.read(failed, as_version=4))) + "\n")
     failed.unlink()
+    return 0
+
+
+@contextlib.contextmanager
+def _this_python() -> Iterator[str]:
+    """The name of a kernel, for as long as it lasts: this interpreter, with this repository first in its path.
+
+    The kernel named python3 may be another one: of a folder in JUPYTER_PATH, or of another user.
+    """
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": command, "display_name": "Python", "language": "python", "env": {"PYTHONPATH": path}}
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Path(folder) / "kernels" / "this-python"
+        kernel.mkdir(parents=True)
+        (kernel / "kernel.json").write_text(json.dumps(spec))
+        jupyter_path = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
+        with mock.patch.dict(os.environ, JUPYTER_PATH=jupyter_path):
+            yield kernel.name
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -65,86 +163,19 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
-        if "outputs" in cell:
-            cell.outputs = _merge_streams(cell.outputs)
-    return notebook
-
-
-def _merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Join neighbouring pieces of one stream, and keep of each line what stands after its last carriage return."""
-    merged: list[nbformat.NotebookNode] = []
-    for output in outputs:
-        last = merged[-1] if merged else None
-        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
-            last.text += output.text
-        else:
-            merged.append(output)
-    for output in merged:
-        if output.output_type == "stream":
-            output.text = "\n".join(line.rpartition("\r")[2] for line in output.text.split("\n"))
-    return merged
-
-
-def run(data: Path, out: Path, model: str, ocr: bool = True) -> int:
-    """Run every stage; return the exit code. Without ``ocr`` the model gets the pictures only. Raises `InputError`."""
-    # Bad input fails now, not after the long stages.
-    trained = (data / "train.csv").is_file()
-    if trained:
-        read_train(data)
-    read_test(data)
-    preset_for(load_config(model))
-    out.mkdir(parents=True, exist_ok=True)
-    predictions, by_rules, times = out / "test_out.csv", out / "rules_out.csv", {}
-    parameters: dict[str, str | bool] = {"DATA": str(data), "OUT": str(out), "MODEL": model, "OCR": ocr}
-    check = ["src/sanity.py", "--file", str(predictions), "--test", str(data / "test.csv")]
-    stages = {
-        "preprocess": lambda: _python(
-            "preprocess.py", "--data", str(data), "--out", str(out / "processed"), *(["--ocr"] if ocr else [])
-        ),
-        "rules": lambda: _python(
-            "-m", "src.rules", "--data", str(data), "--processed", str(out / "processed"), "--out", str(by_rules)
-        ),
-        "training": lambda: execute_notebook("training.ipynb", out, parameters),
-        "inference": lambda: execute_notebook("inference.ipynb", out, parameters),
-        "sanity": lambda: _python(*check),
-    }
-    if not ocr:
-        del stages["rules"]
-    if not trained:
-        print(f"{data} has no train.csv: answers by {out / 'adapter'}, or else by the model as it is")
-        del stages["training"]
-    for name, stage in stages.items():
-        print(f"== {name}", flush=True)
-        start = time.monotonic()
-        code = stage()
-        times[name] = time.monotonic() - start
-        if code:
-            return code
-    answers = read_table(predictions, ["prediction"])["prediction"]
-    print(f"== done: {predictions} is valid ({len(answers)} rows, {(answers != '').sum()} with an answer)")
-    truth = data / "test_truth.csv"
-    if truth.is_file():
-        print(metrics.show(metrics.score_files(truth, predictions)))
-        if ocr:
-            baseline = metrics.score_files(truth, by_rules).iloc[-1]["f1"]
-            print(f"by rules alone ({by_rules}): F1 {baseline:.3f}")
-    print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items()), f"(sum {sum(times.values()):.0f} s)")
-    return 0
+    return CoalesceStreamsPreprocessor().preprocess(notebook, {})[0]
 
 
 def _python(*arguments: str) -> int:
+    """The exit code of this Python on ``arguments``."""
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, check=False).returncode
 
 
 def main() -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="From product pictures to a validated prediction file.")
-    parser.add_argument("--data", type=Path, default=Path("data/sample"), help="data folder (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("outputs"), help="default: %(default)s")
-    parser.add_argument("--model", default="data/idefics2-tiny", help="folder or hub id (default: %(default)s)")
-    parser.add_argument("--no-ocr", action="store_true", help="pictures only: no text is read, no label audited")
-    args = parser.parse_args()
-    return run(args.data, args.out, args.model, not args.no_ocr)
+    stages = (PreprocessSettings, TrainSettings, PredictSettings)
+    parser = parser_for(*stages, description="From product pictures to a validated prediction file.")
+    return run(vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

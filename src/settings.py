@@ -19,7 +19,7 @@ def _setting(default: Any, what: str, least: float | None = None) -> Any:
 
 
 def _required(what: str) -> Any:
-    return field(metadata={"help": what})
+    return field(metadata={"help": what, "least": None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

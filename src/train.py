@@ -18,6 +18,7 @@ from src import metrics
 from src.data.errors import run_main
 from src.data.files import fingerprint
 from src.data.flags import parser_for, settings_of
+from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.model.modeling import add_lora, load_base, load_config, load_processor, model_stamp, preset_for
 from src.settings import TrainSettings
 from src.training import adapter
@@ -48,12 +49,14 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     do not suffice.
     """
     settings = resolve(settings)
-    folder, key = settings.out / "adapter", _fingerprint(settings)
-    checkpoints = settings.out / "checkpoints"
+    run = RunFolder(settings.out)
+    folder, key = run.adapter, _fingerprint(settings)
     if finished := adapter.load_result(folder, key):
         print(f"{folder} is already trained with these settings and data")
         return finished
-    arguments = training_arguments(settings, checkpoints / key[:12])
+    # Processes share out the rows of a step: a run of another number of them must not go on from these checkpoints.
+    checkpoints = run.checkpoints / f"{key[:12]}-{os.environ.get('WORLD_SIZE', '1')}"
+    arguments = training_arguments(settings, checkpoints)
     data = data or load_data(settings)
     processor = load_processor(settings.model, settings.image_splitting)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
@@ -62,8 +65,8 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     if arguments.process_index == 0:
         record = {"fingerprint": key, "settings": _plain(settings), "log": log, "trained_on": len(data.samples)}
         record["empty"] = sum(not sample.answer for sample in data.samples)
-        adapter.save(checkpoints / key[:12] / BEST, folder, record)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        adapter.save(checkpoints / BEST, folder, record)
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
     arguments.distributed_state.wait_for_everyone()
     result = adapter.load_result(folder, key)
     assert result is not None
@@ -75,17 +78,21 @@ def _plain(settings: TrainSettings) -> dict[str, Any]:
     return {key: value for key, value in dataclasses.asdict(settings).items() if key not in ("data", "out")}
 
 
+_NOT_IN_RESULT = ("workers", "checkpoint_steps", "evaluations", "batch_size", "accumulation", "gradient_checkpointing")
+"""Settings that change how fast an adapter is made, but not which one; of the two sizes the product counts."""
+
+
 def _fingerprint(settings: TrainSettings) -> str:
     """What the adapter depends on: settings, base model, tables, processed pictures."""
-    depends_on = {
-        settings.out / "processed" / "manifest.csv": "run preprocess.py first",
-        settings.data / "train.csv": "a data folder needs this file",
-    }
+    data, processed = DataFolder(settings.data), ProcessedFolder(RunFolder(settings.out).processed)
+    depends_on = {processed.manifest: "run preprocess.py first", data.train: "a data folder needs this file"}
     if settings.ocr:
-        depends_on[settings.out / "processed" / "text.jsonl"] = "run preprocess.py with --ocr"
-    if (settings.data / "test.csv").is_file():  # its proportions
-        depends_on[settings.data / "test.csv"] = ""
-    return fingerprint(json.dumps([_plain(settings), model_stamp(settings.model)]), depends_on)
+        depends_on[processed.text] = "run preprocess.py with --ocr"
+    if data.test.is_file():  # its proportions
+        depends_on[data.test] = ""
+    values = {key: value for key, value in _plain(settings).items() if key not in _NOT_IN_RESULT}
+    values["rows_per_step"] = (settings.batch_size or 1) * (settings.accumulation or 1)
+    return fingerprint(json.dumps([values, model_stamp(settings.model)]), depends_on)
 
 
 def main() -> int:
