@@ -51,9 +51,9 @@ def test_place_orientation_order_and_words():
     found = readings(lines, 400, 400)
     assert [r.text for r in found] == ["Net weight", "1 kg", "30 cm", "Breite: 20 cm"]
     height, width = candidates(found, "width")
-    assert (height.vertical, width.vertical) == (True, False)
+    assert (height.reading.vertical, width.reading.vertical) == (True, False)
     assert width.keywords["width"] == 1.0
-    assert (height.order, width.order) == (0, 1)
+    assert (height.rank, width.rank) == (0, 1)
     (weight,) = candidates(found, "item_weight")
     assert weight.keywords["net"] == 1.0  # a label to the left
     (height,) = candidates(readings([line("H", 0, 0, 20), line("12 cm", 100, 0)], 400, 400), "depth")

@@ -91,7 +91,7 @@ def test_what_belongs_together_is_told():
     first, second = find_quantities("60 g (2.1 oz)")
     assert (first.flags, second.flags) == (frozenset(), {"converted"})
     sides = find_quantities("L23 x W14 x H8cm")
-    assert [(m.axis, m.place, m.flags) for m in sides] == [(a, i, {"product"}) for i, a in enumerate("LWH")]
+    assert [(m.axis, m.side, m.flags) for m in sides] == [(a, i, {"product"}) for i, a in enumerate("LWH")]
     assert find_quantities("12 x 330 ml")[0].flags == {"pack"}
     assert find_quantities('75"DIA')[0].axis == "\u00d8"
     assert find_quantities("Size (cm): 23")[0].flags == {"borrowed"}

@@ -8,13 +8,11 @@ from decimal import Decimal
 
 import numpy as np
 
+from src.reading.boxes import Box
 from src.reading.constants import ENTITY_UNITS
 from src.reading.mentions import Mention, find_quantities
-from src.reading.quantity import Quantity, same_amount
+from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom as shares of the picture's width and height."""
 
 # What a word near a number says of it: English, German, Spanish, French, Italian, Portuguese.
 KEYWORDS: dict[str, re.Pattern[str]] = {
@@ -48,33 +46,12 @@ KEYWORDS: dict[str, re.Pattern[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A quantity on the picture whose unit fits the question.
-
-    ``text`` is the line it is part of, ``line`` that line's number, ``order`` the rank in reading order, ``vertical``
-    whether its text runs up or down, ``size`` the height of the text as a share of the picture's height, ``keywords``
-    the kinds of words (`KEYWORDS`) in its line (1.0) or in a neighbouring one (0.5), ``score`` the OCR's confidence.
-    For ``flags``, ``axis``, ``place`` see `quantity.Mention`.
-    """
-
-    quantity: Quantity
-    text: str
-    line: int
-    order: int
-    box: Box
-    vertical: bool
-    size: float
-    score: float
-    flags: frozenset[str]
-    axis: str
-    place: int
-    sides: int
-    keywords: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """A line of text with its place on the picture (shares) and what it says."""
+    """A line of text with its box and what it says.
+
+    ``score``: the OCR's confidence, 0..1. ``vertical``: whether the text runs up or down. ``size``: the height of its
+    letters as a share of the picture's height.
+    """
 
     text: str
     score: float
@@ -82,6 +59,25 @@ class Reading:
     vertical: bool
     size: float
     mentions: list[Mention]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A mention that fits a question, in the line it is part of.
+
+    ``quantity``: what it means for the question. ``line``: that line's number, ``rank``: among the candidates in
+    reading order, ``box``: the mention's part of the line. ``sides``: how many the product has that it is a side of, 0
+    when it is none. ``keywords``: the kinds of words (`KEYWORDS`) in its line (1.0) or in a neighbouring one (0.5).
+    """
+
+    quantity: Quantity
+    reading: Reading
+    mention: Mention
+    line: int
+    rank: int
+    box: Box
+    sides: int
+    keywords: dict[str, float]
 
 
 def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
@@ -96,8 +92,10 @@ def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading
         run = points[1] - points[0] if across >= down else points[3] - points[0]
         vertical = abs(run[1]) > 1.5 * abs(run[0]) and len(text) > 1
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-        box = (left / width, top / height, right / width, bottom / height)
-        found.append(Reading(text, score, box, bool(vertical), min(across, down) / height, find_quantities(text)))
+        box = Box(left / width, top / height, right / width, bottom / height)
+        found.append(
+            Reading(text, score, box, bool(vertical), float(min(across, down) / height), find_quantities(text))
+        )
     found = _reading_order(found)
     return _metres_to_centimetres(_with_general_unit(_join_units(found, width / height)))
 
@@ -116,7 +114,7 @@ def _reading_order(found: list[Reading]) -> list[Reading]:
 
 _BARE = re.compile(r"\W{0,2}([0-9]{1,5}(?:[.,][0-9]{1,3})?)\W{0,2}")
 _LAST = re.compile(r"(?:^|[^0-9.,a-z])([0-9]{1,5}(?:[.,][0-9]{1,3})?)\W{0,2}$", re.IGNORECASE)
-_MARKED_INCH = re.compile(r"[0-9]\s?(?:[\"\u201c\u201d\u2033]|'')")
+_MARKED_INCH = re.compile(r"[0-9]\s?(?:[\"“”″]|'')")
 _GENERAL_UNIT = re.compile(r"(?:unit|einheit|unidad|unit[eéà]|单位|\()\W{0,3}(cm|mm|inch(?:es)?|in)\b", re.IGNORECASE)
 
 
@@ -156,13 +154,13 @@ def _with_general_unit(found: list[Reading]) -> list[Reading]:
         unit = "inch"
     if unit is None:
         return found
-    made = []
+    with_unit = []
     for reading in found:
         if not reading.mentions and (number := _BARE.fullmatch(reading.text)):
             mentions = find_quantities(f"{number[1]} {unit}")
             reading = replace(reading, mentions=[replace(m, flags=m.flags | {"borrowed"}) for m in mentions])
-        made.append(reading)
-    return made
+        with_unit.append(reading)
+    return with_unit
 
 
 def _metres_to_centimetres(found: list[Reading]) -> list[Reading]:
@@ -184,36 +182,25 @@ def _metres_to_centimetres(found: list[Reading]) -> list[Reading]:
 def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
     """The quantities of `readings` that fit ``entity``, in reading order; none for an unknown entity."""
     units = ENTITY_UNITS.get(entity, ())
-    made: list[Candidate] = []
+    fitting: list[Candidate] = []
     for line, reading in enumerate(found):
         words = _keywords(found, line) if reading.mentions else {}
         for mention in reading.mentions:
-            quantity = _meant(mention.quantity, entity)
+            quantity = as_meant(mention.quantity, entity)
             if quantity.unit not in units or quantity.number <= 0:
                 continue
-            made.append(
-                Candidate(
-                    quantity, reading.text, line, len(made), _part(reading, mention), reading.vertical, reading.size,
-                    reading.score, mention.flags, mention.axis, mention.place, _sides(reading, mention), words,
-                )
-            )  # fmt: skip
-    return made
+            box, sides = _part(reading, mention), _sides(reading, mention)
+            fitting.append(Candidate(quantity, reading, mention, line, len(fitting), box, sides, words))
+    return fitting
 
 
 def _sides(reading: Reading, mention: Mention) -> int:
     """How many numbers the product has that a mention is a side of; 0 when it is none."""
     if "product" not in mention.flags:
         return 0
-    rest = [m.place for m in reading.mentions if m.start >= mention.start and "product" in m.flags]
+    rest = [m.side for m in reading.mentions if m.start >= mention.start and "product" in m.flags]
     after = next((i for i, (a, b) in enumerate(itertools.pairwise(rest)) if b <= a), len(rest) - 1)
     return rest[after] + 1
-
-
-def _meant(quantity: Quantity, entity: str) -> Quantity:
-    """Ounces of a volume are fluid ounces."""
-    if entity == "item_volume" and quantity.unit == "ounce":
-        return Quantity(quantity.number, "fluid ounce")
-    return quantity
 
 
 def _part(reading: Reading, mention: Mention) -> Box:
@@ -222,8 +209,8 @@ def _part(reading: Reading, mention: Mention) -> Box:
     length = max(len(reading.text), mention.end, 1)
     start, end = mention.start / length, min(1.0, mention.end / length)
     if reading.vertical:
-        return left, top, right, bottom
-    return left + start * (right - left), top, left + end * (right - left), bottom
+        return reading.box
+    return Box(left + start * (right - left), top, left + end * (right - left), bottom)
 
 
 _LETTERS = {"H": "height", "W": "width", "D": "depth", "L": "length"}
@@ -257,7 +244,8 @@ def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
 def is_same(first: Candidate, second: Candidate) -> bool:
     """Whether two candidates say the same twice, or in two units (as `same_amount`, or rounding of the coarser one)."""
     a, b = first.quantity, second.quantity
-    if first.line == second.line and abs(first.order - second.order) == 1 and "converted" in second.flags | first.flags:
+    flags = first.mention.flags | second.mention.flags
+    if first.line == second.line and abs(first.rank - second.rank) == 1 and "converted" in flags:
         return max(a.amount, b.amount) < Decimal("1.25") * min(a.amount, b.amount)
     if a.unit == b.unit:
         return a.number == b.number

@@ -108,65 +108,68 @@ def options(found: Sequence[Reading], entity: str) -> list[list[Candidate]]:
 
 def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | None) -> list[dict[str, float]]:
     """What speaks for and against each option of `options`, as named numbers of the order of 1."""
-    largest_text = max((c.size for group in groups for c in group), default=1.0)
+    largest_text = max((c.reading.size for group in groups for c in group), default=1.0)
     amounts = sorted(group[0].quantity.amount for group in groups)
-    made = []
+    found = []
     for rank, group in enumerate(groups):
         main = group[0]
-        flags = frozenset().union(*(c.flags for c in group))
-        one: dict[str, float] = {"bias": 1.0}
-        one["first"] = float(rank == 0)
-        one["later"] = min(rank, 6) / 6
-        one["text_size"] = max(c.size for c in group) / largest_text
-        one["repeated"] = min(len(group) - 1, 2) / 2
-        one["two_units"] = float(len({c.quantity.unit for c in group}) > 1)
-        one["confidence"] = max(c.score for c in group)
-        one["largest"] = float(main.quantity.amount == amounts[-1] and len(amounts) > 1)
-        one["smallest"] = float(main.quantity.amount == amounts[0] and len(amounts) > 1)
+        flags = frozenset[str]().union(*(c.mention.flags for c in group))
+        values: dict[str, float] = {"bias": 1.0}
+        values["first"] = float(rank == 0)
+        values["later"] = min(rank, 6) / 6
+        values["text_size"] = max(c.reading.size for c in group) / largest_text
+        values["repeated"] = min(len(group) - 1, 2) / 2
+        values["two_units"] = float(len({c.quantity.unit for c in group}) > 1)
+        values["confidence"] = max(c.reading.score for c in group)
+        values["largest"] = float(main.quantity.amount == amounts[-1] and len(amounts) > 1)
+        values["smallest"] = float(main.quantity.amount == amounts[0] and len(amounts) > 1)
         for flag in ("low", "high", "pack", "sum", "compound", "borrowed"):
-            one[flag] = float(flag in flags)
+            values[flag] = float(flag in flags)
         for kind in ("load", "weight", "net", "gross", "volume", "power", "voltage", "input", "output", "equal",
                      "serving", "part", "total"):  # fmt: skip
-            one[f"word_{kind}"] = max(c.keywords.get(kind, 0.0) for c in group)
+            values[f"word_{kind}"] = max(c.keywords.get(kind, 0.0) for c in group)
         if entity in AXES:
-            one |= _dimension(group, entity, drawn)
+            values |= _dimension(group, entity, drawn)
         else:
-            one["tiny_unit"] = float(main.quantity.unit in ("milligram", "microgram", "millivolt"))
-            one["round"] = float(main.quantity.number % 5 == 0)
-        made.append(one)
-    return made
+            values["tiny_unit"] = float(main.quantity.unit in ("milligram", "microgram", "millivolt"))
+            values["round"] = float(main.quantity.number % 5 == 0)
+        found.append(values)
+    return found
 
 
 def _dimension(group: Sequence[Candidate], entity: str, drawn: Layout | None) -> dict[str, float]:
     """Features of a length: words and letters for the axes, place in L x W x H, direction and place of the text."""
     words = {kind: max(c.keywords.get(kind, 0.0) for c in group) for kind in (*AXES, "length", "diameter")}
-    letters = {c.axis for c in group if c.axis}
-    one = {
+    letters = {c.mention.axis for c in group if c.mention.axis}
+    values = {
         "axis_own": max(words[entity], float(AXES[entity] in letters)),
         "axis_other": max(
             *(words[o] for o in _OTHERS[entity]), float(any(AXES[o] in letters for o in _OTHERS[entity]))
         ),
         "axis_length": max(words["length"], float("L" in letters)),
         "axis_diameter": max(words["diameter"], float("Ø" in letters)),
-        "upright_text": float(any(c.vertical for c in group)),
+        "upright_text": float(any(c.reading.vertical for c in group)),
     }
-    sides = [c for c in group if "product" in c.flags]
-    one |= {f"side_{c.place}_of_{c.sides}": 1.0 for c in sides}
+    sides = [c for c in group if "product" in c.mention.flags]
+    values |= {f"side_{c.mention.side}_of_{c.sides}": 1.0 for c in sides}
     if drawn is not None and not sides:
         near = [directions(drawn, c.box) for c in group]
         upright, level, slanting = (max(d[i] for d in near) for i in range(3))
-        places = [position(drawn, c.box) for c in group]
-        beside = sum(min(1.5, max(-1.5, abs(x) - abs(y))) for x, y in places) / len(places)
-        corner = sum(float(abs(x) > 0.5 and abs(y) > 0.5) for x, y in places) / len(places)
-        one |= {"line_upright": upright, "line_level": level, "line_slanting": slanting, "beside": beside,
-                "corner": corner, "low_down": sum(y for _, y in places) / len(places) / 2}  # fmt: skip
-    return one
+        positions = [position(drawn, c.box) for c in group]
+        beside = sum(min(1.5, max(-1.5, abs(x) - abs(y))) for x, y in positions) / len(positions)
+        corner = sum(float(abs(x) > 0.5 and abs(y) > 0.5) for x, y in positions) / len(positions)
+        values |= {"line_upright": upright, "line_level": level, "line_slanting": slanting}
+        values |= {"beside": beside, "corner": corner, "low_down": sum(y for _, y in positions) / len(positions) / 2}
+    return values
 
 
 def logits(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | None) -> list[float]:
     """The weighted sum of each option's features; silence has 0."""
-    of = WEIGHTS[entity]
-    return [sum(of.get(name, 0.0) * value for name, value in one.items()) for one in features(groups, entity, drawn)]
+    weights = WEIGHTS[entity]
+    return [
+        sum(weights.get(name, 0.0) * value for name, value in values.items())
+        for values in features(groups, entity, drawn)
+    ]
 
 
 def answer(found: Sequence[Reading], entity: str, drawn: Layout | None) -> Answer:

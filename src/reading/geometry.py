@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.reading.boxes import Box
 from src.reading.images import cv2
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom as shares of the picture's width and height."""
 
 _LONG_SIDE = 600
 _SHORTEST = 0.04
@@ -52,8 +50,8 @@ def _product(image: np.ndarray, texts: Sequence[Box]) -> Box:
     solid = cv2.morphologyEx(different, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     across, down = np.nonzero(solid.sum(axis=0) > 0.01 * height)[0], np.nonzero(solid.sum(axis=1) > 0.01 * width)[0]
     if not len(across) or not len(down):
-        return 0.0, 0.0, 1.0, 1.0
-    return across[0] / width, down[0] / height, (across[-1] + 1) / width, (down[-1] + 1) / height
+        return Box(0.0, 0.0, 1.0, 1.0)
+    return Box(across[0] / width, down[0] / height, (across[-1] + 1) / width, (down[-1] + 1) / height)
 
 
 def _outside_text(segments: np.ndarray, texts: Sequence[Box], aspect: float) -> np.ndarray:
@@ -87,7 +85,7 @@ def directions(drawn: Layout, box: Box) -> tuple[float, float, float]:
     upright, level = angle > 75, angle < 15
     strength = (weight[upright].sum(), weight[level].sum(), weight[~upright & ~level].sum())
     total = sum(strength) + 0.05
-    return tuple(float(s / total) for s in strength)  # type: ignore[return-value]
+    return float(strength[0] / total), float(strength[1] / total), float(strength[2] / total)
 
 
 def position(drawn: Layout, box: Box) -> tuple[float, float]:

@@ -16,7 +16,7 @@ class Mention:
 
     ``flags``: ``low``/``high`` of a range, ``product`` (a side of L x W x H), ``pack`` (one of several: 12 x 330 ml),
     ``sum``, ``compound`` (2 lb 3 oz as one), ``converted`` (the second of 60 g / 2.1 oz), ``borrowed`` (its unit is
-    printed elsewhere). ``axis``: a letter printed with it (L, W, H, D; Ø for a diameter), else empty. ``place`` counts
+    printed elsewhere). ``axis``: a letter printed with it (L, W, H, D; Ø for a diameter), else empty. ``side`` counts
     the sides of a product from 0.
     """
 
@@ -25,22 +25,22 @@ class Mention:
     end: int
     flags: frozenset[str] = frozenset()
     axis: str = ""
-    place: int = 0
+    side: int = 0
 
 
 # One sign for one, so that places in the text stay.
 _SIGNS = str.maketrans(
-    "\u201c\u201d\u2033\u02ba\uff02\u2036\u2018\u2019\u2032\u00b4\uff07\u02b9`\uff0c\uff0e\u00d7\u2715\u2716\u2a2f\u2013\u2014\u2212\u301c\uff5e\uff1a\uff08\uff09\uff0f\u2044\u2300\u00f8\u03a6\u03c6\u00a0",
-    "\"\"\"\"\"\"''''''',.xxxx---~~:()//\u00d8\u00d8\u00d8\u00d8 ",
+    "“”″ʺ＂‶‘’′´＇ʹ`，．×✕✖⨯–—−〜～：（）／⁄⌀øΦφ ",
+    "\"\"\"\"\"\"''''''',.xxxx---~~:()//ØØØØ ",
 )
-_DIGITS = {ord("\uff10") + i: str(i) for i in range(10)}
-_VULGAR = {"\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4", "\u215b": "1/8", "\u215c": "3/8", "\u215d": "5/8",
-           "\u215e": "7/8", "\u2153": "1/3", "\u2154": "2/3"}  # fmt: skip
-_RAISED = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", "0123456789")
+_DIGITS = {ord("０") + i: str(i) for i in range(10)}
+_VULGAR = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8",
+           "⅞": "7/8", "⅓": "1/3", "⅔": "2/3"}  # fmt: skip
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
-_FRACTION = r"(?P<above>[1-9][0-9]?|[\u00b9\u00b2\u00b3\u2074-\u2079])/(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
+_FRACTION = r"(?P<above>[1-9][0-9]?|[¹²³⁴-⁹])/(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
 _VALUE = re.compile(
-    rf"""(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|(?=[\u00b9\u00b2\u00b3\u2074-\u2079])){_FRACTION}
+    rf"""(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|(?=[¹²³⁴-⁹])){_FRACTION}
     |(?P<round>[0-9]{{0,4}})\s?(?P<vulgar>[{"".join(_VULGAR)}])
     |{_FRACTION.replace("above", "above1").replace("below", "below1")}
     |(?P<misread>[0-9]{{1,4}}(?:[.,][0-9]{{1,3}})?(?=[1I|]bs?\b|0z\b))  # 501bs, 2.50Z
@@ -49,12 +49,13 @@ _VALUE = re.compile(
     |(?P<plain>[0-9]{{1,9}}(?:[.,]\s?[0-9]{{1,6}})?|(?<!\w)\.[0-9]{{1,6}})""",
     re.VERBOSE | re.IGNORECASE,
 )
+_LONGEST_GAP = 12  # characters between two numbers that belong together
 _LONGEST = 6  # digits before the point; more are codes
 _PRODUCT = re.compile(r"\s*(?:x|\*|by)\s*", re.IGNORECASE)
-_RANGE = re.compile(r"\s*(?:-{1,2}|~|\u00f7|to|up to|bis|\u00e0)\s*", re.IGNORECASE)
+_RANGE = re.compile(r"\s*(?:-{1,2}|~|÷|to|up to|bis|à)\s*", re.IGNORECASE)
 _EITHER = re.compile(r"\s*[/|(=;,]?\s*(?:or|approx\.?|/)?\s*\(?\s*", re.IGNORECASE)
-_AXIS_BEFORE = re.compile(r"(?:^|(?<![a-z]))(L|W|H|D|B|T|\u00d8|dia|diam)\s?[.:=\-]?\s?$", re.IGNORECASE)
-_AXIS_AFTER = re.compile(r"\s?\(?(L|W|H|D|B|T|\u00d8|dia)(?![a-z0-9])\)?[.:]?", re.IGNORECASE)
+_AXIS_BEFORE = re.compile(r"(?:^|(?<![a-z]))(L|W|H|D|B|T|Ø|dia|diam)\s?[.:=\-]?\s?$", re.IGNORECASE)
+_AXIS_AFTER = re.compile(r"\s?\(?(L|W|H|D|B|T|Ø|dia)(?![a-z0-9])\)?[.:]?", re.IGNORECASE)
 _BEFORE_UNIT = re.compile(r"\s{0,2}[-(]?\s?")
 _AXIS_FIRST = re.compile(r"\s?[LWHD]\s?x\s?[0-9]")
 _HEADER = re.compile(
@@ -72,7 +73,7 @@ class _Number:
     unit: str = ""
     axis: str = ""
     flags: frozenset[str] = frozenset()
-    place: int = 0
+    side: int = 0
 
     @property
     def amount(self) -> Decimal:
@@ -87,7 +88,10 @@ def find_quantities(text: str) -> list[Mention]:
     """
     text = text.translate(_SIGNS).translate(_DIGITS)
     numbers = _numbers(text)
-    links = [_link(text, a, b) for a, b in itertools.pairwise(numbers)]
+    pairs = [(first, second, _gap(text, first, second)) for first, second in itertools.pairwise(numbers)]
+    for pair in pairs:
+        _mend_point(*pair)
+    links = [_link(*pair) for pair in pairs]
     _share_units(numbers, links)
     if header := _HEADER.search(text):
         unit = _unit_at(header[1] or header[2])
@@ -99,7 +103,7 @@ def find_quantities(text: str) -> list[Mention]:
         if not number.unit:
             continue
         mention = Mention(Quantity(number.value, number.unit), number.start, number.end, number.flags, number.axis,
-                          number.place)  # fmt: skip
+                          number.side)  # fmt: skip
         if i and links[i - 1] == "compound":
             first = numbers[i - 1]
             total = first.value + number.value * SIZE[number.unit] / SIZE[first.unit]
@@ -165,7 +169,7 @@ def _fraction(above: str, below: str) -> Decimal:
 
 
 def _axis(letter: str) -> str:
-    return {"B": "W", "T": "D", "DIA": "\u00d8", "DIAM": "\u00d8"}.get(letter.upper(), letter.upper())
+    return {"B": "W", "T": "D", "DIA": "Ø", "DIAM": "Ø"}.get(letter.upper(), letter.upper())
 
 
 def _unit_at(text: str) -> str:
@@ -173,19 +177,20 @@ def _unit_at(text: str) -> str:
     return name_of(match) if match else ""
 
 
-def _link(text: str, first: _Number, second: _Number) -> str:
-    """How two neighbouring numbers belong together: product, range, converted, compound, sum or not at all.
-
-    Mends a lost decimal point on the way, see `_mend_point`.
-    """
+def _gap(text: str, first: _Number, second: _Number) -> str:
+    """What stands between two numbers, without the letter for the second one's axis."""
     gap = text[first.end : second.start]
     if second.axis and (letter := _AXIS_BEFORE.search(gap)):
         gap = gap[: letter.start()]
-    if len(gap) > 12:
+    return gap
+
+
+def _link(first: _Number, second: _Number, gap: str) -> str:
+    """How two neighbouring numbers belong together: product, range, converted, compound, sum or not at all."""
+    if len(gap) > _LONGEST_GAP:
         return ""
     if _PRODUCT.fullmatch(gap):
         return "product"
-    _mend_point(first, second, gap)
     same = first.unit and second.unit and DIMENSION[first.unit] == DIMENSION[second.unit]
     if _RANGE.fullmatch(gap) and first.value < second.value and (not first.unit or first.unit == second.unit):
         return "range"
@@ -204,9 +209,11 @@ def _link(text: str, first: _Number, second: _Number) -> str:
 
 def _mend_point(first: _Number, second: _Number, gap: str) -> None:
     """Give back a decimal point that OCR lost: ``11oz/3.0g`` can only be 0.11 oz, as the two say the same."""
-    if not (first.unit and second.unit and first.unit != second.unit and _EITHER.fullmatch(gap)):
+    if not (first.unit and second.unit and first.unit != second.unit and len(gap) <= _LONGEST_GAP):
         return
-    if DIMENSION[first.unit] != DIMENSION[second.unit] or not first.value or not second.value:
+    if not _EITHER.fullmatch(gap) or DIMENSION[first.unit] != DIMENSION[second.unit]:
+        return
+    if not first.value or not second.value:
         return
     ratio = first.amount / second.amount
     for power in (10, 100):
@@ -245,10 +252,10 @@ def _share_units(numbers: list[_Number], links: list[str]) -> None:
             continue  # 12 x 330 ml: the 12 has no unit
         kind = "product" if "product" in kinds else min(kinds)
         unit, highest = units[-1], max(number.value for number in chain)
-        for place, number in reversed(list(enumerate(chain))):
+        for side, number in reversed(list(enumerate(chain))):
             unit = number.unit = number.unit or unit  # the next one printed, or else the last
             if kind == "range":
                 number.flags |= {"low" if number.value < highest else "high"}
             else:
                 number.flags |= {kind}
-            number.place = place
+            number.side = side

@@ -49,6 +49,16 @@ def same_amount(first: Quantity, second: Quantity) -> bool:
     return abs(first.amount - second.amount) <= Decimal("0.03") * max(first.amount, second.amount)
 
 
+def as_meant(quantity: Quantity, entity: str) -> Quantity:
+    """A printed quantity as the question means it: ounces of a volume are fluid ounces.
+
+    Fluid ounces stay what they are where a weight is asked: on a picture, unlike in a label, they are a volume.
+    """
+    if entity == "item_volume":
+        return Quantity(quantity.number, _MEANT.get((entity, quantity.unit), quantity.unit))
+    return quantity
+
+
 def parse_answer(text: str, entity: str | None = None) -> Quantity | None:
     """Read an answer in the challenge's form; None when it is not one, or its unit does not fit ``entity``.
 
