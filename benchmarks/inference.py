@@ -36,11 +36,12 @@ from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
 from src.data.tables import read_test
 from src.model import generation
 from src.model.collator import encode, open_picture, prompt_of
+from src.model.decoding import MAX_NEW_TOKENS
 from src.model.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
 from src.settings import LoraSettings
 
 ROOT = Path(__file__).resolve().parent.parent
-TOKENS = generation.MAX_NEW_TOKENS
+TOKENS = MAX_NEW_TOKENS
 """Of an answer where both write the same number."""
 SAME, OWN = f"{TOKENS} tokens each", "each by its own rule"
 
@@ -72,43 +73,40 @@ def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_s
 
     Rows per second each, peak memory in GiB, seconds per part.
     """
-    texts, processor = ReadingStore(processed), load_processor(str(model))
+    readings, processor = ReadingStore(processed), load_processor(str(model))
     base, adapter = load_base(str(model)), model / "adapter"
     run = ours if name == "ours" else reference
     network = merge(base, adapter) if name == "ours" else load_adapter(base, adapter)
-    made: dict[str, Any] = {
-        mode: run(network, processor, samples, texts, processed, batch_size, mode == SAME) for mode in (SAME, OWN)
+    measured: dict[str, Any] = {
+        mode: run(network, processor, samples, readings, processed, batch_size, mode == SAME) for mode in (SAME, OWN)
     }
     cuda = torch.cuda.is_available()
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    made["memory"] = memory / 2**30
+    measured["memory"] = memory / 2**30
     if name == "ours":
         clock, start = Clock(network), time.monotonic()
-        run(network, processor, samples, texts, processed, batch_size, False)
+        run(network, processor, samples, readings, processed, batch_size, False)
         rest = time.monotonic() - start - sum(clock.seconds.values())
-        made["parts"] = clock.seconds | {"input and the rest": max(0.0, rest)}
-    return made
+        measured["parts"] = clock.seconds | {"input and the rest": max(0.0, rest)}
+    return measured
 
 
 def ours(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: ReadingStore,
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: ReadingStore,
     processed: Path, batch_size: int, same_tokens: bool,
 ) -> float:  # fmt: skip
     """Rows per second of `generation.generate`."""
-    kept = generation._EOS, generation.Determined
-    if same_tokens:  # rows go on to the last token
-        generation._EOS = [processor.tokenizer.vocab_size - 1]
-        generation.Determined = lambda guide: lambda ids, scores, **_: ids.new_zeros(len(ids), dtype=torch.bool)
     sizes = letterboxed_sizes(processed)
-    answers = generation.generate(network, processor, samples, texts, sizes, batch_size, shown="")
+    answers = generation.generate(
+        network, processor, samples, readings, sizes, batch_size, bar_name="", to_the_limit=same_tokens
+    )
     times = [time.monotonic() for _ in answers]
-    generation._EOS, generation.Determined = kept
     first = sum(at - times[0] < 0.05 for at in times)  # those of the first batch come at once
     return (len(times) - first) / (times[-1] - times[0])
 
 
 def reference(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], texts: ReadingStore, _: Path,
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: ReadingStore, _: Path,
     batch_size: int, same_tokens: bool,
 ) -> float:  # fmt: skip
     """Rows per second of the plain loop."""
@@ -116,7 +114,7 @@ def reference(
     marks = []
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]
-        pictures, prompts = [open_picture(s) for s in batch], [prompt_of(s, texts) for s in batch]
+        pictures, prompts = [open_picture(s) for s in batch], [prompt_of(s, readings) for s in batch]
         inputs = encode(processor, pictures, prompts, "left").to(network.device, network.dtype)
         with torch.inference_mode():
             network.generate(**inputs, **new, do_sample=False, eos_token_id=[2, 32002], pad_token_id=0)
@@ -137,7 +135,7 @@ def some_rows(data: Path, processed: Path, count: int) -> list[Sample]:
         if len(chosen) >= count:
             break
         chosen.update(group)
-    return [samples[place] for place in sorted(chosen)]
+    return [samples[position] for position in sorted(chosen)]
 
 
 def agreement(samples: list[Sample], processed: Path) -> str:
@@ -146,8 +144,10 @@ def agreement(samples: list[Sample], processed: Path) -> str:
     answers = []
     for dtype in (compute_dtype(), torch.bfloat16):
         network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
-        found = generation.generate(network, processor, samples, ReadingStore(processed), sizes, 16, shown="")
-        answers.append({answered.sample: answered.decoded.text for answered in found})
+        found = generation.generate(network, processor, samples, ReadingStore(processed), sizes, 16, bar_name="")
+        answers.append(
+            {result.sample: result.decoded.text for result in found if isinstance(result, generation.Answered)}
+        )
     same = sum(answers[1][sample] == text for sample, text in answers[0].items())
     return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(samples)} answers are the same"
 
@@ -194,9 +194,9 @@ def main() -> int:
     print(agreement(samples, processed))
     parts = found["ours"][0]["parts"].items()
     print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts))
-    made = models.config(args.size)
-    picture = models.forward_flops(made, 43 * 43, 130)
-    row = sum(picture.values()) * pictures / len(samples) + models.forward_flops(made, 0, 25 + TOKENS)["text"]
+    config = models.config(args.size)
+    picture = models.forward_flops(config, 43 * 43, 130)
+    row = sum(picture.values()) * pictures / len(samples) + models.forward_flops(config, 0, 25 + TOKENS)["text"]
     best = models.matmul_rate()
     rate = middle["ours"]
     print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: {rate * row / best:.0%}; "

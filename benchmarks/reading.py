@@ -48,7 +48,7 @@ def agree(text: str, truth: str) -> bool:
 
 def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: ReadingStore) -> list[Row]:
     """Options and the rules' answer for each sample."""
-    answers = rules.answer_samples(samples, texts)
+    answers, _ = rules.answer_samples(samples, texts)
     return [
         Row(s, o, [[str(c.quantity) for c in group] for group in choose.options(texts[s.image], s.entity)], a)
         for s, o, a in zip(samples, others, answers, strict=True)

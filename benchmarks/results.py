@@ -112,7 +112,7 @@ def folds(base: TrainSettings, processed: Path) -> pd.DataFrame:
     table.insert(0, "index", range(len(table)))
     pictures = pd.factorize(table["image_link"])[0]
     fold = np.random.default_rng(0).permutation(pictures.max() + 1)[pictures] % FOLDS
-    made = []
+    parts = []
     for number in range(FOLDS):
         data = base.out / f"fold-{number}"
         data.mkdir(parents=True, exist_ok=True)
@@ -120,8 +120,8 @@ def folds(base: TrainSettings, processed: Path) -> pd.DataFrame:
         here = fold == number
         write_whole(data / "train.csv", table[~here].drop(columns="index").to_csv(index=False))
         write_whole(data / "test.csv", table[here].drop(columns="entity_value").to_csv(index=False))
-        made.append(way(dataclasses.replace(base, data=data, out=data / "out"), processed))
-    details = pd.concat(made).sort_index()
+        parts.append(way(dataclasses.replace(base, data=data, out=data / "out"), processed))
+    details = pd.concat(parts).sort_index()
     pairs = zip(table["entity_value"], table["entity_name"], strict=True)
     labels = [normalise_label(value, entity) for value, entity in pairs]
     details["truth"] = [label for label, _ in labels]
@@ -145,14 +145,14 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
     main = way(base, processed)  # the same that make run does
     add("rules alone", main["rules"], "no model")
     as_it_is = bundled(dataclasses.replace(base, out=ways / "bundled"), processed)
-    add("tiny model as bundled", as_it_is["model"], "not trained on these rows")
-    add("tiny model, fine-tuned", main["model"], "QLoRA on the official rows, audited")
+    add("tiny model as bundled", as_it_is["model_answer"], "not trained on these rows")
+    add("tiny model, fine-tuned", main["model_answer"], "QLoRA on the official rows, audited")
     unaudited = way(dataclasses.replace(base, out=ways / "no-audit", audit=False), processed)
-    add("... without the audit", unaudited["model"], "labels as they are")
+    add("... without the audit", unaudited["model_answer"], "labels as they are")
     blind = way(dataclasses.replace(base, out=ways / "no-ocr", ocr=False), processed)
-    add("... without candidates", blind["model"], "picture and question only")
+    add("... without candidates", blind["model_answer"], "picture and question only")
     other = shuffled(dataclasses.replace(base, out=ways / "shuffled"), processed, out / "adapter")
-    add("... with pictures shuffled", other["model"], "right text, another picture: does it look?")
+    add("... with pictures shuffled", other["model_answer"], "right text, another picture: does it look?")
     add("**tiny model, fine-tuned, with deciding**", main["prediction"], "what `make run` writes")
     published = data / "published_answers.csv"
     if published.is_file():
@@ -162,7 +162,7 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
             add(f"published answers: {system}", table[system], "scored here on the same rows")
     official = folds(dataclasses.replace(base, out=ways / "folds"), processed)
     five = {}
-    for name, column in (("rules alone", "rules"), ("model", "model"), ("with deciding", "prediction")):
+    for name, column in (("rules alone", "rules"), ("model", "model_answer"), ("with deciding", "prediction")):
         five[name] = metrics.score(official["truth"].tolist(), official[column].tolist()).f1
         print(f"5-fold, {name}: {five[name]:.3f}", flush=True)
     return {

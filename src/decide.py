@@ -40,20 +40,22 @@ class Policy:
 def fit(answers: pd.DataFrame) -> Policy:
     """Calibrate on held-out answers and choose the steps.
 
-    ``answers``: one row per question with ``picture, truth, prediction, confidence, silence, rules, rules_score,
+    ``answers``: one row per question with ``picture, truth, model_answer, confidence, silence, rules, rules_score,
     candidates`` as in `adapter.TrainResult`; without the last three (no OCR) the rules are left out.
     """
-    f1 = _f1(answers, answers["prediction"])
+    f1 = _f1(answers, answers["model_answer"])
     policy = Policy(second_opinion=False, f1=f1)
     steps = [("model alone", f1, True)]
-    for name, change in (("rules as second opinion", "second_opinion"), ("silence", "silence")):
-        if change == "second_opinion" and "rules" not in answers:
-            continue
-        tried = replace(policy, **{change: True})
+
+    def step(name: str, tried: Policy) -> Policy:
         f1 = _f1(answers, _in_folds(answers, tried))
-        taken = f1 > max(value for _, value, of in steps if of)
-        steps.append((name, f1, taken))
-        policy = tried if taken else policy
+        gains = f1 > max(value for _, value, taken in steps if taken)
+        steps.append((name, f1, gains))
+        return tried if gains else policy
+
+    if "rules" in answers:
+        policy = step("rules as second opinion", replace(policy, second_opinion=True))
+    policy = step("silence", replace(policy, silence=True))
     best = max(value for _, value, taken in steps if taken)
     return _calibrated(answers, replace(policy, f1=best, steps=tuple(steps)))
 
@@ -63,23 +65,23 @@ def decide(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
     ``answers`` as for `fit`, without ``picture`` and ``truth``; index and order are kept.
     """
-    model = _probability(_features(answers, "prediction", "confidence"), policy.model)
-    made = pd.DataFrame({"prediction": answers["prediction"], "source": "model", "chance": model}, index=answers.index)
+    model = _probability(_features(answers, "model_answer", "confidence"), policy.model)
+    decided = pd.DataFrame({"prediction": answers["model_answer"], "source": "model", "chance": model})
     if "rules" in answers:
-        agree = _same(answers["rules"], answers["prediction"])
-        made.loc[agree, "source"] = "both"
+        agree = _same(answers["rules"], answers["model_answer"])
+        decided.loc[agree, "source"] = "both"
         if policy.second_opinion:
             rules = _probability(_features(answers, "rules", "rules_score"), policy.rules)
             theirs = ~agree & (rules > model)
-            made.loc[theirs, "prediction"], made.loc[theirs, "source"] = answers["rules"], "rules"
-            made["chance"] = np.maximum(model, rules)
+            decided.loc[theirs, "prediction"], decided.loc[theirs, "source"] = answers["rules"], "rules"
+            decided["chance"] = np.maximum(model, rules)
     if policy.silence:
         empty = _probability(_empty_features(answers), policy.empty)
         # F1 = 2TP / (2TP + FP + FN): an answer gains its chance of being right, silence that there is no truth.
-        quiet = made["prediction"].ne("") & (made["chance"] < empty * policy.f1 / (2 - policy.f1))
-        made.loc[quiet, ["prediction", "source"]] = "", "silence"
-        made.loc[quiet, "chance"] = empty[quiet]
-    return made
+        quiet = decided["prediction"].ne("") & (decided["chance"] < empty * policy.f1 / (2 - policy.f1))
+        decided.loc[quiet, ["prediction", "source"]] = "", "silence"
+        decided.loc[quiet, "chance"] = empty[quiet]
+    return decided
 
 
 def show(policy: Policy) -> str:
@@ -103,24 +105,24 @@ def _folds(answers: pd.DataFrame, policy: Policy) -> Iterator[tuple[np.ndarray, 
 
 def _in_folds(answers: pd.DataFrame, policy: Policy) -> pd.Series:
     """Predictions of each fold by calibrations on the others."""
-    made = pd.Series("", index=answers.index)
+    predictions = pd.Series("", index=answers.index)
     for here, calibrated in _folds(answers, policy):
-        made[here] = decide(answers[here], calibrated)["prediction"]
-    return made
+        predictions[here] = decide(answers[here], calibrated)["prediction"]
+    return predictions
 
 
 def _calibrated(answers: pd.DataFrame, policy: Policy) -> Policy:
     """``policy`` with its probabilities fitted to the rows."""
-    changes: dict[str, object] = {
-        "model": _fit_logistic(
-            _features(answers, "prediction", "confidence"), _same(answers["prediction"], answers["truth"])
-        ),
-        "empty": _fit_logistic(_empty_features(answers), answers["truth"].eq("")),
-    }
-    if "rules" in answers:
-        right = _same(answers["rules"], answers["truth"])
-        changes["rules"] = _fit_logistic(_features(answers, "rules", "rules_score"), right)
-    return replace(policy, **changes)
+    right = _same(answers["model_answer"], answers["truth"])
+    fitted = replace(
+        policy,
+        model=_fit_logistic(_features(answers, "model_answer", "confidence"), right),
+        empty=_fit_logistic(_empty_features(answers), answers["truth"].eq("").to_numpy()),
+    )
+    if "rules" not in answers:
+        return fitted
+    rules_right = _same(answers["rules"], answers["truth"])
+    return replace(fitted, rules=_fit_logistic(_features(answers, "rules", "rules_score"), rules_right))
 
 
 def _same(first: pd.Series, second: pd.Series) -> np.ndarray:
@@ -144,8 +146,8 @@ def _empty_features(answers: pd.DataFrame) -> np.ndarray:
 
 
 def _log_odds(chances: pd.Series) -> np.ndarray:
-    chances = np.clip(chances.to_numpy(float), 1e-4, 1 - 1e-4)
-    return np.log(chances / (1 - chances))
+    clipped = np.clip(chances.to_numpy(float), 1e-4, 1 - 1e-4)
+    return np.log(clipped / (1 - clipped))
 
 
 def _probability(features: np.ndarray, weights: Weights) -> np.ndarray:
@@ -155,10 +157,10 @@ def _probability(features: np.ndarray, weights: Weights) -> np.ndarray:
 def _fit_logistic(features: np.ndarray, right: np.ndarray, steps: int = 50) -> Weights:
     """Weights by Newton's method, with a normal prior around (1, 0, 0): temperature 1, no offset."""
     prior = np.array([1.0, 0.0, 0.0])
-    weights, right = prior.copy(), np.asarray(right, float)
+    weights, hits = prior.copy(), right.astype(float)
     for _ in range(steps):
         chance = _probability(features, tuple(weights))
-        slope = features.T @ (chance - right) + _PRIOR * (weights - prior)
+        slope = features.T @ (chance - hits) + _PRIOR * (weights - prior)
         bend = (features * (chance * (1 - chance))[:, None]).T @ features + _PRIOR * np.eye(3)
         weights = weights - np.clip(np.linalg.solve(bend, slope), -1, 1)
     return tuple(float(weight) for weight in weights)
@@ -166,10 +168,10 @@ def _fit_logistic(features: np.ndarray, right: np.ndarray, steps: int = 50) -> W
 
 def reliability(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """``chance, right, stage`` of each held-out row's model answer, as it is and calibrated on the other folds."""
-    right = _same(answers["prediction"], answers["truth"])
+    right = _same(answers["model_answer"], answers["truth"])
     after = np.zeros(len(answers))
     for here, calibrated in _folds(answers, policy):
-        after[here] = _probability(_features(answers[here], "prediction", "confidence"), calibrated.model)
+        after[here] = _probability(_features(answers[here], "model_answer", "confidence"), calibrated.model)
     stages = {"as it is": answers["confidence"].to_numpy(), "calibrated": after}
     return pd.concat(
         [pd.DataFrame({"chance": chance, "right": right, "stage": stage}) for stage, chance in stages.items()],

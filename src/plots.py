@@ -39,15 +39,15 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
     plt.show()
 
 
-def show_answers(processed: Path, answers: pd.DataFrame, save: Path | None = None) -> None:
-    """A gallery of answers: columns ``picture`` (in ``processed``), ``entity``, ``prediction``.
+def show_answers(processed: Path, answers: pd.DataFrame, column: str = "prediction", save: Path | None = None) -> None:
+    """A gallery of answers: columns ``picture`` (in ``processed``), ``entity`` and ``column``.
 
     Where there, also ``truth``, ``chance`` (that the prediction is right) and ``candidates``.
     """
     captions = []
     for row in answers.to_dict("records"):
         chance = f" ({row['chance']:.0%})" if "chance" in row else ""
-        lines = [f"{row['entity']}: {row['prediction'] or '(silent)'}{chance}"]
+        lines = [f"{row['entity']}: {row[column] or '(silent)'}{chance}"]
         if "truth" in row:
             lines.append(f"truth: {row['truth'] or '(not visible)'}")
         if "candidates" in row:

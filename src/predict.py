@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,74 +19,71 @@ from src import decide, sanity
 from src.data.errors import InputError, run_main
 from src.data.files import Journal, fingerprint, write_whole
 from src.data.flags import parser_for, settings_of
-from src.data.folders import RunFolder
+from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import picture_names, processed_name, read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
 from src.data.tables import read_test
-from src.model.generation import ENTRY, Model, generate
+from src.model.generation import ENTRY, Answered, Model, generate
 from src.model.modeling import load_adapter, load_base, load_config, load_processor, merge, model_stamp, preset_for
 from src.settings import PredictSettings
 from src.training import adapter
-
-BROKEN = "broken picture"
 
 
 def predict(settings: PredictSettings) -> pd.DataFrame:
     """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the details.
 
     Details, one row per test row in its order: ``index, image_link, entity_name, prediction``; its ``source``
-    and ``chance`` (see `decide.decide`); the model's answer ``model`` with ``confidence, silence, overridden`` as in
+    and ``chance`` (see `decide.decide`); ``model_answer`` with ``confidence, silence, overridden`` as in
     `decoding.Decoded`; ``rules, rules_score, candidates``; ``reason`` why there was no question (see
-    `dataset.unusable`, or `BROKEN`); ``picture``, the processed picture's name. What does not apply is empty.
-    The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
+    `samples.unusable`, `generation.BROKEN`, or ``error: ...``); ``picture``, the processed picture's name. What does
+    not apply is empty. The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
     """
-    place = _place()
+    process, run = _process(), RunFolder(settings.out)
     table, files = read_test(settings.data), read_files(settings.data)
-    processed = settings.out / "processed"
-    samples, refused = test_samples(table, processed, files)
-    record = adapter.load_record(settings.out / "adapter")
-    made_with = record.get("settings", {})
+    processed = ProcessedFolder(run.processed)
+    samples, reasons = test_samples(table, run.processed, files)
+    record = adapter.load_record(run.adapter)
+    trained_with = record.get("settings", {})
     depends_on = {
-        processed / "manifest.csv": "run preprocess.py first",
-        settings.data / "test.csv": "a data folder needs this file",
+        processed.manifest: "run preprocess.py first",
+        DataFolder(settings.data).test: "a data folder needs this file",
     }
     if _has_adapter(settings):
-        depends_on[settings.out / "adapter" / "adapter_model.safetensors"] = "run training.ipynb first"
+        depends_on[run.adapter / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
-    texts = ReadingStore(processed) if made_with.get("ocr", (processed / "text.jsonl").is_file()) else None
-    if texts is not None:
-        depends_on[processed / "text.jsonl"] = "run preprocess.py with --ocr"
+    readings = ReadingStore(run.processed) if trained_with.get("ocr", processed.text.is_file()) else None
+    if readings is not None:
+        depends_on[processed.text] = "run preprocess.py with --ocr"
     merged = _merged(settings)
     key = {"fingerprint": fingerprint(f"{model_stamp(settings.model)} merged={merged}", depends_on)}
-    if place.is_main_process:
-        _drop_others(settings.out, key)
-    place.wait_for_everyone()
-    written = _written(settings.out)
-    todo = [sample for sample in samples if sample.row not in written]
-    todo = [todo[i] for group in by_picture(todo)[place.process_index :: place.num_processes] for i in group]
-    place.wait_for_everyone()  # all have shared out the same rows before the first answer is written
+    if process.is_main_process:
+        _drop_others(run, key)
+    process.wait_for_everyone()
+    answers, _ = _journalled(run)
+    todo = [sample for sample in samples if sample.row not in answers]
+    shared = by_picture(todo)[process.process_index :: process.num_processes]
+    todo = [todo[position] for positions in shared for position in positions]
+    process.wait_for_everyone()  # all have shared out the same rows before the first answer is written
     if todo:
-        _answer(settings, todo, texts, made_with, merged, place.process_index, key)
-    place.wait_for_everyone()
-    written = _written(settings.out)
-    for sample in samples:
-        if sample.row not in written:
-            refused[sample.row] = BROKEN
+        _answer(settings, todo, readings, trained_with, merged, process.process_index, key)
+    process.wait_for_everyone()
+    answers, failed = _journalled(run)
     policy = decide.fit(pd.DataFrame(record["answers"])) if record else decide.Policy()
-    details = _details(table, files, written, refused, policy)
-    if place.is_main_process:
+    details = _details(table, files, answers, reasons | failed, policy)
+    if process.is_main_process:
         _write(details, settings)
-    place.wait_for_everyone()
+        _report_errors(details, run)
+    process.wait_for_everyone()
     return details
 
 
 def _has_adapter(settings: PredictSettings) -> bool:
     """Whether there is an adapter, or has to be; where there is nothing to train on, the model answers as it is."""
-    return (settings.out / "adapter").is_dir() or (settings.data / "train.csv").is_file()
+    return RunFolder(settings.out).adapter.is_dir() or DataFolder(settings.data).train.is_file()
 
 
-def _place() -> PartialState:
+def _process() -> PartialState:
     """This process among those of ``accelerate launch``; they may wait long for the slowest one."""
     cuda, several = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1")) > 1
     return PartialState(cpu=not cuda, timeout=timedelta(days=2), backend="gloo" if several and not cuda else None)
@@ -105,76 +101,102 @@ def _merged(settings: PredictSettings) -> bool:
 def _answer(
     settings: PredictSettings,
     todo: list[Sample],
-    texts: ReadingStore | None,
-    made_with: Mapping[str, Any],
+    readings: ReadingStore | None,
+    trained_with: Mapping[str, Any],
     merged: bool,
     process: int,
     key: Mapping[str, str],
 ) -> None:
-    """Answer samples into this process's journal."""
-    model: Model = load_base(settings.model)
-    batch_size = settings.predict_batch_size or preset_for(model.config).predict_batch_size
+    """Answer samples into this process's journal; of one that cannot be asked, the reason."""
+    run = RunFolder(settings.out)
+    base = load_base(settings.model)
+    batch_size = settings.predict_batch_size or preset_for(base.config).predict_batch_size
+    model: Model = base
     if _has_adapter(settings):
-        put_on = merge if merged else load_adapter
-        model = put_on(model, settings.out / "adapter")
-    processor = load_processor(settings.model, made_with.get("image_splitting", False))
-    sizes = letterboxed_sizes(settings.out / "processed")
-    journal = Journal(settings.out / f"test_out.journal-{process}.jsonl")
+        model = merge(base, run.adapter) if merged else load_adapter(base, run.adapter)
+    processor = load_processor(settings.model, trained_with.get("image_splitting", False))
+    sizes = letterboxed_sizes(run.processed)
+    journal = Journal(run.answers(process))
     begun = journal.path.is_file()
     with journal:
         if not begun:
             journal.add(key)
-        for answered in generate(model, processor, todo, texts, sizes, batch_size, settings.workers):
-            journal.add({"index": answered.sample.row, **answered.entry()})
+        for result in generate(model, processor, todo, readings, sizes, batch_size, settings.workers):
+            if isinstance(result, Answered):
+                journal.add({"index": result.sample.row, **result.entry()})
+            else:
+                journal.add({"index": result.sample.row, "reason": result.reason, "trace": result.trace})
 
 
-def _journals(out: Path) -> list[Journal]:
-    return [Journal(path) for path in sorted(out.glob("test_out.journal-*.jsonl"))]
+def _journals(run: RunFolder) -> list[Journal]:
+    pattern = run.answers("*")
+    return [Journal(path) for path in sorted(pattern.parent.glob(pattern.name))]
 
 
-def _drop_others(out: Path, key: Mapping[str, str]) -> None:
+def _drop_others(run: RunFolder, key: Mapping[str, str]) -> None:
     """Remove what another model, adapter, test file or picture folder left."""
-    for journal in _journals(out):
+    for journal in _journals(run):
         if next((entry for _, entry in journal.scan()), None) != key:
             journal.remove()
 
 
-def _written(out: Path) -> dict[int, dict[str, Any]]:
-    """The answers in all journals by index."""
-    entries = (entry for journal in _journals(out) for entry in journal.read()[1:])
-    return {entry.pop("index"): entry for entry in entries}
+def _journalled(run: RunFolder) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+    """Of all journals, by index: the answers, and the reasons of rows that have none."""
+    answers: dict[int, dict[str, Any]] = {}
+    reasons: dict[int, str] = {}
+    for journal in _journals(run):
+        for entry in journal.read()[1:]:
+            index = entry.pop("index")
+            if "reason" in entry:
+                reasons[index] = entry["reason"]
+            else:
+                answers[index] = entry
+    return answers, {index: reason for index, reason in reasons.items() if index not in answers}
+
+
+def _report_errors(details: pd.DataFrame, run: RunFolder) -> None:
+    """Tell how many rows an unexpected error has cost; the traceback of the first goes to the run's log of errors."""
+    hit = details["reason"].str.startswith("error: ")
+    run.errors.unlink(missing_ok=True)
+    if not hit.any():
+        return
+    entries = (entry for journal in _journals(run) for entry in journal.read()[1:])
+    trace = next((entry["trace"] for entry in entries if entry.get("trace")), "")
+    write_whole(run.errors, trace)
+    first = details.loc[hit, "reason"].iloc[0]
+    print(f"predict: {hit.sum()} rows have no answer for an unexpected error, the first: {first} (see {run.errors})")
 
 
 def _details(
     table: pd.DataFrame,
     files: Mapping[str, str],
-    written: Mapping[int, dict[str, Any]],
-    refused: Mapping[int, str],
+    answers: Mapping[int, dict[str, Any]],
+    reasons: Mapping[int, str],
     policy: decide.Policy,
 ) -> pd.DataFrame:
     """The details table of `predict`."""
     details = table[["index", "image_link", "entity_name"]].copy()
-    rows = pd.DataFrame.from_dict(written, orient="index", columns=list(ENTRY)).rename(columns={"text": "prediction"})
+    rows = pd.DataFrame(list(answers.values()), index=list(answers), columns=list(ENTRY))
     ocr = rows["rules_score"].ne("").any()
     chosen = decide.decide(rows if ocr else rows.drop(columns=["rules", "rules_score", "candidates"]), policy)
-    rows = rows.rename(columns={"prediction": "model"}).join(chosen)
-    columns = ["prediction", "source", "chance", "model", *ENTRY[1:]]
-    details = details.join(rows[columns].astype(object), on="index")
+    columns = ["prediction", "source", "chance", *ENTRY]
+    details = details.join(rows.join(chosen)[columns].astype(object), on="index")
     details[columns] = details[columns].fillna("")
-    details["reason"] = [refused.get(index, "") for index in table["index"]]
+    details["reason"] = [reasons.get(index, "") for index in table["index"]]
     details["picture"] = [processed_name(image) for image in picture_names(table["image_link"], files)]
     return details
 
 
 def _write(details: pd.DataFrame, settings: PredictSettings) -> None:
     """Write the details, and the prediction file once it has passed `sanity.check`."""
-    write_whole(settings.out / "test_out.details.csv", details.to_csv(index=False))
-    final, beside = settings.out / "test_out.csv", settings.out / "test_out.unchecked.csv"
+    run = RunFolder(settings.out)
+    write_whole(run.details, details.to_csv(index=False))
+    beside = run.predictions.with_suffix(".unchecked.csv")
     write_whole(beside, details[["index", "prediction"]].to_csv(index=False))
-    faults = sanity.check(beside, settings.data / "test.csv")
+    faults = sanity.check(beside, DataFolder(settings.data).test)
     if faults:
         raise InputError(f"{beside}: fails the sanity check ({len(faults)} faults, the first: {faults[0]})")
-    beside.replace(final)
+    beside.replace(run.predictions)
 
 
 def main() -> int:

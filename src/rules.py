@@ -1,16 +1,19 @@
 """Answer test.csv by rules alone, without any model (see `reading.choose`).
 
-python -m src.rules --data data/sample --processed outputs/processed --out outputs/rules_out.csv
+    python -m src.rules --data data/sample --processed outputs/processed --out outputs/rules_out.csv
+
+Exit code 1: with --strict, an unexpected error has cost a picture its answers.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.errors import run_main
+from src.data.errors import run_main, unexpected
 from src.data.files import write_whole
 from src.data.names import read_files
 from src.data.readings import ReadingStore
@@ -19,18 +22,27 @@ from src.data.tables import read_test
 from src.reading.choose import Answer, answer, layout_for
 
 
-def answer_samples(samples: Sequence[Sample], texts: ReadingStore) -> list[Answer]:
-    """`answer` for each sample; a picture is looked at once for all of its questions."""
-    made: dict[int, Answer] = {}
+def answer_samples(samples: Sequence[Sample], readings: ReadingStore) -> tuple[list[Answer], list[str]]:
+    """`answer` for each sample; a picture is looked at once for all of its questions.
+
+    An unexpected error costs one picture its answers: they are empty, and its traceback is among those returned.
+    """
+    answers: dict[int, Answer] = {}
+    traces: list[str] = []
     bar = tqdm(total=len(samples), desc="rules", unit="row", smoothing=0.05)
-    for group in by_picture(samples):
-        first = samples[group[0]]
-        found = texts[first.image]
-        drawn = layout_for(first.picture, found, [samples[place].entity for place in group])
-        made |= {place: answer(found, samples[place].entity, drawn) for place in group}
-        bar.update(len(group))
+    for positions in by_picture(samples):
+        first = samples[positions[0]]
+        try:
+            found = readings[first.image]
+            layout = layout_for(first.picture, found, [samples[position].entity for position in positions])
+            answers |= {position: answer(found, samples[position].entity, layout) for position in positions}
+        except Exception as error:  # whatever a picture or its text brings up: it is not worth the run
+            reason, trace = unexpected(error)
+            traces.append(f"{first.image}: {reason}\n{trace}")
+            answers |= {position: Answer("", 0.0) for position in positions}
+        bar.update(len(positions))
     bar.close()
-    return [made[place] for place in range(len(samples))]
+    return [answers[position] for position in range(len(samples))], traces
 
 
 def main() -> int:
@@ -39,16 +51,19 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="data folder with test.csv")
     parser.add_argument("--processed", type=Path, required=True, help="output of preprocess.py --ocr")
     parser.add_argument("--out", type=Path, required=True, help="prediction file to write")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 after an unexpected error on a picture")
     args = parser.parse_args()
     table = read_test(args.data)
     samples, _ = test_samples(table, args.processed, read_files(args.data))
-    answers = {
-        s.row: a.text for s, a in zip(samples, answer_samples(samples, ReadingStore(args.processed)), strict=True)
-    }
-    predictions = pd.DataFrame({"index": table["index"], "prediction": table["index"].map(answers).fillna("")})
+    answers, traces = answer_samples(samples, ReadingStore(args.processed))
+    texts = {sample.row: by_rules.text for sample, by_rules in zip(samples, answers, strict=True)}
+    predictions = pd.DataFrame({"index": table["index"], "prediction": table["index"].map(texts).fillna("")})
     write_whole(args.out, predictions.to_csv(index=False))
     print(f"{args.out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
-    return 0
+    if traces:
+        print(f"rules: {len(traces)} pictures have no answer for an unexpected error, the first:\n{traces[0]}",
+              file=sys.stderr)  # fmt: skip
+    return 1 if args.strict and traces else 0
 
 
 if __name__ == "__main__":

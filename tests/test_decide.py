@@ -8,17 +8,17 @@ from src import decide, metrics
 def rows(count, seed, right_model=0.7, right_rules=0.5, empty=0.2):
     """Held-out answers of a model that is as often right as its confidence says, and of rules likewise."""
     rng = np.random.default_rng(seed)
-    made = []
-    for place in range(count):
-        truth = "" if rng.random() < empty else f"{place + 1} gram"
+    answers = []
+    for number in range(count):
+        truth = "" if rng.random() < empty else f"{number + 1} gram"
         sure, sure_rules = np.clip(rng.beta(4, 4 / right_model - 4, 2), 0.01, 0.99)
         sure_rules = np.clip(rng.beta(4, 4 / right_rules - 4), 0.01, 0.99)
-        model = truth if rng.random() < sure else f"{place + 1}.5 gram"
-        rules = truth if rng.random() < sure_rules else f"{place + 1}.25 gram"
+        model = truth if rng.random() < sure else f"{number + 1}.5 gram"
+        rules = truth if rng.random() < sure_rules else f"{number + 1}.25 gram"
         silence = np.clip(rng.beta(6, 2) if not truth else rng.beta(2, 6), 0.01, 0.99)
-        made.append((f"{place}.jpg", truth, model, sure, silence, rules, sure_rules, f"{model}; {rules}"))
-    columns = ["picture", "truth", "prediction", "confidence", "silence", "rules", "rules_score", "candidates"]
-    return pd.DataFrame(made, columns=columns)
+        answers.append((f"{number}.jpg", truth, model, sure, silence, rules, sure_rules, f"{model}; {rules}"))
+    columns = ["picture", "truth", "model_answer", "confidence", "silence", "rules", "rules_score", "candidates"]
+    return pd.DataFrame(answers, columns=columns)
 
 
 def f1(table, predictions):
@@ -33,12 +33,14 @@ def test_a_second_opinion_and_silence_gain_on_rows_they_have_not_seen():
     assert names == ["model alone", "rules as second opinion", "silence"]
     others = rows(600, seed=1)
     chosen = decide.decide(others, policy)
-    assert f1(others, chosen["prediction"]) > max(f1(others, others["prediction"]), f1(others, others["rules"])) + 0.02
+    assert (
+        f1(others, chosen["prediction"]) > max(f1(others, others["model_answer"]), f1(others, others["rules"])) + 0.02
+    )
     assert set(chosen["source"]) == {"model", "rules", "both", "silence"}
-    told = chosen["chance"].mean()
+    expected = chosen["chance"].mean()
     right = np.mean([metrics.comparable(a) == metrics.comparable(b)
                      for a, b in zip(chosen["prediction"], others["truth"], strict=True)])  # fmt: skip
-    assert told == pytest.approx(right, abs=0.06)
+    assert expected == pytest.approx(right, abs=0.06)
 
 
 def test_a_step_without_gain_is_left_out():
@@ -49,7 +51,7 @@ def test_a_step_without_gain_is_left_out():
     assert not policy.second_opinion
     assert not policy.silence
     assert [taken for _, _, taken in policy.steps] == [True, False, False]
-    assert decide.decide(table, policy)["prediction"].tolist() == table["prediction"].tolist()
+    assert decide.decide(table, policy)["prediction"].tolist() == table["model_answer"].tolist()
     assert "left out" in decide.show(policy)
 
 

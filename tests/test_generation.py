@@ -2,7 +2,6 @@ import random
 
 import pytest
 import torch
-from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from src.data.names import processed_name
 from src.data.readings import ReadingStore
@@ -12,8 +11,8 @@ from src.data.samples import train_samples as make_train_samples
 from src.data.tables import read_test, read_train
 from src.model import generation
 from src.model.collator import encode, open_picture, prompt_of
-from src.model.decoding import AnswerGrammar, Determined, Guide
-from src.model.generation import generate, in_batches
+from src.model.decoding import AnswerGrammar, generate_in_grammar
+from src.model.generation import Unanswered, generate, in_batches
 from src.model.modeling import add_lora, load_base, load_processor
 from src.settings import LoraSettings
 from tests.conftest import TINY
@@ -34,12 +33,12 @@ def asked(processed):
 def model():
     """The tiny model with an adapter that changes its answers."""
     torch.manual_seed(0)
-    made = add_lora(load_base(str(TINY)), LoraSettings())
+    tuned = add_lora(load_base(str(TINY)), LoraSettings())
     with torch.no_grad():
-        for name, parameter in made.named_parameters():
+        for name, parameter in tuned.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.02)
-    return made.eval()
+    return tuned.eval()
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +61,8 @@ def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, ask
     read = asked[1] if texts else None
     for sample in asked[0]:
         inputs = encode(processor, [open_picture(sample)], [prompt_of(sample, read)], "left")
-        guide = Guide(grammar, [sample.entity], inputs["input_ids"].shape[1])
         with torch.inference_mode():
-            made = model.generate(
-                **inputs, max_new_tokens=16, do_sample=False, eos_token_id=[2, grammar.end], pad_token_id=0,
-                logits_processor=LogitsProcessorList([guide]),
-                stopping_criteria=StoppingCriteriaList([Determined(guide)]),
-                return_dict_in_generate=True, output_scores=True,
-            )  # fmt: skip
-        (want,) = guide.decode(made.sequences, made.scores)
+            (want,) = generate_in_grammar(model, grammar, [sample.entity], **inputs)
         found = got[sample].decoded
         assert found.text == want.text
         assert found.confidence == pytest.approx(want.confidence, abs=1e-4)
@@ -83,10 +75,10 @@ def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processo
     for batch_size in (16, 5):
         got = answers(model, processor, asked, shuffled, batch_size)
         assert got.keys() == want.keys()
-        for sample, one in want.items():
+        for sample, first in want.items():
             other = got[sample].decoded
-            assert other.text == one.decoded.text
-            assert other.confidence == pytest.approx(one.decoded.confidence, abs=1e-4)
+            assert other.text == first.decoded.text
+            assert other.confidence == pytest.approx(first.decoded.confidence, abs=1e-4)
 
 
 def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
@@ -95,19 +87,19 @@ def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
     assert sorted((s for b in batches for s in b), key=id) == sorted(samples, key=id)
     for batch in batches:
         assert len({sizes[sample.picture.name] for sample in batch}) == 1
-    of = {sample.picture: i for i, batch in enumerate(batches) for sample in batch}
-    assert all(of[sample.picture] == i for i, batch in enumerate(batches) for sample in batch)
+    batch_number = {sample.picture: i for i, batch in enumerate(batches) for sample in batch}
+    assert all(batch_number[sample.picture] == i for i, batch in enumerate(batches) for sample in batch)
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, asked, monkeypatch):
     want = answers(model, processor, asked)
     rows = []
 
-    def small_memory(model, grammar, batch):
-        rows.append(len(batch.samples))
-        if len(batch.samples) > 2:
+    def small_memory(model, grammar, batch, to_the_limit):
+        rows.append(len(batch.questions))
+        if len(batch.questions) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return generation_answer(model, grammar, batch)
+        return generation_answer(model, grammar, batch, to_the_limit)
 
     generation_answer = generation.answer
     monkeypatch.setattr(generation, "answer", small_memory)
@@ -121,8 +113,25 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, aske
 
 def test_what_the_rules_say_comes_along(model, processor, asked):
     for sample, answered in answers(model, processor, asked).items():
-        assert answered.by_rules.text in ("", *answered.candidates)
+        assert answered.question.by_rules.text in ("", *answered.question.candidates)
         assert processed_name(sample.image) == sample.picture.name
         entry = answered.entry()
         assert tuple(entry) == generation.ENTRY
-        assert entry["rules"] == answered.by_rules.text
+        assert entry["rules"] == answered.question.by_rules.text
+
+
+def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(model, processor, asked):
+    samples, read, sizes = asked
+
+    class Poisoned:
+        def __getitem__(self, image):
+            if image == samples[0].image:
+                raise ZeroDivisionError("a text nobody thought of")
+            return read[image]
+
+    results = list(generate(model, processor, samples, Poisoned(), sizes, 4, workers=0))
+    failed = [result for result in results if isinstance(result, Unanswered)]
+    assert {result.sample for result in failed} == {s for s in samples if s.image == samples[0].image}
+    assert {result.reason for result in failed} == {"error: ZeroDivisionError: a text nobody thought of"}
+    assert "Traceback" in failed[0].trace
+    assert {result.sample for result in results} == set(samples)

@@ -39,7 +39,7 @@ def test_every_row_is_answered_in_order_and_valid(ready):
     assert details["prediction"].ne("").any()  # it wrote something
     assert set(details["source"]) <= {"model", "rules", "both"}  # silence needs held-out rows to be calibrated on
     of_model = details["source"].isin(["model", "both"])
-    assert details.loc[of_model, "prediction"].tolist() == details.loc[of_model, "model"].tolist()
+    assert details.loc[of_model, "prediction"].tolist() == details.loc[of_model, "model_answer"].tolist()
     kept = pd.read_csv(out / "test_out.details.csv", keep_default_na=False)
     assert kept["prediction"].tolist() == details["prediction"].tolist()
     assert kept["confidence"].between(0, 1).all()
@@ -97,11 +97,11 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
     marked = json.loads(lines[1])  # proof of reuse: a finished row's text is taken from the journal
     asked = read_test(data).set_index("index")["entity_name"][marked["index"]]
     proof = f"41.25 {ENTITY_UNITS[asked][0]}"
-    marked["text"] = proof
+    marked["model_answer"] = proof
     journal.write_text(lines[0] + json.dumps(marked) + "\n" + "".join(lines[2:3]) + '{"index": 9')
     resumed = predict(settings)
     at = resumed["index"].eq(marked["index"])
-    assert resumed.loc[at, "model"].item() == proof
+    assert resumed.loc[at, "model_answer"].item() == proof
     assert resumed.loc[~at, "prediction"].tolist() == whole.loc[~at.to_numpy(), "prediction"].tolist()
     journal.unlink()
     predict(settings)

@@ -100,10 +100,11 @@ def test_hand_read_rows_of_real_pictures(gold_read):
     gold, processed = gold_read
     texts = ReadingStore(processed)
     truths, answers, held = [], [], []
-    for row in gold.itertuples():
+    samples = [Sample(0, row.image, processed / row.image, row.entity_name) for row in gold.itertuples()]
+    by_rules, errors = rules.answer_samples(samples, texts)
+    assert errors == []
+    for row, answer in zip(gold.itertuples(), (a.text for a in by_rules), strict=True):
         accepted = [canonical(text) for text in (row.gold, *row.alternatives.split(";")) if text.strip()]
-        sample = Sample(0, row.image, processed / row.image, row.entity_name)
-        (answer,) = (a.text for a in rules.answer_samples([sample], texts))
         truths.append(answer if answer in accepted else canonical(row.gold))
         answers.append(answer)
         if accepted:

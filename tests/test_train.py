@@ -116,7 +116,7 @@ def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, 
     assert {v.verdict for s, v in data.audited if s.answer == "123456 metre"} <= {"contradicted", "not visible"}
     assert abs(trained_on.count("") / len(trained_on) - 0.15) < 0.1 or data.added == 0
     plain = load_data(settings_for(folder, out, ocr=False))
-    assert plain.texts is None
+    assert plain.readings is None
     assert plain.held_out == data.held_out
     assert len(plain.samples) + len(plain.held_out) == len(table)
     (out / "processed" / "text.jsonl").unlink()
@@ -128,12 +128,12 @@ def best_then_worse(monkeypatch, scores):
     """Let held-out rows be answered rightly in the shares ``scores``, one after the other."""
     left = iter(scores)
 
-    def answers(model, processor, samples, texts, batch_size):
+    def answers(model, processor, samples, data, settings):
         right = next(left)
         return [
             {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": "1 metre",
-             "prediction": "1 metre" if place < right * len(samples) else "2 metre"}
-            for place, s in enumerate(samples)
+             "model_answer": "1 metre" if number < right * len(samples) else "2 metre"}
+            for number, s in enumerate(samples)
         ]  # fmt: skip
 
     monkeypatch.setattr("src.training.trainer.answers_of", answers)

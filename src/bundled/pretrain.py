@@ -17,6 +17,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +30,6 @@ from transformers import (
     Idefics2ForConditionalGeneration,
     Idefics2Processor,
     LlamaTokenizer,
-    LogitsProcessorList,
-    StoppingCriteriaList,
 )
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
@@ -38,7 +37,7 @@ from src.bundled.scenes import SIDE, draw, question, scene
 from src.data.errors import InputError, run_main
 from src.data.files import replace_folder
 from src.model.collator import TrainingCollator, encode
-from src.model.decoding import AnswerGrammar, Determined, Guide
+from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor
 from src.model.prompts import describe, prompt
 from src.reading.candidates import candidates, readings
@@ -154,15 +153,15 @@ class SceneBatches(IterableDataset):
 
 def example(rng: np.random.Generator, size: int) -> tuple[Image.Image, str, str, str] | None:
     """A picture of ``size`` pixels, prompt, answer and entity; None when OCR lost the answer but not other values."""
-    made = scene(rng)
-    entity, value = question(made, rng)
-    read = readings(made.lines, SIDE, SIDE)
-    told, answer = describe(read), normalise_label(value, entity)[0]
-    if answer and f" {answer} " not in re.sub("[;.]( |$)", " ", told):
+    drawn = scene(rng)
+    entity, value = question(drawn, rng)
+    read = readings(drawn.lines, SIDE, SIDE)
+    described, answer = describe(read), normalise_label(value, entity)[0]
+    if answer and f" {answer} " not in re.sub("[;.]( |$)", " ", described):
         if candidates(read, entity):
             return None
         answer = ""
-    return Image.fromarray(draw(made, rng, size)[:, :, ::-1]), prompt(entity, told), answer, entity
+    return Image.fromarray(draw(drawn, rng, size)[:, :, ::-1]), prompt(entity, described), answer, entity
 
 
 def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
@@ -186,7 +185,7 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
     )
     model.to(torch.bfloat16).save_pretrained(beside)
     parameters = sum(p.numel() for p in model.parameters())
-    facts = {"parameters": parameters, "seed": seed, "minutes": minutes, "batch_size": batch_size}
+    facts: dict[str, Any] = {"parameters": parameters, "seed": seed, "minutes": minutes, "batch_size": batch_size}
     each = max(1, min(50, len(curve) // 10))
     means = [round(float(np.mean(curve[i : i + each])), 3) for i in range(0, len(curve), each)]
     facts |= {"steps": len(curve), "steps_per_point": each, "loss_curve": means}
@@ -235,13 +234,9 @@ def evaluate(
     for start in tqdm(range(0, len(rows), 8), desc="evaluate", unit="batch"):
         pictures, prompts, answers, entities = zip(*rows[start : start + 8], strict=True)
         inputs = encode(processor, pictures, prompts, padding_side="left")
-        guide = Guide(grammar, entities, inputs["input_ids"].shape[1])
-        made = model.generate(
-            **inputs, max_new_tokens=16, do_sample=False, eos_token_id=[grammar.end], pad_token_id=0,
-            logits_processor=LogitsProcessorList([guide]), stopping_criteria=StoppingCriteriaList([Determined(guide)]),
-            return_dict_in_generate=True, output_scores=True,
-        )  # fmt: skip
-        for decoded, answer, entity in zip(guide.decode(made.sequences, made.scores), answers, entities, strict=True):
+        for decoded, answer, entity in zip(
+            generate_in_grammar(model, grammar, entities, **inputs), answers, entities, strict=True
+        ):
             right[bool(answer)].append(canonical(decoded.text, entity) == answer)
     every = right[True] + right[False]
     shares = {"all": every, "with a value": right[True], "without": right[False]}

@@ -2,11 +2,18 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 
 class InputError(Exception):
     """Something the user gave cannot be used; the message is one sentence that says what, where, and what to do."""
+
+
+def unexpected(error: Exception) -> tuple[str, str]:
+    """A reason (``error: ValueError: ...``) and the traceback of an error that costs one picture, not the run."""
+    words = " ".join(str(error).split())[:200]
+    return f"error: {type(error).__name__}: {words}", "".join(traceback.format_exception(error))
 
 
 def run_main(main: Callable[[], int]) -> None:

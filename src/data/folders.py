@@ -106,6 +106,11 @@ class RunFolder:
         return self.root / f"test_out.journal-{process}.jsonl"
 
     @property
+    def errors(self) -> Path:
+        """only after an unexpected error on a picture or row: its traceback"""
+        return self.root / "errors.log"
+
+    @property
     def gallery(self) -> Path:
         """pictures with their predictions"""
         return self.root / "gallery.png"

@@ -42,24 +42,24 @@ def encode(
     )
 
 
-def prompt_of(sample: Sample, texts: ReadingStore | None) -> str:
-    """The prompt of a sample, with what was read on its picture; ``texts`` is None for the pipeline without OCR."""
-    return prompt(sample.entity, "" if texts is None else describe(texts[sample.image]))
+def prompt_of(sample: Sample, readings: ReadingStore | None) -> str:
+    """The prompt of a sample, with what was read on its picture; ``readings`` is None for the pipeline without OCR."""
+    return prompt(sample.entity, "" if readings is None else describe(readings[sample.image]))
 
 
 class TrainingCollator:
     """Batches samples for training: padded right, prompt and padding masked, answer and end token as labels."""
 
-    def __init__(self, processor: Idefics2Processor, texts: ReadingStore | None = None) -> None:
-        self.processor, self.texts = processor, texts
+    def __init__(self, processor: Idefics2Processor, readings: ReadingStore | None = None) -> None:
+        self.processor, self.readings = processor, readings
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """`encode`'s tensors and ``labels`` int64 (batch, tokens), `IGNORED` but for the answer and its end token.
 
         ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model compute
-        logits at labelled places only; loss and gradients equal those of ``labels`` alone.
+        logits at labelled positions only; loss and gradients equal those of ``labels`` alone.
         """
-        prompts = [prompt_of(sample, self.texts) for sample in samples]
+        prompts = [prompt_of(sample, self.readings) for sample in samples]
         return self.batch([open_picture(sample) for sample in samples], prompts, [s.answer for s in samples])
 
     def batch(self, pictures: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
@@ -74,8 +74,8 @@ class TrainingCollator:
         ]
         ends = inputs["attention_mask"].sum(dim=1, keepdim=True)
         starts = ends - torch.tensor(tails).unsqueeze(1)
-        place = torch.arange(inputs["input_ids"].shape[1])
-        inputs["labels"] = inputs["input_ids"].where((place >= starts) & (place < ends), IGNORED)
+        position = torch.arange(inputs["input_ids"].shape[1])
+        inputs["labels"] = inputs["input_ids"].where((position >= starts) & (position < ends), IGNORED)
         shifted = torch.nn.functional.pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
         inputs["logits_to_keep"] = shifted != IGNORED
         inputs["shift_labels"] = shifted[inputs["logits_to_keep"]]

@@ -1,22 +1,29 @@
 """The answer grammar: what the model may write next, one table for all rows of a batch.
 
 An answer is empty, or a number and a unit of the question's entity: ``(END | digits ("." digits)? UNIT END)``, after
-the space piece that ends the prompt. A state is an entity and a place in that grammar. The tables are made once; at
-each step the written tokens are replayed through them, so that beams and sampling work too, and no Python runs per
-token and row.
+the space piece that ends the prompt. A state is an entity and a point in that grammar. The tables are made once; at
+each step the written tokens are replayed through them, so that no Python runs per token and row.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from src.model.prompts import completion, prompt
 from src.reading.constants import ENTITY_UNITS
 
+MAX_NEW_TOKENS = 16
 WHOLE_DIGITS, DECIMALS, NUMBER_LENGTH = 6, 4, 10
-"""Digits before and after the point, and characters in all: with a unit (4 tokens) and the end they fit 16 tokens."""
+"""Digits before and after the point, and characters in all: with a unit (4 tokens) and the end they fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +37,14 @@ class Decoded:
 
 
 class AnswerGrammar:
-    """The tables for a tokenizer; ``allow_empty`` False: every row gets an answer.
+    """The tables for a tokenizer.
 
     ``mask`` bool (states, vocabulary): allowed next tokens. ``step`` int64 (states, columns): the next state, where
     ``column`` int64 (vocabulary,) maps a token to its column; tokens outside the grammar (padding) change nothing.
     ``determined`` bool (states,): only one way is left, `tail`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, allow_empty: bool = True) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self.end = _tail_of(tokenizer, "height", "")[-1]
         self.start: dict[str, int] = {}
@@ -45,8 +52,7 @@ class AnswerGrammar:
         done = self._state()
         for entity, units in ENTITY_UNITS.items():
             self.start[entity] = self._entity(entity, units, done)
-            if allow_empty:
-                self._edges[self.start[entity]][self.end] = done
+            self._edges[self.start[entity]][self.end] = done
         self._edges[done][self.end] = done
         tokens = sorted({token for edges in self._edges for token in edges})
         self.column = torch.full((len(tokenizer),), len(tokens))
@@ -128,10 +134,33 @@ def _tail_of(tokenizer: PreTrainedTokenizerBase, entity: str, answer: str) -> li
     return tokenizer(prompt(entity) + completion(answer)).input_ids[len(start) :]
 
 
+def generate_in_grammar(
+    model: Any, grammar: AnswerGrammar, entities: Sequence[str], to_the_limit: bool = False, **inputs: Any
+) -> list[Decoded]:
+    """Greedy answers of a model within the grammar, one per row of ``inputs`` (those of its ``generate``).
+
+    Each row ends as soon as one way is left; ``to_the_limit``: after `MAX_NEW_TOKENS`, to measure speed.
+    """
+    guide = Guide(grammar, entities, inputs["input_ids"].shape[1])
+    never = len(grammar.tokenizer) - 1  # the end of an answer, here a token that the grammar does not have
+    generated = model.generate(
+        **inputs,
+        max_new_tokens=MAX_NEW_TOKENS,
+        do_sample=False,
+        eos_token_id=[never if to_the_limit else grammar.end],
+        pad_token_id=0,
+        logits_processor=LogitsProcessorList([guide]),
+        stopping_criteria=StoppingCriteriaList([] if to_the_limit else [Determined(guide)]),
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    return guide.decode(generated.sequences, generated.scores)
+
+
 class Guide(LogitsProcessor):
     """Keeps the rows of a batch in the grammar: logits of tokens that are not allowed become -inf.
 
-    ``prompt_length`` is that of the padded prompts; with beams, a row's beams follow each other, as in `generate`.
+    ``prompt_length`` is that of the padded prompts.
     """
 
     def __init__(self, grammar: AnswerGrammar, entities: Sequence[str], prompt_length: int) -> None:
@@ -141,16 +170,15 @@ class Guide(LogitsProcessor):
         self.overridden = torch.zeros(len(entities), dtype=torch.bool, device=device)
 
     def states(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """States int64 (rows * beams,) after what was written."""
-        beams = len(input_ids) // len(self.starts)
-        return self.grammar.replay(self.starts.repeat_interleave(beams), input_ids[:, self.prompt_length :])
+        """States int64 (rows,) after what was written."""
+        return self.grammar.replay(self.starts, input_ids[:, self.prompt_length :])
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Logits float (rows * beams, vocabulary)."""
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Logits float (rows, vocabulary)."""
         states = self.states(input_ids)
         allowed = self.grammar.mask[states]
         wanted = allowed.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1) | self.grammar.determined[states]
-        self.overridden |= ~wanted.view(len(self.starts), -1).all(dim=1)
+        self.overridden |= ~wanted
         return scores.masked_fill(~allowed, -torch.inf)
 
     def decode(self, sequences: torch.Tensor, scores: Sequence[torch.Tensor]) -> list[Decoded]:
@@ -158,21 +186,21 @@ class Guide(LogitsProcessor):
         written = sequences[:, self.prompt_length :]
         states, log_chance = self.starts, torch.zeros(len(written), device=written.device)
         counted = torch.zeros_like(written, dtype=torch.bool)
-        for place, (tokens, row_scores) in enumerate(zip(written.T, scores, strict=True)):
+        for step, (tokens, row_scores) in enumerate(zip(written.T, scores, strict=True)):
             open_rows = ~self.grammar.determined[states]
             chances = torch.log_softmax(row_scores.float(), dim=1)
-            if place == 0:
+            if step == 0:
                 silence = chances[:, self.grammar.end].exp()
             log_chance += torch.where(open_rows, chances.gather(1, tokens.unsqueeze(1)).squeeze(1), 0.0)
-            counted[:, place] = open_rows
+            counted[:, step] = open_rows
             states = self.grammar.step[states, self.grammar.column[tokens]]
-        made = []
+        decoded = []
         for row, state in enumerate(states.tolist()):
             tokens = [*written[row][counted[row]].tolist(), *self.grammar.tail(state)]
-            text = self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end]).strip()
+            text = str(self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end])).strip()
             chance = log_chance[row].exp().item()
-            made.append(Decoded(text, chance, silence[row].item(), bool(self.overridden[row])))
-        return made
+            decoded.append(Decoded(text, chance, silence[row].item(), bool(self.overridden[row])))
+        return decoded
 
 
 class Determined(StoppingCriteria):
@@ -181,6 +209,6 @@ class Determined(StoppingCriteria):
     def __init__(self, guide: Guide) -> None:
         self.guide = guide
 
-    def __call__(self, input_ids: torch.LongTensor, scores: object, **_: object) -> torch.Tensor:
-        """Bool (rows * beams,): which are ended."""
+    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        """Bool (rows,): which are ended."""
         return self.guide.grammar.determined[self.guide.states(input_ids)]

@@ -2,8 +2,10 @@
 
 import contextlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
@@ -75,7 +77,8 @@ def model_stamp(model: str) -> str:
 
 def preset_for(config: Idefics2Config) -> Preset:
     """The settings for a model of this size; `InputError` when it needs a GPU and there is none."""
-    preset = FULL if config.text_config.hidden_size >= 2048 else TINY
+    text_config: Any = config.text_config
+    preset = FULL if text_config.hidden_size >= 2048 else TINY
     if preset.needs_cuda and not torch.cuda.is_available():
         raise InputError("this model needs a CUDA GPU and none was found; use MODEL=data/idefics2-tiny on a CPU")
     return preset
@@ -173,7 +176,7 @@ def _checkpoint_connector(base: Idefics2ForConditionalGeneration) -> None:
     connector = base.model.connector
     forward = connector.forward
 
-    def recomputed(*args: object, **kwargs: object) -> torch.Tensor:
+    def recomputed(*args: Any, **kwargs: Any) -> torch.Tensor:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         return torch.utils.checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
@@ -202,7 +205,7 @@ def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftMo
 
 
 @contextlib.contextmanager
-def _quiet_loading():  # noqa: ANN202
+def _quiet_loading() -> Iterator[None]:
     """No bar while shards are read (in a notebook it would leave a dead widget behind), no notes on dtypes."""
     before = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()

@@ -24,7 +24,7 @@ _QUESTIONS = {
 }
 
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
-_TOLD = ("height", "width", "length", "depth", "diameter", "load", "net", "weight", "volume", "input", "output")
+_PASSED_ON = ("height", "width", "length", "depth", "diameter", "load", "net", "weight", "volume", "input", "output")
 """Kinds of words near a quantity that the prompt passes on, see `candidates.KEYWORDS`."""
 
 _BUDGET = 150
@@ -50,7 +50,7 @@ def completion(answer: str) -> str:
 
 
 def describe(found: Sequence[Reading]) -> str:
-    """The quantities on a picture in reading order, each with its coarse place and what is said of it.
+    """The quantities on a picture in reading order, each with its coarse position and the words near it.
 
     ``Read: 23 centimetre left upright; 500 gram bottom net.``; ``Read: nothing.`` where there is none. The smallest and
     least certain are left out when there are too many.
@@ -60,33 +60,33 @@ def describe(found: Sequence[Reading]) -> str:
         for mention in reading.mentions:
             text = str(mention.quantity)
             if text not in items and mention.quantity.number > 0:
-                said = " ".join(filter(None, (text, _place(reading), *_words(reading, mention.axis))))
-                items[text] = (reading.score * reading.size, said)
+                item = " ".join(filter(None, (text, _position(reading), *_words(reading, mention.axis))))
+                items[text] = (reading.score * reading.size, item)
     kept, left = set(), _BUDGET
-    for text, (_, said) in sorted(items.items(), key=lambda item: -item[1][0]):
-        left -= _cost(text, said)
+    for text, (_, item) in sorted(items.items(), key=lambda entry: -entry[1][0]):
+        left -= _cost(text, item)
         if left < 0:
             break
         kept.add(text)
-    told = [said for text, (_, said) in items.items() if text in kept]
-    return f"Read: {'; '.join(told) or 'nothing'}."
+    shown = [item for text, (_, item) in items.items() if text in kept]
+    return f"Read: {'; '.join(shown) or 'nothing'}."
 
 
-def _place(reading: Reading) -> str:
+def _position(reading: Reading) -> str:
     """``top left`` ... ``bottom right``, ``middle``; and ``upright`` for text that runs up or down."""
     left, top, right, bottom = reading.box
     row, column = (min(2, int(1.5 * (a + b))) for a, b in ((top, bottom), (left, right)))
-    place = f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
-    return f"{place} upright" if reading.vertical else place
+    position = f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
+    return f"{position} upright" if reading.vertical else position
 
 
 def _words(reading: Reading, axis: str) -> list[str]:
-    words = [kind for kind in _TOLD if KEYWORDS[kind].search(reading.text)]
+    words = [kind for kind in _PASSED_ON if KEYWORDS[kind].search(reading.text)]
     return [axis, *words[:2]] if axis and not words else words[:2]
 
 
-def _cost(number_and_unit: str, said: str) -> int:
+def _cost(number_and_unit: str, item: str) -> int:
     """Tokens of an item: digits are single tokens, units take up to 4, other words one or two."""
     number, _, unit = number_and_unit.partition(" ")
-    others = said.removeprefix(number_and_unit).split()
+    others = item.removeprefix(number_and_unit).split()
     return len(number) + 1 + min(4, 1 + len(unit) // 4) + sum(1 + (len(word) > 6) for word in others) + 1

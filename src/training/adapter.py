@@ -111,4 +111,4 @@ def load_record(adapter: Path) -> dict[str, Any]:
 
 
 def _scores(answers: pd.DataFrame) -> pd.DataFrame:
-    return metrics.table(*(answers[column].tolist() for column in ("entity", "truth", "prediction")))
+    return metrics.table(*(answers[column].tolist() for column in ("entity", "truth", "model_answer")))

@@ -2,11 +2,13 @@
 
 About a quarter of the challenge's labels are wrong. A label is *supported* when its quantity is among the picture's
 candidates, *other unit* when only its amount is (and is then repaired to what is printed), *contradicted* when only
-other fitting quantities are there (not trained on), *not visible* when none is (becomes an empty answer), and
-*doubtful* when its number is there without a unit (kept: the reading may be at fault).
+other fitting quantities are there (not trained on), *not visible* when none is (becomes an empty answer),
+*doubtful* when its number is there without a unit (kept: the reading may be at fault), and *error* when its picture's
+text brought up an unexpected one (dropped).
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from src.data.errors import unexpected
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.reading.candidates import Reading
@@ -28,6 +31,7 @@ ACTIONS: Mapping[str, str] = {
     "contradicted": "drop",
     "not visible": "empty",
     "doubtful": "keep",
+    "error": "drop",
 }
 """What is done with the rows of each verdict."""
 
@@ -60,12 +64,18 @@ def judge(found: Sequence[Reading], entity: str, label: str) -> Verdict:
     return Verdict("not visible", "")
 
 
-def audit(samples: Sequence[Sample], texts: ReadingStore) -> list[Verdict]:
-    """`judge` every sample."""
-    return [
-        judge(texts[sample.image], sample.entity, sample.answer)
-        for sample in tqdm(samples, desc="audit", unit="row", smoothing=0.05)
-    ]
+def audit(samples: Sequence[Sample], readings: ReadingStore) -> list[Verdict]:
+    """`judge` every sample; an unexpected error costs its row, and the first one is shown on stderr."""
+    verdicts: list[Verdict] = []
+    for sample in tqdm(samples, desc="audit", unit="row", smoothing=0.05):
+        try:
+            verdicts.append(judge(readings[sample.image], sample.entity, sample.answer))
+        except Exception as error:  # whatever a text brings up: it is not worth the run
+            reason, trace = unexpected(error)
+            if all(verdict.verdict != "error" for verdict in verdicts):
+                print(f"audit: row {sample.row} ({sample.image}): {reason}\n{trace}", file=sys.stderr)
+            verdicts.append(Verdict("error", ""))
+    return verdicts
 
 
 def apply(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Sample]:
@@ -85,7 +95,7 @@ def report(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> pd.DataFra
     return table
 
 
-def empty_samples(samples: Sequence[Sample], texts: ReadingStore, count: int, seed: int) -> list[Sample]:
+def empty_samples(samples: Sequence[Sample], readings: ReadingStore, count: int, seed: int) -> list[Sample]:
     """At most ``count`` more samples with the empty answer: questions that a picture of ``samples`` does not answer.
 
     A question about something of which the picture shows no quantity at all (of lengths: no length). Entities are drawn
@@ -95,13 +105,13 @@ def empty_samples(samples: Sequence[Sample], texts: ReadingStore, count: int, se
     pictures = sorted({sample.image: sample for sample in samples}.items())
     asked = {(sample.image, sample.entity) for sample in samples}
     entities = [sample.entity for sample in samples]
-    made: list[Sample] = []
-    for place in draw.permutation(len(pictures)):
-        if len(made) >= count:
+    added: list[Sample] = []
+    for number in draw.permutation(len(pictures)):
+        if len(added) >= count:
             break
-        image, sample = pictures[place]
+        image, sample = pictures[number]
         entity = entities[draw.integers(len(entities))]
-        shown = {DIMENSION[m.quantity.unit] for reading in texts[image] for m in reading.mentions}
+        shown = {DIMENSION[m.quantity.unit] for reading in readings[image] for m in reading.mentions}
         if (image, entity) not in asked and DIMENSION[ENTITY_UNITS[entity][0]] not in shown:
-            made.append(Sample(sample.row, image, sample.picture, entity, ""))
-    return made
+            added.append(Sample(sample.row, image, sample.picture, entity, ""))
+    return added

@@ -4,7 +4,7 @@ Only the table is held in memory; pictures and texts stay on disk until the coll
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,14 +32,14 @@ class TrainData:
     reasons: Counter[str]  # rows per reason of `dataset.train_samples`
     audited: list[tuple[Sample, Verdict]]  # before what the audit does
     added: int  # made rows with the empty answer
-    texts: ReadingStore | None  # None without OCR
+    readings: ReadingStore | None  # None without OCR
     sizes: dict[str, tuple[int, int]]  # `dataset.letterboxed_sizes`
 
 
 def load_data(settings: TrainSettings) -> TrainData:
     """Read, split by picture, audit the labels to train on, add empty answers (these two with OCR only), draw, order.
 
-    ``settings.batch_size`` is taken into account in the order, see `bucketed`. Raises `InputError`.
+    The rows per optimizer step are taken into account in the order, see `bucketed`. Raises `InputError`.
     """
     processed = settings.out / "processed"
     samples, reasons = train_samples(read_train(settings.data), processed, read_files(settings.data))
@@ -48,29 +48,33 @@ def load_data(settings: TrainSettings) -> TrainData:
         raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")
     share = min(settings.held_out, settings.scored_rows / len(samples))
     train_part, held_part = split_by_picture(samples, share, settings.seed)
-    wanted, audited, texts, more = settings.rows, [], None, []
+    wanted, readings = settings.rows, None
+    audited: list[tuple[Sample, Verdict]] = []
+    more: list[Sample] = []
     kept, sizes = train_part, letterboxed_sizes(processed)
     if settings.ocr:
-        texts = ReadingStore(processed)
-        verdicts = audit.audit(train_part, texts)
+        readings = ReadingStore(processed)
+        verdicts = audit.audit(train_part, readings)
         kept = audit.apply(train_part, verdicts) if settings.audit else train_part
         audited = list(zip(train_part, verdicts, strict=True))
         empty = sum(not sample.answer for sample in kept) / max(1, len(kept))
         if empty < settings.empty_share:
             wanted = int(wanted * (1 - settings.empty_share) / (1 - empty))
     kept = in_proportions(kept, wanted, _test_counts(settings), settings.seed)
-    if texts is not None:
-        more = _more_empty(kept, texts, settings)
-        held_part = held_part + _more_empty(held_part, texts, settings)
-    ordered = bucketed(kept + more, sizes, settings.batch_size, settings.seed)
-    return TrainData(ordered, held_part, reasons, audited, len(more), texts, sizes)
+    if readings is not None:
+        more = _more_empty(kept, readings, settings)
+        held_part = held_part + _more_empty(held_part, readings, settings)
+    # By the rows of an optimizer step, so that batch size times accumulation alone decides what a step sees.
+    rows_per_step = (settings.batch_size or 1) * (settings.accumulation or 1)
+    ordered = bucketed(kept + more, sizes, rows_per_step, settings.seed)
+    return TrainData(ordered, held_part, reasons, audited, len(more), readings, sizes)
 
 
-def _more_empty(samples: Sequence[Sample], texts: ReadingStore, settings: TrainSettings) -> list[Sample]:
+def _more_empty(samples: Sequence[Sample], readings: ReadingStore, settings: TrainSettings) -> list[Sample]:
     """Made samples with the empty answer, as many as lack to their share."""
     valued = sum(bool(sample.answer) for sample in samples)
     missing = round(valued / (1 - settings.empty_share)) - len(samples)
-    return audit.empty_samples(samples, texts, max(0, missing), settings.seed)
+    return audit.empty_samples(samples, readings, max(0, missing), settings.seed)
 
 
 def _test_counts(settings: TrainSettings) -> Mapping[str, int]:
@@ -87,46 +91,46 @@ def in_proportions(samples: Sequence[Sample], count: int, shares: Mapping[str, f
     """
     if count >= len(samples):
         return list(samples)
-    places: dict[str, list[int]] = {}
-    for place, sample in enumerate(samples):
-        places.setdefault(sample.entity, []).append(place)
-    shares = {entity: shares.get(entity, 0) for entity in places}
+    positions: dict[str, list[int]] = {}
+    for position, sample in enumerate(samples):
+        positions.setdefault(sample.entity, []).append(position)
+    shares = {entity: shares.get(entity, 0) for entity in positions}
     if not any(shares.values()):
-        shares = {entity: len(of) for entity, of in places.items()}
+        shares = {entity: len(rows) for entity, rows in positions.items()}
     order = np.random.default_rng(seed)
     taken: list[int] = []
-    open_entities = sorted(places)
+    open_entities = sorted(positions)
     while open_entities and len(taken) < count:
         total, left = sum(shares[e] for e in open_entities), count - len(taken)
         if not total:  # only entities the test does not ask about are left
-            shares |= {e: len(places[e]) for e in open_entities}
+            shares |= {e: len(positions[e]) for e in open_entities}
             continue
-        short = [e for e in open_entities if len(places[e]) <= left * shares[e] / total]
+        short = [e for e in open_entities if len(positions[e]) <= left * shares[e] / total]
         for entity in short or open_entities:
-            size = len(places[entity]) if short else round(left * shares[entity] / total)
-            taken += order.permutation(places[entity])[:size].tolist()
+            size = len(positions[entity]) if short else round(left * shares[entity] / total)
+            taken += order.permutation(positions[entity])[:size].tolist()
         open_entities = [e for e in open_entities if e not in short] if short else []
-    return [samples[place] for place in sorted(taken)]
+    return [samples[position] for position in sorted(taken)]
 
 
-def bucketed(samples: Sequence[Sample], sizes: Mapping[str, Hashable], batch_size: int, seed: int) -> list[Sample]:
-    """``samples`` in an order whose consecutive ``batch_size`` have pictures of one size, batches shuffled.
+def bucketed(samples: Sequence[Sample], sizes: Mapping[str, tuple[int, int]], count: int, seed: int) -> list[Sample]:
+    """``samples`` in an order whose consecutive ``count`` have pictures of one size, batches shuffled.
 
     A batch is padded to its widest and highest picture, so that mixed sizes cost what no picture needs. ``sizes``: by
     the processed picture's name. What does not fill a batch of its size goes into mixed ones, of neighbouring sizes.
     """
     order = np.random.default_rng(seed)
-    buckets: dict[Hashable, list[Sample]] = {}
-    for place in order.permutation(len(samples)):
-        sample = samples[place]
+    buckets: dict[tuple[int, int], list[Sample]] = {}
+    for position in order.permutation(len(samples)):
+        sample = samples[position]
         buckets.setdefault(sizes.get(sample.picture.name, (0, 0)), []).append(sample)
     whole, rest = [], []
     for size in sorted(buckets):
         bucket = buckets[size]
-        full = len(bucket) - len(bucket) % batch_size
-        whole += [bucket[start : start + batch_size] for start in range(0, full, batch_size)]
+        full = len(bucket) - len(bucket) % count
+        whole += [bucket[start : start + count] for start in range(0, full, count)]
         rest += bucket[full:]
-    mixed = [rest[start : start + batch_size] for start in range(0, len(rest), batch_size)]
-    last = mixed.pop() if mixed and len(mixed[-1]) < batch_size else []  # a short one in between would shift all others
+    mixed = [rest[start : start + count] for start in range(0, len(rest), count)]
+    last = mixed.pop() if mixed and len(mixed[-1]) < count else []  # a short one in between would shift all others
     batches = whole + mixed
-    return [sample for place in order.permutation(len(batches)) for sample in batches[place]] + last
+    return [sample for number in order.permutation(len(batches)) for sample in batches[number]] + last

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import torch
 from accelerate.utils import gather_object
 from peft import PeftModel
 from safetensors import SafetensorError
-from torch.utils.data import Dataset
 from tqdm import tqdm
 from transformers import Idefics2Processor, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
@@ -25,9 +24,10 @@ from transformers.trainer_callback import PrinterCallback
 from src import metrics
 from src.data.errors import InputError
 from src.data.files import replace_folder, write_whole
+from src.data.folders import RunFolder
 from src.data.samples import Sample
 from src.model.collator import TrainingCollator
-from src.model.generation import generate
+from src.model.generation import Answered, generate
 from src.model.modeling import compute_dtype, preset_for
 from src.settings import TrainSettings, decoding_workers
 from src.training.adapter import ANSWERS
@@ -38,7 +38,7 @@ BEST = "best"
 
 
 def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingArguments:
-    """The arguments of `Trainer`; making them also finds this process's place among others, and its GPU."""
+    """The arguments of `Trainer`; making them also finds this process's rank among others, and its GPU."""
     cuda = torch.cuda.is_available()
     tensorboard = importlib.util.find_spec("tensorboard") is not None
     if tensorboard:
@@ -48,9 +48,9 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation,
-        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=settings.batch_size or 1,
+        gradient_accumulation_steps=settings.accumulation or 1,
+        learning_rate=settings.learning_rate or 0.0,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,
         optim="paged_adamw_8bit" if cuda else "adamw_torch",
@@ -89,7 +89,7 @@ def fit(
 
     Goes on from the last whole checkpoint. Raises `InputError` when the loss is no number, memory or disk is full.
     """
-    checkpoints = Path(arguments.output_dir)
+    checkpoints = Path(str(arguments.output_dir))
     checkpoints.mkdir(parents=True, exist_ok=True)
     bar = Bar()
     trainer = F1Trainer(
@@ -97,17 +97,17 @@ def fit(
         args=arguments,
         train_dataset=data.samples,
         eval_dataset=data.held_out,
-        data_collator=TrainingCollator(processor, data.texts),
-        callbacks=[Watch(settings), bar],
+        data_collator=TrainingCollator(processor, data.readings),
+        callbacks=[MetricsLog(settings), bar],
+        answer=lambda samples: answers_of(model, processor, samples, data, settings),
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.answer = lambda samples: answers_of(model, processor, samples, data, settings)
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     except InputError as error:  # of a process that decodes pictures it comes with its traceback
         raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
     except torch.OutOfMemoryError:
-        size = settings.batch_size
+        size = settings.batch_size or 1
         advice = "halve it and double accumulation" if size > 1 else "set gradient_checkpointing=True"
         raise InputError(f"out of GPU memory at batch_size={size}; {advice}, and run again") from None
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -126,38 +126,41 @@ def answers_of(
     data: TrainData,
     settings: TrainSettings,
 ) -> list[dict[str, Any]]:
-    """Answer held-out samples, in order: ``row, picture, entity, truth, prediction`` and what `decide.fit` needs."""
+    """Answer held-out samples, in order: ``row, picture, entity, truth, model_answer`` and what `decide.fit` needs.
+
+    Those that cannot be asked (a broken picture) are left out.
+    """
     batch_size = preset_for(model.config).predict_batch_size
-    answered = {
-        a.sample: a
-        for a in generate(model, processor, samples, data.texts, data.sizes, batch_size, settings.workers, shown="")
-    }
-    made = []
+    results = generate(model, processor, samples, data.readings, data.sizes, batch_size, settings.workers, bar_name="")
+    answered = {result.sample: result.entry() for result in results if isinstance(result, Answered)}
+    answers = []
     for s in (sample for sample in samples if sample in answered):
-        entry = answered[s].entry()
-        kept = {"prediction": entry.pop("text"), **entry}
-        if data.texts is None:
-            kept = {key: value for key, value in kept.items() if key in ("prediction", "confidence", "silence")}
-        made.append({"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **kept})
-    return made
+        entry = answered[s]
+        if data.readings is None:
+            entry = {key: entry[key] for key in ("model_answer", "confidence", "silence")}
+        answers.append({"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **entry})
+    return answers
 
 
 class F1Trainer(Trainer):
-    """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best."""
+    """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best.
 
-    answer: Callable[[Sequence[Sample]], list[dict[str, Any]]]
+    ``answer`` gives the answers of samples, see `answers_of`; the rest goes to `Trainer`.
+    """
+
+    def __init__(
+        self, *, answer: Callable[[Sequence[Sample]], list[dict[str, Any]]], eval_dataset: list[Sample], **rest: Any
+    ) -> None:
+        super().__init__(eval_dataset=eval_dataset, **rest)  # type: ignore[arg-type]  # a list is all it needs
+        self.answer, self.held_out = answer, eval_dataset
 
     def evaluate(
-        self,
-        eval_dataset: Dataset | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """F1 over the held-out rows, shared out among the processes; of equal adapters the later one is kept."""
-        samples, rank, world = self.eval_dataset, self.args.process_index, self.args.world_size
-        answers = gather_object(self.answer(samples[rank::world]))
-        truths, predictions = ([a[key] for a in answers] for key in ("truth", "prediction"))
-        score = metrics.score(truths, predictions)
+        rank, world = self.args.process_index, self.args.world_size
+        answers = gather_object(self.answer(self.held_out[rank::world]))
+        score = metrics.score([a["truth"] for a in answers], [a["model_answer"] for a in answers])
         found = {f"{metric_key_prefix}_f1": score.f1, f"{metric_key_prefix}_precision": score.precision}
         if self.is_world_process_zero():
             self._keep_if_best(score.f1, answers)
@@ -167,7 +170,7 @@ class F1Trainer(Trainer):
         return found
 
     def _keep_if_best(self, f1: float, answers: list[dict[str, Any]]) -> None:
-        best = Path(self.args.output_dir) / BEST
+        best = Path(str(self.args.output_dir)) / BEST
         try:
             before = json.loads((best / ANSWERS).read_text())["f1"]
         except (OSError, ValueError):
@@ -181,13 +184,13 @@ class F1Trainer(Trainer):
             replace_folder(beside, best)
 
 
-class Watch(TrainerCallback):
+class MetricsLog(TrainerCallback):
     """Writes every logged figure to ``metrics.jsonl``, and ends a run whose loss is no number any more."""
 
     def __init__(self, settings: TrainSettings) -> None:
         self.settings = settings
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any) -> None:
         """One line per entry of the log; written anew, because a resumed run takes back what came after its start."""
         if not math.isfinite(logs.get("loss", 0.0)):
             raise InputError(
@@ -196,14 +199,14 @@ class Watch(TrainerCallback):
             )
         if state.is_world_process_zero:
             lines = (json.dumps(entry) + "\n" for entry in state.log_history)
-            write_whole(self.settings.out / "metrics.jsonl", lines)
+            write_whole(RunFolder(self.settings.out).metrics, lines)
 
 
 class Bar(TrainerCallback):
     """A plain tqdm bar: rows per second, time left, loss, F1, memory. Trainer's own leaves a dead widget."""
 
     def __init__(self) -> None:
-        self.bar: tqdm | None = None
+        self.bar: Any = None  # a tqdm from the start of training on
         self.shown: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -213,7 +216,7 @@ class Bar(TrainerCallback):
         hidden = not state.is_world_process_zero
         self.bar = tqdm(total=total, initial=done, desc="train", unit="row", disable=hidden, smoothing=0.1)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any) -> None:
         """Show the loss or the F1, and the memory in use."""
         self.shown |= {name: f"{logs[key]:.3f}" for name, key in (("loss", "loss"), ("f1", "eval_f1")) if key in logs}
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
