@@ -99,7 +99,7 @@ def _part(reading: Reading, mention: Mention) -> Box:
 
 LOAD_PHRASE = re.compile(
     r"(?:weight|load|loading)\s?(?:capacity|limit|rating|bearing)|max(?:imum|\.)?\s?(?:load|weight|capacity|user)"
-    r"|supports?\b|holds?\b|withstand|bears?\b|load.?bearing|bearing|up to\s*$|belastbar|traglast|tragkraft"
+    r"|(?:supports?|holds?|bears?|carr(?:y|ies))\s(?:up|max|to)|withstand|load.?bearing|belastbar|traglast|tragkraft"
     r"|carga\s?m[aá]x|charge\s?max|portata",
     re.IGNORECASE,
 )

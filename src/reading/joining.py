@@ -72,7 +72,8 @@ def _distance(number: Reading, other: Reading, aspect: float) -> float | None:
     size = max(number.size, other.size)
     row = down < -0.3 * min(number.size, other.size)
     if (row and across < 12 * size) or (across < 0 and down < 1.5 * size):
-        return max(across, 0.0) + max(down, 0.0)
+        above = 0.0 if row or other.box.top > number.box.top else 0.5 * size  # units are rather below
+        return across + down + above
     return None
 
 
@@ -84,7 +85,8 @@ def _unit_for(number: Reading, other: Reading, aspect: float) -> str:
     beside = row and across < 1.2 * size and other.box.left > number.box.left
     stacked = column and down < 0.8 * size  # below, or above where the text runs upwards
     has_digits = re.search("[0-9]", other.text) is not None
-    if (beside or stacked) and not other.mentions and not has_digits and len(other.text) <= 14:
+    is_axis = stacked and not beside and re.fullmatch(r"\W*[LWHDTG]\W*", other.text) is not None
+    if (beside or stacked) and not (is_axis or other.mentions or has_digits) and len(other.text) <= 14:
         unit = UNIT.match(other.text.strip())
         if unit and unit.end() >= 0.6 * len(other.text.strip()):
             return other.text

@@ -32,7 +32,7 @@ _LONGEST_GAP = 12  # characters between two numbers that belong together
 _PRODUCT = re.compile(r"\s*(?:x|\*|by)\s*[(\[]?", re.IGNORECASE)
 _RANGE = re.compile(r"\s*(?:-{1,2}|~|÷|to|up to|bis|à)\s*", re.IGNORECASE)
 _EITHER = re.compile(r"\s*[/|(=;,]?\s*(?:or|approx\.?|/)?\s*\(?\s*", re.IGNORECASE)
-_TOLERANCE = re.compile(r"\s*\(?(?:±|\+\s?/\s?-|\+-)\s*$")
+_TOLERANCE = re.compile(r"\s*\(?(±|\+\s?/\s?-|\+-)\s*$")
 _PER = re.compile(r"\s*(?:/|per|pro)\s*", re.IGNORECASE)
 _COMPOUND = re.compile(r"\s*[.,]?\s*(?:-|&|and)?\s*", re.IGNORECASE)
 _AXIS = r"(?:L|W|H|D|B|T|Ø|dia|diam)"
@@ -46,6 +46,7 @@ _LETTERED = re.compile(
     re.IGNORECASE,
 )
 """A letter for an axis beside a number; with two different ones and a sign for times, L and W are no units."""
+_TIMES = re.compile(r"[0-9LWHDBT)\]\"'m]\s?(?:x|\*|by)\s?[0-9LWHDBT(\[]", re.IGNORECASE)
 _AXIS_FIRST = re.compile(
     r"\s?[(\[]?\s?[LWHDBT]\s?[)\]]?\s?(?:(?:x|\*|by|,|;)\s?|(?:cm|mm|in|inch|inches|ft|m)\b|['\"]|$)", re.IGNORECASE
 )
@@ -112,7 +113,7 @@ def find_quantities(text: str) -> list[Mention]:
 
 def _numbers(text: str) -> list[_Number]:
     letters = {(m[1] or m[2]).upper() for m in _LETTERED.finditer(text)}
-    lettered = len(letters) > 1 and re.search(r"[x*]|by", text, re.IGNORECASE) is not None
+    lettered = len(letters) > 1 and _TIMES.search(text) is not None
     numbers: list[_Number] = []
     at = 0
     while printed := next_number(text, at):
@@ -131,7 +132,9 @@ def _numbers(text: str) -> list[_Number]:
             number.axis, number.end = _axis(axis[1]), axis.end()
             if not number.unit:
                 _take_unit(number, text, number.end + text.startswith(" ", number.end))
-        number.is_amount = not (_TOLERANCE.search(gap) or (number.unit and _is_no_amount(number, text)))
+        number.is_amount = not (number.unit and _is_no_amount(number, text))
+        if (sign := _TOLERANCE.search(gap)) and not (sign[1] == "±" and not numbers and _is_about(number, text)):
+            number.is_amount = False
         numbers.append(number)
         at = max(at, number.end)
     return numbers
@@ -152,6 +155,11 @@ def _is_no_amount(number: _Number, text: str) -> bool:
     if number.unit == "watt" and _CODE.match(text, number.end):
         return True
     return number.unit == "volt" and number.value >= 1000 and number.value % 10 != 0  # 5018V: a model
+
+
+def _is_about(number: _Number, text: str) -> bool:
+    """Whether a number after a first ``±`` is an amount nevertheless: about 3 kg, about 25 x 17 cm; no length alone."""
+    return DIMENSION.get(number.unit) in ("weight", "volume") or _PRODUCT.match(text, number.end) is not None
 
 
 def _axis(letter: str) -> str:
