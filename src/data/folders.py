@@ -59,6 +59,11 @@ class ProcessedFolder:
         """finished pictures of a run that goes on, or was cut off"""
         return self.root / "journal.jsonl"
 
+    @property
+    def errors(self) -> Path:
+        """only after an unexpected error on a picture: the traceback of the first"""
+        return self.root / "errors.log"
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:

@@ -41,6 +41,19 @@ def read_links(data: Path) -> list[str]:
     return [link for link in links if image_name(link)]
 
 
+def asked_entities(data: Path, files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What the tables ask of each image, sorted; ``files`` as `read_files` gives them."""
+    asked: dict[str, set[str]] = {}
+    folder = DataFolder(data)
+    for path, columns in ((folder.train, TRAIN_COLUMNS), (folder.test, TEST_COLUMNS)):
+        if path.exists():
+            table = read_table(path, columns)
+            for image, entity in zip(picture_names(table["image_link"], files), table["entity_name"], strict=True):
+                asked.setdefault(image, set()).add(entity)
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # few combinations: one object each
+    return {image: same.setdefault(key, key) for image, found in asked.items() if (key := tuple(sorted(found)))}
+
+
 def read_files(data: Path) -> dict[str, str]:
     """Link -> file in ``images/``, of what was downloaded (see `download`); other links are named by `image_name`."""
     path = DataFolder(data).downloads

@@ -38,8 +38,16 @@ class ManifestRow(NamedTuple):
 
 MANIFEST_COLUMNS = ManifestRow._fields
 
-TextPlaces = dict[str, tuple[Journal, int]]
-"""Where the text of a picture stands: the journal or ``text.jsonl``, and the offset in it."""
+
+class TextPlace(NamedTuple):
+    """Where the text of a picture stands (the journal or ``text.jsonl``), and for which entities it was looked for."""
+
+    journal: Journal
+    offset: int
+    asked: tuple[str, ...]
+
+
+TextPlaces = dict[str, TextPlace]
 
 
 def manifest_row(entry: Mapping[str, Any]) -> ManifestRow:
@@ -62,7 +70,7 @@ def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextPlace
                 rows[entry["image"]] = manifest_row(entry)
                 texts.pop(entry["image"], None)
             if "lines" in entry and entry["image"] in rows:
-                texts[entry["image"]] = journal, offset
+                texts[entry["image"]] = TextPlace(journal, offset, tuple(entry.get("asked", ())))
     return rows, texts
 
 
@@ -72,12 +80,13 @@ def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], tex
     write_whole(folder.manifest, manifest.to_csv(index=False))
     read = sorted(image for image in texts if image in rows)
     if read:
-        write_whole(folder.text, (_text_line(*texts[image], rows[image]) for image in read))
+        write_whole(folder.text, (_text_line(texts[image], rows[image]) for image in read))
     Journal(folder.journal).remove()
     return manifest
 
 
-def _text_line(journal: Journal, offset: int, row: ManifestRow) -> str:
-    lines = journal.at(offset)["lines"]
-    entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height), "lines": lines}
+def _text_line(place: TextPlace, row: ManifestRow) -> str:
+    lines = place.journal.at(place.offset)["lines"]
+    entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
+    entry |= {"asked": list(place.asked), "lines": lines}
     return json.dumps(entry, ensure_ascii=False) + "\n"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src.data.errors import unexpected
 from src.data.files import write_whole
 from src.prepare.window import PoolDied, in_flight
 from src.reading.images import ImageError, cv2, decode, enhance, read_bytes, shown_size
@@ -32,6 +33,7 @@ class Job:
     enhance: EnhanceSettings
     max_pixels: int
     ocr: bool
+    entities: tuple[str, ...] = ()  # asked of it, for a closer look at its text
 
 
 Outcome = dict[str, Any]
@@ -40,10 +42,22 @@ with OCR ``lines`` (see `ocr.Line`)."""
 
 
 def process(job: Job) -> Outcome:
-    """Enhance one picture and write it whole; what is wrong with it ends in the outcome.
+    """Enhance one picture and write it whole; what is wrong with it ends in the outcome, and so does what nobody
+    expected (with its traceback as ``trace``).
 
     Raises OSError when the target cannot be written.
     """
+    try:
+        return _process(job)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a picture brings up: it is not worth the run
+        reason, trace = unexpected(error)
+        job.target.unlink(missing_ok=True)
+        return failed(reason) | {"trace": trace}
+
+
+def _process(job: Job) -> Outcome:
     try:
         source = read_bytes(job.source)
         reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
@@ -61,9 +75,10 @@ def process(job: Job) -> Outcome:
         from src.reading.ocr import read_lines  # its models are loaded only where text is asked for
 
         try:
-            outcome["lines"] = read_lines(full)
+            outcome["lines"] = read_lines(full, job.entities)
         except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
-            outcome |= {"lines": [], "error": f"text not read ({type(error).__name__})"}
+            trace = unexpected(error)[1]
+            outcome |= {"lines": [], "error": f"text not read ({type(error).__name__})", "trace": trace}
     return outcome
 
 
