@@ -17,7 +17,12 @@ def parser_for(*stages: type, description: str) -> argparse.ArgumentParser:
     """
     from transformers import HfArgumentParser  # not at the top: processes that work on pictures import this room
 
-    parser = HfArgumentParser(
+    class Parser(HfArgumentParser):
+        def add_argument(self, *names: str, least: float | None = None, **options: Any) -> argparse.Action:
+            """Leaves out what of a field's metadata argparse does not know; `settings_of` checks it."""
+            return super().add_argument(*names, **options)
+
+    parser = Parser(
         list(stages),
         description=description,
         conflict_handler="resolve",
