@@ -19,8 +19,9 @@ from src.data.tables import read_table
 class ManifestRow(NamedTuple):
     """A picture's row; empty where something does not apply. One is held for every picture, so it is small.
 
-    ``status`` is ``ok``, ``failed`` (``error`` says why, there is no file) or ``missing`` (named in a table, but not in
-    ``images/``). Sizes in pixels, ``source_*`` of the picture as it came. ``settings``: what the outcome depends on.
+    ``status`` is ``ok`` (``error`` may note a flaw: cut off, text not read), ``failed`` (``error`` says why), ``blank``
+    (one colour only) or ``missing`` (named in a table, but not in ``images/``); only ``ok`` has a file. Sizes in
+    pixels, ``source_*`` of the picture as it came. ``settings``: what the outcome depends on.
     """
 
     image: str
