@@ -119,6 +119,12 @@ def _fitted(path: Path, line: int, cells: list[str], width: int) -> list[str]:
     return cells[:width]
 
 
+def table_text(table: pd.DataFrame) -> str:
+    """A table as CSV, all cells quoted where one has a carriage return: without quotes it would end its row."""
+    text = table.to_csv(index=False, lineterminator="\n")
+    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL) if "\r" in text else text
+
+
 def read_train(data: Path) -> pd.DataFrame:
     """Read ``data/train.csv`` (`TRAIN_COLUMNS`, text); `InputError` when it cannot be used."""
     path = DataFolder(data).train

@@ -21,7 +21,7 @@ from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder
 from src.data.names import image_name, read_links, with_hash
-from src.data.tables import read_table
+from src.data.tables import read_table, table_text
 from src.prepare.fetch import FetchError, fetch, host_of, new_session
 from src.prepare.window import in_flight
 from src.reading.kinds import HEAD, not_a_picture
@@ -66,7 +66,7 @@ def download(data: Path, settings: DownloadSettings, retry_failed: bool = False)
                 todo.append(row)
         fetched = _fetch_all(todo, images, settings, journal)
         table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
-        write_whole(folder.downloads, table.to_csv(index=False))
+        write_whole(folder.downloads, table_text(table))
         journal.remove()
     except OSError as error:
         raise InputError(f"{images}: cannot be written ({error.strerror}); fetched pictures are kept") from None

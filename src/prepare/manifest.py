@@ -13,7 +13,7 @@ import pandas as pd
 
 from src.data.files import Journal, write_whole
 from src.data.folders import ProcessedFolder
-from src.data.tables import read_table
+from src.data.tables import read_table, table_text
 
 
 class ManifestRow(NamedTuple):
@@ -70,7 +70,7 @@ def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextPlace
 def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextPlaces) -> pd.DataFrame:
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
     manifest = pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
-    write_whole(folder.manifest, manifest.to_csv(index=False))
+    write_whole(folder.manifest, table_text(manifest))
     read = sorted(image for image in texts if image in rows)
     if read:
         write_whole(folder.text, (_text_line(*texts[image], rows[image]) for image in read))

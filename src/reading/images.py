@@ -37,8 +37,6 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # how a picture of an
 }
 _UNKNOWN = "not a picture, or of an unknown kind"
 _ENOUGH_OF_A_CUT_JPEG = 0.95
-_THUMBNAIL = 400
-"""Pixels; at that size it is found how much of a cut JPEG is there."""
 _ONE_COLOUR = 4
 """Levels of 255 by which lossy compression may spread a single colour."""
 
@@ -67,9 +65,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None)
     try:
         size = _size(data, max_pixels)
         if jpeg.is_cut(data):
-            share = jpeg.decoded_share(data, lambda more: _pixels(more, size, _THUMBNAIL, turned=False))
+            share = jpeg.decoded_share(data, lambda more: _pixels(more, size, None, turned=False))
             if share < _ENOUGH_OF_A_CUT_JPEG:
-                raise ImageError(f"cut off ({share:.0%} of the picture is there)")
+                raise ImageError(f"cut off ({int(100 * share)} % of the picture is there)")
             data = jpeg.mended(data)
         return _pixels(data, size, enough)
     except UnidentifiedImageError:

@@ -5,12 +5,13 @@ components, down to bit `low`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
+_FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # baseline, extended, progressive
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # within a scan FF is data before 00, and D0 to D7 are restarts
 _FILLER = b"\x2d\xd2\x4b\xb4\x55\xaa" * 50
 """Decodes to something else than missing data does, whatever the tables."""
@@ -25,7 +26,10 @@ class _Scan(NamedTuple):
 
 def is_cut(data: bytes) -> bool:
     """Whether this is a JPEG without an end: its last bytes are missing."""
-    return data.startswith(_START) and not data.rstrip(b"\x00").endswith(_END) and not _walk(data)[2]
+    if not data.startswith(_START):
+        return False
+    scans = (position for code, position, _ in _segments(data) if code == _SCAN)
+    return data.find(_END, next(scans, len(data))) < 0
 
 
 def mended(data: bytes) -> bytes:
@@ -34,45 +38,53 @@ def mended(data: bytes) -> bytes:
 
 
 def decoded_share(data: bytes, pixels: Callable[[bytes], np.ndarray]) -> float:
-    """Share of a cut JPEG's rows, from the top, that come from its data; ``pixels`` decodes it, rows as stored.
+    """Share of a cut JPEG that comes from its data; ``pixels`` decodes it, rows as stored, at full size.
 
-    Found by decoding it twice, with nothing and with noise behind the data: the first row that differs was not there.
-    Of progressive files every coefficient counts as there down to its last bit but one.
+    Found by decoding it twice, with nothing and with noise behind the data: the first block that differs was not there.
+    What a progressive file lacks no more than the last bit of its coefficients of counts nine tenths.
     """
-    components, scans, _ = _walk(data)
-    if not scans:
-        return 0.0
-    missing = [_missing(components, upto) for upto in (scans[:-1], scans)]
-    if missing[1]:
-        return 0.0  # all of a scan is missing
-    if not missing[0]:
-        return 1.0  # the scan that was cut is a refinement
+    components, block, scans = _walk(data)
+    before = _known(components, scans[:-1])
+    if _known(components, scans) < 1 or before == 1:  # a scan that has not begun, or one that changes nothing
+        return before
     body = data.rstrip(b"\xff")
-    differs = (pixels(body + _END) != pixels(body + _FILLER + _END)).any(axis=(1, 2))
-    return float(differs.argmax() / len(differs)) if differs.any() else 1.0
+    differs = (pixels(body + _END) != pixels(body + _FILLER + _END)).any(axis=2)
+    there, (height, width) = 1.0, differs.shape
+    if differs.any():
+        row = int(differs.any(axis=1).argmax())
+        column = int(differs[row : row + block].any(axis=0).argmax())
+        there = (row * width + min(block, height - row) * column) / differs.size
+    return before + (1 - before) * there
 
 
-def _missing(components: bytes, scans: list[_Scan]) -> bool:
-    """Whether a coefficient of a component is in none of ``scans`` down to its last bit but one."""
-    there = {(c, k) for s in scans if s.low <= 1 for c in s.components for k in range(s.first, s.last + 1)}
-    return any((c, k) not in there for c in components for k in range(64))
+def _known(components: bytes, scans: list[_Scan]) -> float:
+    """1 when ``scans`` hold all coefficients of all components, 0.9 when a last bit is missing, else 0."""
+    for low, share in ((0, 1.0), (1, 0.9)):
+        there = {(c, k) for s in scans if s.low <= low for c in s.components for k in range(s.first, s.last + 1)}
+        if components and all((c, k) in there for c in components for k in range(64)):
+            return share
+    return 0.0
 
 
-def _walk(data: bytes) -> tuple[bytes, list[_Scan], bool]:
-    """Ids of the components, the scans that begin, and whether the end is there."""
-    components, scans, position = b"", [], 2
-    while marker := _MARKER.search(data, position):
-        code, position = marker[1][0], marker.end()
-        if code == _END[1]:
-            return components, scans, True
-        size = int.from_bytes(data[position : position + 2])
-        segment = data[position + 2 : position + size]
-        if len(segment) < max(1, size - 2):
-            break
-        if code in (0xC0, 0xC1, 0xC2):  # baseline, extended, progressive
-            components = segment[6::3]
-        elif code == 0xDA and len(segment) >= 4:
+def _walk(data: bytes) -> tuple[bytes, int, list[_Scan]]:
+    """Ids of the components, height in pixels of a block of all of them, and the scans that begin."""
+    components, block, scans = b"", 8, []
+    for code, _, segment in _segments(data):
+        if code in _FRAMES:
+            components, block = segment[6::3], 8 * max((factors & 15 for factors in segment[7::3]), default=1)
+        elif code == _SCAN and len(segment) >= 4:
             first, last, bits = segment[-3:]
             scans.append(_Scan(segment[1:-3:2], first, last, bits & 15))
-        position += size
-    return components, scans, False
+    return components, block, scans
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Code, start and content of each whole segment, until the end or what is cut off."""
+    position = len(_START)
+    while (marker := _MARKER.search(data, position)) and marker[1] != _END[1:]:
+        start = marker.end()
+        size = int.from_bytes(data[start : start + 2])
+        position = start + size
+        if size < 3 or position > len(data):
+            return
+        yield marker[1][0], start, data[start + 2 : position]

@@ -14,7 +14,7 @@ _UNREADABLE = {
     "a video": (rb"....ftyp(?:qt  |mp4|isom|iso[2-6]|M4V |avc1)|\x1aE\xdf\xa3", _AS_PICTURE),
 }
 _UNREADABLE_TEXT = {
-    "an SVG drawing": (rb"<svg[\s>]|<(?:\?xml|!--|!doctype svg)(?s:.*)<svg[\s>]", _AS_PICTURE),
+    "an SVG drawing": (rb"<svg[\s/>]|<(?:\?xml|!--|!doctype svg)(?s:.*)<svg[\s/>]", _AS_PICTURE),
     "a web page (HTML)": (rb"<!doctype html|<(?:html|head|body|title|script|meta|div|p|h1)[\s>]|<!--", ""),
     "XML": (rb"<\?xml|<!doctype|</?[a-z]", ""),
     "JSON": (rb"\{\s*[\"}]|\[\s*[\[\]{\"0-9]", ""),
