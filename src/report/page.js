@@ -83,7 +83,7 @@ function countsText(rows) {
   const n = { tp: 0, fp: 0, fn: 0, tn: 0 };
   for (const row of rows) if (row.outcome) n[row.outcome] += 1;
   const known = n.tp + n.fp + n.fn + n.tn;
-  const parts = [make("b", {}, `${rows.length}`), ` of ${data.rows.length} rows`];
+  const parts = [make("b", { id: "count" }, `${rows.length}`), ` of ${data.rows.length}`];
   if (known) {
     const f1 = n.tp ? (2 * n.tp) / (2 * n.tp + n.fp + n.fn) : 0;
     parts.push(" · F1 ", make("b", { id: "f1" }, f1.toFixed(3)), ` · ${n.tp} right, `, make("span", { class: "fp" }, `${n.fp} wrong`));

@@ -83,13 +83,15 @@ def _page(context: dict[str, Any], shown: Sequence[Row], processed: Path, texts:
         "outcomes": OUTCOMES,
     }
     budget = MOST_BYTES - 200_000 - len(json.dumps(data)) * 11 // 10
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.get_template("page.html").render(
         context,
         data=data,
         uris=pictures.uris(processed, names, budget),
-        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
-        script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),  # noqa: S704
+        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),
     )
 
 

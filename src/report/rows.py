@@ -11,6 +11,7 @@ import pandas as pd
 from src.metrics import comparable
 from src.reading.candidates import Candidate, Reading
 from src.reading.choose import TEMPERATURE, logits, options
+from src.reading.constants import ENTITY_UNITS
 from src.reading.geometry import Box, Layout
 
 
@@ -41,6 +42,8 @@ class Row:
 
 
 MOST_OPTIONS = 30
+"""Of a row; so that tables full of numbers do not fill the page."""
+
 OUTCOMES = {
     "tp": "right",
     "tn": "rightly silent",
@@ -98,7 +101,7 @@ def test_rows(details: pd.DataFrame, truths: dict[int, str]) -> list[Row]:
 
 
 def shown_rows(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
-    """At most ``count``: all that are wrong, of the rest half the least sure and half drawn at random; order is kept."""
+    """At most ``count``: all that are wrong, of the rest half the least sure, half drawn at random; order is kept."""
     if len(rows) <= count:
         return list(rows)
     wrong = [i for i, row in enumerate(rows) if row.outcome in ("fp", "fn")][:count]
@@ -113,9 +116,11 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
     """The options of a row's question in reading order, silence last, each with what it is and where it stands.
 
     ``texts`` (the same amount in several units), ``boxes`` (shares of the picture), ``rules`` (their probability, as in
-    `choose.answer`), ``model`` (the confidence, of its own answer only), ``chosen``, ``truth``. The unlikeliest are left
-    out where there are more than `MOST_OPTIONS`.
+    `choose.answer`), ``model`` (the confidence, of its own answer only), ``chosen``, ``truth``. None for an unknown
+    entity; the unlikeliest are left out where there are more than `MOST_OPTIONS`.
     """
+    if row.entity not in ENTITY_UNITS:
+        return []
     groups = options(found, row.entity)
     values = [*logits(groups, row.entity, drawn), 0.0]
     top = max(values)
@@ -134,7 +139,9 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
                 "truth": row.truth is not None and comparable(row.truth) in same,
             }
         )
-    kept = sorted(range(len(made)), key=lambda i: (made[i]["chosen"], made[i]["truth"], made[i]["rules"]))[-MOST_OPTIONS:]
+    kept = sorted(range(len(made)), key=lambda i: (made[i]["chosen"], made[i]["truth"], made[i]["rules"]))[
+        -MOST_OPTIONS:
+    ]
     return [made[i] for i in sorted(kept)]
 
 
