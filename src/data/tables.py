@@ -41,8 +41,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         table[name] = table[name].str.strip()
     if "entity_name" in table:
         table["entity_name"] = table["entity_name"].str.lower()
-    if "entity_value" in table:
-        table["entity_value"] = table["entity_value"].mask(table["entity_value"].str.lower().isin(_EMPTY), "")
+    for name in {"entity_value", "gold"}.intersection(names):
+        table[name] = table[name].mask(table[name].str.lower().isin(_EMPTY), "")
     return table
 
 

@@ -123,7 +123,8 @@ def _pixels(data: bytes, size: tuple[int, int], enough: int | None, turned: bool
 def _orientation(opened: Image.Image) -> int:
     """How the picture is to be turned to show it, as EXIF says it; 1 (as it is) where that cannot be read."""
     try:
-        return opened.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
+        return orientation if orientation in range(1, 9) else 1
     except Exception:  # whatever a parser of damaged tags raises: the pixels may be whole
         return 1
 

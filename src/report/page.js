@@ -21,7 +21,7 @@ function make(tag, attributes = {}, ...children) {
 }
 
 const percent = (share) => (share === null ? "" : `${Math.round(100 * share)} %`);
-const words = (name) => name.replaceAll("_", " ");
+const words = (name) => name.replaceAll("_", " ").replace(" recommendation", "");
 const uri = (row) => $(`uri-${row.picture}`).textContent;
 const picture = (row) => data.pictures[row.picture];
 
@@ -53,6 +53,7 @@ function fillFilters() {
       options.unshift(make("option", { value: "ok" }, "right, all"), make("option", { value: "bad" }, "wrong, all"));
     }
     $(name).replaceChildren(make("option", { value: "" }, ALL[name]), ...options);
+    if (name === "table" && counts.size > 1) $(name).querySelector("[value=test]").defaultSelected = true;
     $(name).hidden = counts.size < (name === "reason" ? 1 : 2);
   }
 }
@@ -111,7 +112,10 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "400px" });
 
-const answerOf = (row) => row.answer || (row.asked ? "(silent)" : row.reason ? "(not asked)" : "(trained on)");
+function answerOf(row) {
+  if (!row.asked && row.table === "train") return `label: ${row.truth || "(none)"}`;
+  return row.answer || (row.asked ? "(silent)" : "(not asked)");
+}
 
 function item(row) {
   if (row.item) return row.item;
@@ -120,7 +124,7 @@ function item(row) {
   row.item = make("li", { role: "option", id: `row-${row.id}`, "aria-selected": "false", onclick: () => select(row, true) },
     make("img", { class: "thumb", alt: "", decoding: "async" }),
     make("span", { class: "what" }, words(row.entity)), make("span", { class: "index" }, row.id),
-    make("span", { class: `answer ${row.outcome} ${row.answer ? "" : "none-given"}` }, answerOf(row), row.asked ? wanted : ` label ${row.truth || "(none)"}`),
+    make("span", { class: `answer ${row.outcome} ${row.answer ? "" : "none-given"}` }, answerOf(row), row.asked ? wanted : null),
     make("span", { class: "from" }, from));
   row.item.row = row;
   seen.observe(row.item);
@@ -226,7 +230,11 @@ function step(by, wanted = () => true) {
 function goToHash() {
   const row = byId.get(decodeURIComponent(location.hash.replace(/^#row-/, "")));
   if (!row) return false;
-  if (!visible.includes(row)) { $("filters").reset(); apply(); }
+  if (!visible.includes(row)) {
+    $("filters").reset();
+    $("table").value = row.table;
+    apply();
+  }
   select(row, true);
   return true;
 }
@@ -254,7 +262,7 @@ $("scores")?.addEventListener("click", (event) => {
   apply();
 });
 addEventListener("hashchange", goToHash);
-const measure = () => document.documentElement.style.setProperty("--bar", `${$("filters").offsetHeight}px`);
+const measure = () => document.documentElement.style.setProperty("--bar", innerWidth < 760 ? "0px" : `${$("filters").offsetHeight}px`);
 addEventListener("resize", measure);
 
 if (innerWidth < 760) $("summary").open = false;
