@@ -184,6 +184,8 @@ def test_keys_walk_through_the_rows_and_links_lead_to_them(report, opened):
     linked.select_option("#table", "train")
     linked.evaluate("id => { location.hash = `#row-${id}` }", second)  # hidden by the filter, which is reset then
     linked.wait_for_selector(f"#row-{second}[aria-selected=true]")
+    assert set(shown(tab)) == {str(index) for index in table["index"]}  # train rows are shown when they are asked for
+    tab.select_option("#table", "")
     tab.keyboard.press("w")
     wrong = tab.locator("#list li[aria-selected=true] .answer").get_attribute("class")
     assert tab.locator("#list li .fp, #list li .fn").count() == 2  # one of the test rows, one held-out train row
@@ -252,7 +254,10 @@ def test_the_summary_tells_scores_times_and_what_was_skipped(report, opened):
     known = table[table["truth"].notna()]
     scores = metrics.table(known["entity_name"].tolist(), known["truth"].tolist(), known["prediction"].tolist())
     for row in scores.itertuples():
-        assert f"{row.entity.replace('_', ' ').removesuffix(' recommendation')}\t{row.rows}\t{row.f1:.3f}" in tab.inner_text("#scores")
+        assert (
+            f"{row.entity.replace('_', ' ').removesuffix(' recommendation')}\t{row.rows}\t{row.f1:.3f}"
+            in tab.inner_text("#scores")
+        )
     assert "12 s" in tab.inner_text("#times")
     assert "blank link" in tab.inner_text("#skipped")
     assert tab.locator("#reliability circle").count() >= 2
@@ -293,6 +298,22 @@ def test_without_truth_text_or_adapter_there_is_still_a_page(processed, tmp_path
     tab = opened(write_report(tmp_path))
     assert "2 inch" in tab.inner_text("#detail")
     assert tab.locator("#scores").count() == 0
+
+
+def test_a_picture_or_row_that_cannot_be_shown_costs_itself(report, tmp_path, opened):
+    out = shutil.copytree(report[0].parent, tmp_path / "out")
+    lines = (out / "processed" / "text.jsonl").read_text().splitlines()
+    first, *others = (json.loads(line) for line in lines)
+    first["lines"] = [["damaged", "x", "y"]]
+    (out / "processed" / "text.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in (first, *others)))
+    tab = opened(write_report(out, train=True))
+    tab.select_option("#table", "")
+    notes = []
+    for _ in shown(tab):
+        notes += tab.locator("dt:text-is('note') + dd").all_inner_texts()
+        tab.keyboard.press("j")
+    assert 1 <= len(notes) < len(lines)
+    assert all("not shown" in note for note in notes)
 
 
 def test_bad_input_gets_one_sentence(tmp_path):

@@ -185,6 +185,7 @@ function facts(row) {
   if (row.confidence !== null) add("model", shown(row.model_answer, "(silent)"), ` ${percent(row.confidence)}${row.silence === null ? "" : `, silence ${percent(row.silence)}`}`);
   if (row.rules_score !== null) add("rules", shown(row.rules, "(silent)"), ` ${percent(row.rules_score)}`);
   if (row.link) add("picture", row.link);
+  if (row.note) add("note", row.note);
   return make("dl", { class: "facts-list" }, ...pairs);
 }
 

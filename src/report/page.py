@@ -74,7 +74,11 @@ def _page(context: dict[str, Any], shown: Sequence[Row], processed: Path, texts:
     looks = pictures.looks(processed, asked, images, texts)
     for row in shown:
         look = looks[row.picture]
-        row.options = weighed(row, look.found, look.drawn)
+        row.note = look.error
+        try:
+            row.options = weighed(row, look.found, look.drawn)
+        except Exception as error:  # one row's: the others are shown
+            row.note = f"options not shown ({type(error).__name__}: {error})"
     names = list(asked)
     data = {
         "rows": [asdict(row) | {"picture": names.index(row.picture)} for row in shown],
@@ -169,7 +173,9 @@ def _facts(rows: Sequence[Row], shown: Sequence[Row], record: Mapping[str, Any])
     answered = sum(bool(row.answer) for row in rows)
     facts = [f"{len(rows):,} test rows", f"{answered:,} with an answer"]
     if record:
-        facts.append(f"{record['settings'].get('model', '?')} trained on {record.get('trained_on', 0):,} rows")
+        facts.append(
+            f"{record.get('settings', {}).get('model', 'a model')} trained on {record.get('trained_on', 0):,} rows"
+        )
     if len(shown) != len(rows):
         facts.append(f"{len(shown):,} rows on this page")
     return facts

@@ -35,6 +35,7 @@ class Look:
     product: Sequence[float] = ()
     found: Sequence[Reading] = ()
     drawn: Layout | None = None
+    error: str = ""  # what could not be shown, and why
 
     def entry(self, name: str) -> dict[str, Any]:
         """What the page's script gets."""
@@ -52,8 +53,11 @@ def looks(
     most = max(10, min(200, _LINES // max(1, len(asked))))
 
     def look(name: str) -> Look:
-        found = texts[images[name]] if texts is not None and name in images else []
-        return _look(processed / name, found, asked[name], most)
+        try:
+            found = texts[images[name]] if texts is not None and name in images else []
+            return _look(processed / name, found, asked[name], most)
+        except Exception as error:  # whatever reading raises: the other pictures are shown
+            return Look(error=f"text and lines not shown ({type(error).__name__}: {error})")
 
     return _in_threads(look, asked)
 

@@ -39,6 +39,7 @@ class Row:
     outcome: str = ""
     asked: bool = True  # whether anyone answered: not a row with a reason, nor one that was trained on
     options: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""  # what could not be shown, and why
 
 
 MOST_OPTIONS = 30
