@@ -2,24 +2,19 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from src import metrics
-from src.data.errors import InputError
 from src.data.readings import ReadingStore
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test, read_train
 from src.report import page
 from src.report.page import write_report
-from src.report.rows import Row, outcome_of, shown_rows
 from src.rules import answer_samples
-from tests.conftest import assert_one_sentence, run_python
+from tests.conftest import run_python
 
 NASTY = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>\"&amp;'{{ 7 * 7 }} ü × ½"
 FLAGS = (
@@ -314,42 +309,3 @@ def test_a_picture_or_row_that_cannot_be_shown_costs_itself(report, tmp_path, op
         tab.keyboard.press("j")
     assert 1 <= len(notes) < len(lines)
     assert all("not shown" in note for note in notes)
-
-
-def test_bad_input_gets_one_sentence(tmp_path):
-    assert_one_sentence(run_python("-m", "src.report", "--out", tmp_path), "test_out.details.csv", "make run")
-    with pytest.raises(InputError, match="from 1 to"):
-        write_report(tmp_path, rows=0)
-    with pytest.raises(InputError, match="--data"):
-        write_report(tmp_path, train=True)
-
-
-ROW = Row("1", "test", "a.jpg", "a.jpg", "height", "2 inch")
-ROWS = st.lists(st.tuples(st.sampled_from(["", "tp", "tn", "fp", "fn"]), st.none() | st.floats(0, 1)), max_size=40).map(
-    lambda pairs: [replace(ROW, index=str(i), outcome=o, chance=c) for i, (o, c) in enumerate(pairs)]
-)
-
-
-@given(ROWS, st.integers(1, 50))
-def test_what_is_wrong_and_least_sure_is_shown_first(rows, count):
-    kept = shown_rows(rows, count)
-    assert len(kept) == min(count, len(rows))
-    assert [int(row.index) for row in kept] == sorted({int(row.index) for row in kept})
-    wrong = [row for row in rows if row.outcome in ("fp", "fn")]
-    assert len([row for row in kept if row in wrong]) == min(len(wrong), count) or len(rows) <= count
-    left = (count - len(wrong)) // 2
-    others = sorted(row.chance for row in rows if row not in wrong and row.chance is not None)
-    if len(rows) > count and 0 < left <= len(others):
-        sure = sorted(row.chance for row in kept if row not in wrong and row.chance is not None)
-        assert sure[:left] == others[:left]
-
-
-@pytest.mark.parametrize(
-    ("answer", "truth", "want"),
-    [("2 inch", "2.0 inch", "tp"), ("", "", "tn"), ("2 inch", "", "fp"), ("2 inch", "3 inch", "fp"),
-     ("", "2 inch", "fn"), ("2 inch", None, "")],
-)  # fmt: skip
-def test_an_outcome_is_what_the_metrics_count(answer, truth, want):
-    assert outcome_of(answer, truth) == want
-    if truth is not None:
-        assert getattr(metrics.score([truth], [answer]), want) == 1

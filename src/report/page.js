@@ -149,8 +149,10 @@ function overlay(row) {
       const style = `--c: var(--o${rank % 8})`;
       layer.append(scaled(box, { class: `option ${option.chosen ? "chosen" : ""}`, style, "data-option": rank },
         make("title", {}, `${rank + 1}: ${option.texts.join(" = ")}`)));
-      layer.append(make("g", {}, make("rect", { class: "badge", style, rx: size / 3, x: box[0] * width - size * 0.6, y: box[1] * height - size * 0.7,
-        width: size * 1.2, height: size * 1.2 }), make("text", { x: box[0] * width, y: box[1] * height - size * 0.08, "font-size": size * 0.9 }, `${rank + 1}`)));
+      const x = Math.max(box[0] * width, size * 0.6);
+      const y = Math.max(box[1] * height, size * 0.6);
+      layer.append(make("g", {}, make("rect", { class: "badge", style, rx: size / 3, x: x - size * 0.6, y: y - size * 0.6, width: size * 1.2, height: size * 1.2 }),
+        make("text", { x, y, "font-size": size * 0.9 }, `${rank + 1}`)));
     }
   });
   return layer;
@@ -158,6 +160,7 @@ function overlay(row) {
 
 function optionTable(row) {
   const cell = (share) => make("td", { class: "number" }, percent(share), !share || share < 0.01 ? null : make("span", { class: "bar", style: `width: ${Math.round(100 * share)}%` }));
+  const byModel = row.options.some((option) => option.model !== null);
   const rows = row.options.map((option, rank) => {
     const hot = (on) => () => document.querySelectorAll(`[data-option="${rank}"]`).forEach((box) => box.classList.toggle("hot", on));
     const silent = !option.texts.length;
@@ -165,9 +168,9 @@ function optionTable(row) {
     return make("tr", { class: option.chosen ? "chosen" : "", onmouseenter: hot(true), onmouseleave: hot(false) },
       make("td", {}, silent ? "" : make("span", { class: "key", style: `--c: var(--o${rank % 8})` }, `${rank + 1}`)),
       make("td", { class: silent ? "none-given" : "" }, silent ? "(silent)" : option.texts.join(" = ")),
-      cell(option.rules), cell(option.model), make("td", { class: option.truth ? "tp" : "" }, marks));
+      cell(option.rules), byModel ? cell(option.model) : null, make("td", { class: option.truth ? "tp" : "" }, marks));
   });
-  return make("table", { class: "options" }, make("tr", {}, ...["", "option", "rules", "model", ""].map((name) => make("th", {}, name))), ...rows);
+  return make("table", { class: "options" }, make("tr", {}, ...["", "option", "rules", ...(byModel ? ["model"] : []), ""].map((name) => make("th", {}, name))), ...rows);
 }
 
 function facts(row) {
@@ -237,6 +240,7 @@ function goToHash() {
     apply();
   }
   select(row, true);
+  if (innerWidth >= 760) $("filters").scrollIntoView({ block: "start" });
   return true;
 }
 
