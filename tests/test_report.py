@@ -280,7 +280,7 @@ def test_a_page_of_many_rows_stays_small_and_loads_pictures_when_they_are_seen(
     tab.wait_for_selector("#list img[src]")
     assert 0 < tab.locator("#list img[src]").count() < 100
     tab.evaluate("document.querySelector('#list').scrollTo(0, 60000)")
-    tab.wait_for_function("document.querySelectorAll('#list li')[910].firstChild.naturalWidth > 0")
+    tab.wait_for_selector("#list li:nth-child(910) img[src]")
     assert tab.locator("#list img[src]").count() < 100
     tab.fill("#search", "1999")
     assert shown(tab) == ["1999"]
