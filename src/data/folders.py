@@ -121,6 +121,16 @@ class RunFolder:
         return self.root / "gallery.png"
 
     @property
+    def report(self) -> Path:
+        """a page to look at every answer: open it in a browser"""
+        return self.root / "report.html"
+
+    @property
+    def record(self) -> Path:
+        """the data folder and the seconds that each stage took"""
+        return self.root / "run.json"
+
+    @property
     def training_notebook(self) -> Path:
         """as executed"""
         return self.root / "training.ipynb"

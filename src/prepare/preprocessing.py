@@ -118,7 +118,7 @@ def _is_current(settings: PreprocessSettings, row: ManifestRow, has_text: bool) 
     """Whether the row of an unchanged source needs no new run: same settings, file there, text read if asked for."""
     if row.settings != _dependence(row.error, settings):
         return False
-    if row.status == "failed":
+    if row.status in ("failed", "blank"):
         return row.error != WORKER_DIED  # that may have been an accident
     return (settings.out / row.file).is_file() and (has_text or not settings.ocr)
 
@@ -140,5 +140,5 @@ def _report(manifest: pd.DataFrame, reused: int) -> None:
         print(f"  ... and {len(bad) - 10} more, see manifest.csv")
     print(
         f"preprocess: {len(manifest)} pictures, {counts['ok']} ok ({reused} reused), "
-        f"{counts['failed']} failed, {counts['missing']} missing"
+        f"{counts['failed']} failed, {counts['blank']} blank, {counts['missing']} missing"
     )
