@@ -76,7 +76,7 @@ def describe(found: Sequence[Reading]) -> str:
 def _position(reading: Reading) -> str:
     """``top left`` ... ``bottom right``, ``middle``; and ``upright`` for text that runs up or down."""
     left, top, right, bottom = reading.box
-    row, column = (min(2, int(1.5 * (a + b))) for a, b in ((top, bottom), (left, right)))
+    row, column = (max(0, min(2, int(1.5 * (a + b)))) for a, b in ((top, bottom), (left, right)))
     position = f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
     return f"{position} upright" if reading.vertical else position
 

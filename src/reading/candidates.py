@@ -129,8 +129,9 @@ def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
             texts.append((other.text, 1.0 if left and label else 0.5))
     for text, weight in texts:
         letter = _LETTERS.get(text.strip(" .:=").upper())
+        without_load = LOAD_PHRASE.sub(" ", text)  # a weight limit is no weight
         for kind, pattern in KEYWORDS.items():
-            if kind == letter or pattern.search(text):
+            if kind == letter or pattern.search(without_load if kind == "weight" else text):
                 words[kind] = max(weight, words.get(kind, 0.0))
     return words
 

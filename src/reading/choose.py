@@ -109,7 +109,7 @@ def options(found: Sequence[Reading], entity: str) -> list[list[Candidate]]:
 
 def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | None) -> list[dict[str, float]]:
     """What speaks for and against each option of `options`, as named numbers of the order of 1."""
-    largest_text = max((c.reading.size for group in groups for c in group), default=1.0)
+    largest_text = max((c.reading.size for group in groups for c in group), default=0.0) or 1.0
     amounts = sorted(group[0].quantity.amount for group in groups)
     found = []
     for rank, group in enumerate(groups):

@@ -18,19 +18,28 @@ Line = tuple[str, float, list[list[int]]]
 
 _ENLARGED, _LARGE = 1000, 1600
 """Long sides in pixels: up to the first a picture is enlarged twice for its tiles, from the second on it has nine."""
+TILE_SIDES = 576, 768
+"""As `ocr.SIDES`, for a tile: as much is found as with those, and 12 % sooner (benchmarks/README.md)."""
+_LENGTHS = ("depth", "height", "width")
 _OVERLAP = 0.16
 """Of neighbouring tiles, as a share of the picture's side."""
+_NEAR = 3
+"""Pixels of the source from a cut within which a line may go on beyond it."""
 _SURE = 0.6
 """A closer look's line is kept from this confidence on: small print reads badly, and what is no print as well."""
 
 
 def is_missing(lines: Sequence[Line], width: int, height: int, entities: Sequence[str]) -> bool:
-    """Whether one of ``entities`` has no candidate in the lines; where none is known: whether there is no quantity."""
+    """Whether one of ``entities`` has too few candidates in the lines; with none known: whether there is no quantity.
+
+    A single length is too few: where there is only one, the one that is meant was often not seen.
+    """
     found = readings(lines, width, height)
     known = [entity for entity in entities if entity in ENTITY_UNITS]
     if not known:
         return not any(reading.mentions for reading in found)
-    return any(not candidates(found, entity) for entity in known)
+    counts = {entity: len({c.quantity for c in candidates(found, entity)}) for entity in known}
+    return any(count < (2 if entity in _LENGTHS else 1) for entity, count in counts.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +58,17 @@ class Tile:
         part = image[self.top : self.bottom, self.left : self.right]
         return cv2.resize(part, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_CUBIC)
 
-    def on_picture(self, line: Line) -> Line | None:
-        """A line read on the tile, in the picture's pixels; None when a cut goes through it."""
+    def on_picture(self, line: Line) -> Line:
+        """A line read on the tile, in the picture's pixels."""
         text, score, corners = line
-        xs, ys = ([point[axis] / self.scale for point in corners] for axis in (0, 1))
-        near = 3
-        width, height = self.right - self.left, self.bottom - self.top
-        gaps = (min(xs), min(ys), width - max(xs), height - max(ys))
-        if any(cut and gap < near for cut, gap in zip(self.inner, gaps, strict=True)):
-            return None
-        return text, score, [[round(x) + self.left, round(y) + self.top] for x, y in zip(xs, ys, strict=True)]
+        points = [[round(x / self.scale) + self.left, round(y / self.scale) + self.top] for x, y in corners]
+        return text, score, points
+
+    def is_cut(self, line: Line) -> bool:
+        """Whether a line in the picture's pixels ends at a cut: it may go on beyond."""
+        left, top, right, bottom = _bounds(line)
+        gaps = (left - self.left, top - self.top, self.right - right, self.bottom - bottom)
+        return any(cut and gap < _NEAR for cut, gap in zip(self.inner, gaps, strict=True))
 
 
 def tiles(width: int, height: int) -> Iterator[Tile]:
@@ -92,6 +102,15 @@ def merged(lines: Sequence[Line], closer: Sequence[Line]) -> list[Line]:
         rivals = [other for other in kept if _overlap(line, other) > 0.5]
         if all(_is_better(line, other) for other in rivals):
             kept = [other for other in kept if other not in rivals]
+            kept.append(line)
+    return kept
+
+
+def with_apart(lines: Sequence[Line], cut: Sequence[Line]) -> list[Line]:
+    """``lines`` with those ``cut`` ones that stand where nothing else was read: a part may read as another value."""
+    kept = list(lines)
+    for line in cut:
+        if line[1] >= _SURE and not any(_overlap(line, other) > 0 for other in kept):
             kept.append(line)
     return kept
 

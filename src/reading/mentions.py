@@ -36,7 +36,7 @@ _TOLERANCE = re.compile(r"\s*\(?(±|\+\s?/\s?-|\+-)\s*$")
 _PER = re.compile(r"\s*(?:/|per|pro)\s*", re.IGNORECASE)
 _COMPOUND = re.compile(r"\s*[.,]?\s*(?:-|&|and)?\s*", re.IGNORECASE)
 _AXIS = r"(?:L|W|H|D|B|T|Ø|dia|diam)"
-_AXIS_BEFORE = re.compile(rf"(?:^|(?<![a-z]))({_AXIS})\s?[)\]]?\s?[.:=\-]?\s?$", re.IGNORECASE)
+_AXIS_BEFORE = re.compile(rf"(?:^|(?<![a-z])|(?<=^x))({_AXIS})\s?[)\]]?\s?[.:=\-]?\s?$", re.IGNORECASE)
 _AXIS_AFTER = re.compile(
     r"\s?[(\[]?(L|W|H|D|B|T|Ø|dia)(?:(?![a-z0-9])|(?=(?:cm|mm|inch|in)(?![a-z])))[)\]]?[.:]?", re.IGNORECASE
 )
@@ -154,7 +154,8 @@ def _is_no_amount(number: _Number, text: str) -> bool:
         return True
     if number.unit == "watt" and _CODE.match(text, number.end):
         return True
-    return number.unit == "volt" and number.value >= 1000 and number.value % 10 != 0  # 5018V: a model
+    glued = text[number.end - 2].isdigit()
+    return glued and number.unit == "volt" and number.value >= 1000 and number.value % 10 != 0  # 5018V: a model
 
 
 def _is_about(number: _Number, text: str) -> bool:

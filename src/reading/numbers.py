@@ -21,13 +21,13 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _LETTERS = str.maketrans("OoQlI|SsBZz:", "00011155822.")
 _MIXED = re.compile(
     r"(?<![a-wyzA-WYZ0-9.,])[OoQlI|]{0,2}[0-9][0-9OoQlI|SsBZz]{0,6}(?:[.,:][0-9OoQlI|SsBZz]{1,3})?"
-    r"|(?<![a-wyzA-WYZ0-9.,])[OoQ][.,][0-9]{1,3}"
+    r"|(?<![a-wyzA-WYZ0-9.,])(?:[OoQ][.,][0-9]{1,3}|[lI|SZ][.,][0-9](?![0-9]))"
 )
 """A number in which OCR may have put letters; it is one where a unit follows, see `normalised`."""
 
-_FRACTION = r"(?P<above>[1-9][0-9]?|[¹²³⁴-⁹])/(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
+_FRACTION = r"(?P<above>[1-9][0-9]?|[¹²³⁴-⁹])(?:/|\s/|/\s)(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
 _VALUE = re.compile(
-    rf"""(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|(?=[¹²³⁴-⁹])){_FRACTION}
+    rf"""(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|\.|(?=[¹²³⁴-⁹])){_FRACTION}
     |(?P<round>[0-9]{{0,4}})[¹²³]?\s?(?P<vulgar>[{"".join(_VULGAR)}])(?:/?[0-9](?![0-9.,]))?  # 31½/2: damaged, 31.5
     |{_FRACTION.replace("above", "above1").replace("below", "below1")}
     |(?P<misread>[0-9]{{1,4}}(?:[.,][0-9]{{1,3}})?(?=[1I|]bs?\b|0z\b))  # 501bs, 2.50Z
@@ -61,7 +61,8 @@ def _mended(match: re.Match[str]) -> str:
     token, text = match[0], match.string
     digits = re.match(r"[0-9]*(?:[.,][0-9]+)?", token)
     end = digits.end() if digits else 0
-    if end == len(token) or (end and UNIT.match(text, match.start() + end + text.startswith(" ", match.start() + end))):
+    as_it_is = UNIT.match(text, match.start() + end + text.startswith(" ", match.start() + end)) if end else None
+    if end == len(token) or (as_it_is and not text[as_it_is.end() : as_it_is.end() + 1].isdigit()):
         return token  # no letter, or a unit as it is
     for end in range(len(token), 1, -1):  # its last letters may belong to the unit
         if not re.search("[OoQlI|SsBZz:]", token[:end]):
@@ -69,7 +70,8 @@ def _mended(match: re.Match[str]) -> str:
         if token[end - 1] in ".,:" or not re.search("[0-9]", token[:end]):
             continue
         at = match.start() + end
-        apart = text.startswith(" ", at) and token[end - 1] not in "SsBZz" and ":" not in token
+        is_letter = token[end - 1] in "SsBZz" and "." not in token  # 2 S kg, but 0.S kg
+        apart = text.startswith(" ", at) and not is_letter and ":" not in token
         if UNIT.match(text, at + apart):
             return token[:end].translate(_LETTERS) + token[end:]
     return token
@@ -82,6 +84,8 @@ def next_number(text: str, at: int) -> Number | None:
         before = text[start - 1] if start else ""
         if before.isdigit() or (before and before in ".," and start > 1 and text[start - 2].isdigit()):
             continue  # the tail of a longer number or code
+        if before == "/" and start > 1 and text[start - 2].isdigit() and "/" in match[0]:
+            continue  # the tail of a damaged fraction: 15/1/2
         value = _value(match)
         if value:
             digits = match["grouped"] or match["plain"] or ""

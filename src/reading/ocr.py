@@ -16,9 +16,9 @@ import openvino
 import rapidocr
 from rapidocr import RapidOCR
 
-from src.reading.looks import Line, is_missing, merged, tiles
+from src.reading.looks import TILE_SIDES, Line, is_missing, merged, tiles, with_apart
 
-_SIDES = 704, 960
+SIDES = 704, 960
 """The detector sees a picture with its short side scaled to so many pixels, or its long side if that gives less.
 
 Smaller pictures are enlarged, as small print needs it (42 % of the challenge's pictures are 500 px)."""
@@ -31,20 +31,26 @@ _KEPT_SHAPES = 8
 def read_lines(image: np.ndarray, entities: Sequence[str] = ()) -> list[Line]:
     """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom).
 
-    ``entities``: what is asked of it. Where one of them has no candidate in what a first look reads (where nothing is
-    asked: no quantity at all), the picture is looked at again in `looks.tiles`. A picture without any text at first is
-    not: a closer look finds nothing there.
+    ``entities``: what is asked of it. Where one of them has too few candidates in what a first look reads (see
+    `looks.is_missing`), the picture is looked at again in `looks.tiles`. A picture without any text at first is not: a
+    closer look finds nothing there.
     """
-    lines = _read(image)
+    lines = _read(image, SIDES)
     height, width = image.shape[:2]
-    if lines and is_missing(lines, width, height, entities):
-        for tile in tiles(width, height):
-            lines = merged(lines, [seen for line in _read(tile.cut(image)) if (seen := tile.on_picture(line))])
-    return lines
+    if not lines or not is_missing(lines, width, height, entities):
+        return lines
+    cut: list[Line] = []
+    for tile in tiles(width, height):
+        seen = [tile.on_picture(line) for line in _read(tile.cut(image), TILE_SIDES)]
+        lines = merged(lines, [line for line in seen if not tile.is_cut(line)])
+        cut += [line for line in seen if tile.is_cut(line)]
+    return with_apart(lines, cut)
 
 
-def _read(image: np.ndarray) -> list[Line]:
-    found: Any = _engine()(image)
+def _read(image: np.ndarray, sides: tuple[int, int]) -> list[Line]:
+    engine = _engine()
+    engine.text_det.get_preprocess = functools.partial(_DetectorInput, *sides)
+    found = engine(image)
     if found.boxes is None:
         return []
     boxes = np.rint(found.boxes).astype(int).tolist()
@@ -52,7 +58,7 @@ def _read(image: np.ndarray) -> list[Line]:
 
 
 @functools.cache
-def _engine() -> RapidOCR:
+def _engine() -> Any:
     """One engine per process, on one thread: the pool's processes share the cores."""
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
     engine: Any = RapidOCR(
@@ -60,7 +66,6 @@ def _engine() -> RapidOCR:
     )
     detector, classifier, recogniser = engine._load_det_model(), engine._load_cls_model(), engine._load_rec_model()
     models = Path(rapidocr.__file__).parent / "models"
-    detector.get_preprocess = functools.partial(_DetectorInput, *_SIDES)
     detector.session = _FixedShapes(models / "PP-OCRv6_det_small.onnx")
     classifier.session = _FixedShapes(models / "ch_ppocr_mobile_v2.0_cls_mobile.onnx")
     recogniser.session = _FixedShapes(models / "PP-OCRv6_rec_small.onnx", _RECOGNISER_STEP)
