@@ -61,7 +61,7 @@ def test_options_change_the_pictures_and_nothing_else_is_redone(data, tmp_path):
     assert hashes(out) == first
     some = sorted(p.name for p in (data / "images").iterdir())[0]
     (data / "images" / some).unlink()
-    cv2.imwrite(str(data / "images" / some), np.zeros((700, 900, 3), np.uint8))
+    cv2.imwrite(str(data / "images" / some), np.eye(700, 900, dtype=np.uint8) * 255)
     assert "(9 reused)" in run_python(*call).stdout
     assert "(0 reused)" in run_python(*call, "--max-size", 300, "--clip-limit", 2).stdout
     assert set(manifest_of(out)[["width", "height"]].max(axis=1)) == {300}
@@ -72,7 +72,7 @@ def test_broken_and_missing_pictures_stop_nothing(data, tmp_path):
     (images / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     (images / "empty.jpg").write_bytes(b"")
     (images / "shop page.html").write_text("<html></html>")
-    cv2.imwrite(str(images / "drawing.png"), np.full((1, 1), 7, np.uint8))
+    cv2.imwrite(str(images / "drawing.png"), np.eye(9, dtype=np.uint8) * 255)
     with (data / "test.csv").open("a") as table:
         table.write("900,https://example.com/images/gone.jpg,1,height\n901,,1,height\n")
     out = tmp_path / "out"
@@ -99,7 +99,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     out = tmp_path / "out"
     large = cv2.resize(read_image(data / "images" / "train-0000.jpg"), (1500, 1300), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(data / "images" / "large.jpg"), large)
-    cv2.imwrite(str(data / "images" / "thread.png"), np.zeros((1, 5000, 3), np.uint8))  # OCR cannot take it
+    cv2.imwrite(str(data / "images" / "thread.png"), np.arange(5000, dtype=np.uint8)[None])  # OCR cannot take it
     assert run_python("preprocess.py", "--data", data, "--out", out).returncode == 0
     assert not (out / "text.jsonl").exists()
     pictures = {p.name: p.read_bytes() for p in out.glob("*.jpg")}

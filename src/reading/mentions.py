@@ -50,7 +50,7 @@ _TIMES = re.compile(r"[0-9LWHDBT)\]\"'m]\s?(?:x|\*|by)\s?[0-9LWHDBT(\[]", re.IGN
 _AXIS_FIRST = re.compile(
     r"\s?[(\[]?\s?[LWHDBT]\s?[)\]]?\s?(?:(?:x|\*|by|,|;)\s?|(?:cm|mm|in|inch|inches|ft|m)\b|['\"]|$)", re.IGNORECASE
 )
-_BEFORE_UNIT = re.compile(r"\s{0,2}[-(]?\s?")
+_BEFORE_UNIT = re.compile(r"\.(?=(?:cm|mm|in|kg|ml|oz|lbs?)(?![a-z]))|\s{0,2}[-(_]?\s?", re.IGNORECASE)
 _RATE = re.compile(
     r"\.?\s?(?:/\s?(?:h|hr|hrs|hour|min|minute|s|sec|second|day|week|month|year|kg|g|mg|l|ml|m[23²³]?|cm[23²³]|"
     r"sq\.?)(?![a-z0-9])(?!\s?[0-9.:=])"
@@ -215,7 +215,7 @@ def _mend_point(first: _Number, second: _Number, gap: str) -> None:
     for power in (10, 100):
         for number, other, share in ((first, second, ratio / power), (second, first, 1 / ratio / power)):
             lacks_point = number.value.as_tuple().exponent == 0 and other.value.as_tuple().exponent != 0
-            if lacks_point and Decimal("0.94") < share < Decimal("1.06"):
+            if lacks_point and Decimal("0.95") < share < Decimal("1.05"):
                 number.value /= power
 
 

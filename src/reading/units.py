@@ -14,9 +14,10 @@ _SPELLINGS = {
     "kilogram": r"k[gq9](?:s|r)?\.?|㎏|кг|千克|公斤|[kq]uilos?|kilos?|kilogram(?:me|m|o|a|mi)?s?",
     "milligram": r"mgs?\.?|мг|毫克|milligram(?:me|m|mi)?s?|miligramos?",
     "microgram": r"mcg|[µμu]g|microgram(?:me|m)?s?",
-    "fluid ounce": r"(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0]z\.?s?|ounces?)|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?",
+    "fluid ounce": r"(?<=[0-9])r[o0]z"
+    r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0]z\.?s?|ounces?)|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?",
     "ounce": r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?",
-    "pound": r"[l1|i]bs?\.?|pounds?|libras?|libbre|pfund",
+    "pound": r"[l1|i]bs?\.?|(?<=[0-9])tbs|pounds?|libras?|libbre|pfund",
     "ton": r"tons?|tonn(?:e|en|es)|toneladas?|тонн?|吨",
     "millilitre": r"m[l1|ℓ]s?e?\.?|㎖|мл|毫升|millilit(?:er|re|ri|ro)s?|mililitros?|cc",
     "centilitre": r"cl\.?|centilit(?:er|re|ri|ro)s?",
@@ -36,7 +37,7 @@ _SPELLINGS = {
     "watt": r"watt(?:s|age)?|vatios|w|вт|瓦",
     "kilovolt": r"kilovolts?|kv",
     "millivolt": r"millivolts?|mv",
-    "volt": r"(?:vol?t(?:s|age)?|voltios|v|в|伏)(?:\s?\(?(?:[ad]\.?c\b\.?|⎓|~(?!\s?[0-9]))\)?)?",
+    "volt": r"(?:vol?[tk](?:s|age)?|voltios|v|в|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?",
 }
 """By name. Order matters where one spelling begins another (``fl oz`` before ``l``): the longest is not sought."""
 
@@ -44,12 +45,12 @@ _AFTER = r"(?![a-zа-яµμ²³])(?!(?<=[fmn])\s?[23]\b(?![.,/]))"
 """A unit ends where no letter follows; ``cm2`` and ``m³`` are no lengths."""
 
 _NOUNS = (
-    r"(?:lithium|li-?ion|ion|lxt|max|cordless|brushless|batter|led|bulb|lamp|light|solar|power|motor|fast|output|input|"
+    r"(?:l?ith|li-?ion|ion|lxt|max|cordless|brushless|batter|led|bulb|lamp|light|solar|power|motor|fast|output|input|"
     r"adapter|charger|heat|jar|bottle|can\b|bag|pack|tub\b|tube|box|pouch|cup|tumbler|glass|mug|net|total|each|approx|"
     r"capacity|weight|load)"
 )
 _GLUED = (
-    rf"(?=e(?![a-z]))(?<=[0-9][gl])|(?=e(?![a-z]))(?<=[0-9][kcm][gl])"  # the e-mark of prepacked goods: 500ge
+    r"(?=e(?:net|(?![a-z])))(?<=[0-9][gl])|(?=e(?:net|(?![a-z])))(?<=[0-9][kcm][gl])"  # the e-mark: 500ge
     rf"|(?<=[0-9][vwgl])(?={_NOUNS})|(?<=[0-9](?:oz|ml|kg|lb|cm|mm|in))(?={_NOUNS})"  # 18VLITHIUM
     r"|(?<=[0-9](?:oz|ml|kg|lb|cm|mm))(?=[a-z]{3})(?<!oz(?=o))"  # no word begins with these
     r"|(?<=[0-9](?:cm|mm|in|ft))(?=(?-i:[LWHD])(?![a-z0-9]))"  # 20cmH: the letter of an axis
