@@ -28,27 +28,28 @@ _KEPT_SHAPES = 8
 """Of each model; a compiled shape of the detector holds 100 to 200 MB."""
 
 
-def read_lines(image: np.ndarray, entities: Sequence[str] = ()) -> list[Line]:
-    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom).
-
-    ``entities``: what is asked of it. Where one of them has no candidate in what a first look reads (where nothing is
-    asked: no quantity at all), the picture is looked at again in `looks.tiles`. A picture without any text at first is
-    not: a closer look finds nothing there.
-    """
-    lines = _read(image)
-    height, width = image.shape[:2]
-    if lines and is_missing(lines, width, height, entities):
-        for tile in tiles(width, height):
-            lines = merged(lines, [seen for line in _read(tile.cut(image)) if (seen := tile.on_picture(line))])
-    return lines
-
-
-def _read(image: np.ndarray) -> list[Line]:
+def read_lines(image: np.ndarray) -> list[Line]:
+    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom)."""
     found: Any = _engine()(image)
     if found.boxes is None:
         return []
     boxes = np.rint(found.boxes).astype(int).tolist()
     return [(t, round(float(s), 3), b) for t, s, b in zip(found.txts, found.scores, boxes, strict=True)]
+
+
+def look_closer(image: np.ndarray, lines: list[Line], entities: Sequence[str]) -> list[Line]:
+    """``lines`` of `read_lines`, with what a closer look at `looks.tiles` reads where it is needed.
+
+    ``entities``: what is asked of the picture. It is needed where one of them has no candidate in ``lines`` (where
+    nothing is asked: where there is no quantity at all). A picture without any text at first is left alone: a closer
+    look finds nothing there.
+    """
+    height, width = image.shape[:2]
+    if lines and is_missing(lines, width, height, entities):
+        for tile in tiles(width, height):
+            closer = read_lines(tile.cut(image))
+            lines = merged(lines, [seen for line in closer if (seen := tile.on_picture(line))])
+    return lines
 
 
 @functools.cache
