@@ -60,7 +60,7 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     data = data or load_data(settings)
     processor = load_processor(settings.model, settings.image_splitting)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
-    model = add_lora(load_base(settings.model), settings, settings.gradient_checkpointing)
+    model = add_lora(load_base(settings.model), settings, bool(settings.gradient_checkpointing))
     log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
         record = {"fingerprint": key, "settings": _plain(settings), "log": log, "trained_on": len(data.samples)}

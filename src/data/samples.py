@@ -52,7 +52,9 @@ def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]
 
     Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `_Unusable`.
     """
-    samples, reasons, unusable = [], Counter(), _Unusable(processed)
+    samples: list[Sample] = []
+    reasons: Counter[str] = Counter()
+    unusable = _Unusable(processed)
     columns = (picture_names(table["image_link"], files), table["entity_name"], table["entity_value"])
     for row, (image, entity, value) in enumerate(zip(*columns, strict=True)):
         answer, reason = normalise_label(value, entity)

@@ -7,7 +7,7 @@ rules' answers and candidates come along from there.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from peft import PeftModel
@@ -29,7 +29,7 @@ from src.settings import decoding_workers
 
 BROKEN = "broken picture"
 """Why a sample whose picture cannot be read has no answer."""
-Model = PeftModel | Idefics2ForConditionalGeneration
+Model: TypeAlias = PeftModel | Idefics2ForConditionalGeneration
 ENTRY = ("model_answer", "confidence", "silence", "overridden", "rules", "rules_score", "candidates")
 """What is kept of an answer, see `Answered.entry`."""
 

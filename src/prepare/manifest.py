@@ -61,10 +61,15 @@ def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextPlace
     rows: dict[str, ManifestRow] = {}
     texts: TextPlaces = {}
     if folder.manifest.is_file():
-        for entry in read_table(folder.manifest, MANIFEST_COLUMNS).to_dict("records"):
-            if entry["source_bytes"].isdecimal() and entry["source_mtime_ns"].isdecimal():
-                stamp = {key: int(entry[key]) for key in ("source_bytes", "source_mtime_ns")}
-                rows[entry["image"]] = manifest_row(entry | stamp | {"settings": sys.intern(entry["settings"])})
+        table = read_table(folder.manifest, MANIFEST_COLUMNS)
+        for values in zip(*(table[column] for column in MANIFEST_COLUMNS), strict=True):
+            row = ManifestRow(*values)
+            if str(row.source_bytes).isdecimal() and str(row.source_mtime_ns).isdecimal():
+                rows[row.image] = row._replace(
+                    source_bytes=int(row.source_bytes),
+                    source_mtime_ns=int(row.source_mtime_ns),
+                    settings=sys.intern(row.settings),
+                )
     for journal in (Journal(folder.text), Journal(folder.journal)):
         for offset, entry in journal.scan():
             if "status" in entry:

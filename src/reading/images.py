@@ -232,7 +232,7 @@ def enhance(image: np.ndarray, settings: EnhanceSettings, full_size: tuple[int, 
 def letterboxed(height: int, width: int, shortest: int = 378) -> tuple[int, int]:
     """Height and width of a picture after `letterbox`."""
     floor = min(shortest, max(height, width))
-    return tuple(-(-max(side, floor) // PATCH) * PATCH for side in (height, width))
+    return -(-max(height, floor) // PATCH) * PATCH, -(-max(width, floor) // PATCH) * PATCH
 
 
 def letterbox(image: np.ndarray) -> np.ndarray:

@@ -133,7 +133,7 @@ def _with_lost_c(found: list[Reading]) -> list[Reading]:
 
     def mended(mention: Mention) -> Mention:
         quantity = mention.quantity
-        if quantity.unit != "metre" or quantity.number < max(10, 10 * max(others)):
+        if quantity.unit != "metre" or quantity.number < max(Decimal(10), 10 * max(others)):
             return mention
         return replace(mention, quantity=Quantity(quantity.number, "centimetre"), flags=mention.flags | {"borrowed"})
 

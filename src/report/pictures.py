@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from src.data.readings import ReadingStore
-from src.reading.candidates import Reading
 from src.reading.choose import layout_for
 from src.reading.geometry import Box, Layout, directions
 from src.reading.images import ImageError, cv2, read_image, resize
+from src.reading.lines import Reading
 from src.report.rows import candidate_boxes, rounded
 
 _SIDES = (600, 520, 440, 360, 300, 240, 180, 120, 60)

@@ -46,7 +46,7 @@ def reliability(answered: pd.DataFrame) -> list[dict[str, float]]:
     chance = rows["chance"].astype(float)
     table = pd.DataFrame({"bin": (chance * _BINS).clip(upper=_BINS - 1).astype(int), "chance": chance, "right": right})
     grouped = table.groupby("bin").agg(rows=("right", "size"), chance=("chance", "mean"), right=("right", "mean"))
-    return grouped.to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in grouped.to_dict("records")]
 
 
 def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
