@@ -2,15 +2,17 @@
 
     make bench-reading DATA=path/to/data/folder OUT=path/to/results
 
-reads ``DATA/train.csv`` and, where they are, ``DATA/gold_dev.csv`` (hand-read rows of test.csv: ``index, image,
-entity_name, gold, alternatives``) and ``DATA/challenge/curated_1600.csv`` (corrected train rows) against
-``OUT/processed``, the output of ``preprocess.py --ocr``. Writes ``OUT/reading.html``.
+reads against ``OUT/processed`` (by ``preprocess.py --ocr``) what there is of these in ``DATA``: ``train.csv``,
+``challenge/curated_1600.csv`` (corrected train rows), hand-read rows of test.csv (`GOLD`: ``index, image, entity_name,
+gold, alternatives``, and ``drawn`` where rows were drawn in several ways) and ``silver.csv`` (``index, image,
+entity_name, agreed``: rows that nobody read, but of which independent models say the same). Writes
+``OUT/reading.html``.
 """
 
 import argparse
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from src import metrics, rules
-from src.data.errors import run_main
+from src.data.errors import InputError, run_main
 from src.data.files import write_whole
+from src.data.folders import DataFolder
 from src.data.names import processed_name, read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, train_samples
@@ -28,6 +31,9 @@ from src.reading import choose
 from src.reading.images import cv2, read_image, resize
 from src.reading.quantity import canonical, normalise_label, parse_answer, same_amount
 from src.training import audit
+
+GOLD = ("gold_dev.csv", "gold_hard_dev.csv")
+"""Tables of rows read by eye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,13 @@ def recall(rows: Sequence[Row], any_unit: bool = False) -> float:
         if row.sample.answer:
             wanted, shown = {row.sample.answer, *row.others}, {text for group in row.options for text in group}
             hits.append(any(agree(a, b) for a in wanted for b in shown) if any_unit else bool(wanted & shown))
-    return float(np.mean(hits))
+    return float(np.mean(hits)) if hits else float("nan")
+
+
+def agreement(rows: Sequence[Row], accept: str) -> float:
+    """Share of the rows that the rules answer with the truth: ``strict``, or the same ``amount`` in any unit."""
+    same = agree if accept == "amount" else str.__eq__
+    return float(np.mean([same(row.answer.text, row.sample.answer) for row in rows]))
 
 
 def f1(rows: Sequence[Row], accept: str) -> float:
@@ -75,12 +87,12 @@ def f1(rows: Sequence[Row], accept: str) -> float:
     return metrics.score(truths, [row.answer.text for row in rows]).f1
 
 
-def per_entity(rows: Sequence[Row], kinds: Sequence[str]) -> pd.DataFrame:
-    """Rows, recall and F1 per entity and over all."""
+def per_entity(rows: Sequence[Row], **scores: Callable[[Sequence[Row]], float]) -> pd.DataFrame:
+    """Rows, recall and ``scores`` per entity and over all."""
     table = {}
     for entity in [*sorted({row.sample.entity for row in rows}), "all"]:
         own = [row for row in rows if entity in (row.sample.entity, "all")]
-        table[entity] = {"rows": len(own), "recall": recall(own)} | {f"F1 {kind}": f1(own, kind) for kind in kinds}
+        table[entity] = {"rows": len(own), "recall": recall(own)} | {name: score(own) for name, score in scores.items()}
     return pd.DataFrame.from_dict(table, orient="index").round(3)
 
 
@@ -158,6 +170,53 @@ def page(rows: Sequence[Row], processed: Path) -> str:
     return f"<!doctype html><meta charset=utf-8><title>Misses</title><style>{style}</style>{''.join(cards)}\n"
 
 
+def check_train(data: Path, processed: Path, texts: ReadingStore) -> list[Row]:
+    """Print how the rows of ``train.csv`` are read, and the audit of its labels; return the rows."""
+    train = read_train(data)
+    samples, _ = train_samples(train, processed, read_files(data))
+    labelled = [sample for sample in samples if sample.answer]
+    rows = read(labelled, [()] * len(labelled), texts)
+    print("train.csv:", f"recall in any unit {recall(rows, any_unit=True):.3f}")
+    print(per_entity(rows, **{"F1 strict": lambda own: f1(own, "strict"), "F1 amount": lambda own: f1(own, "amount")}))
+    best, table = honesty(rows)
+    print(f"score of an answer and share with the labelled amount (temperature {choose.TEMPERATURE}; best: {best})")
+    print(table)
+    check_audit(samples, data / "challenge" / "curated_1600.csv", train["image_link"].tolist(), texts)
+    return rows
+
+
+def check_gold(path: Path, processed: Path, texts: ReadingStore) -> list[Row]:
+    """Print how hand-read rows are read, one table for each way they were drawn; return the rows."""
+    table = read_table(path, ["index", "image", "entity_name", "gold", "alternatives"])
+    drawn = table["drawn"] if "drawn" in table else pd.Series("", table.index)
+    every: list[Row] = []
+    for kind, part in table.groupby(drawn, sort=True):
+        others = [tuple(canonical(text) for text in cell.split(";") if text.strip()) for cell in part["alternatives"]]
+        rows = read(_asked(part, "gold", processed), others, texts)
+        print(f"{path.name}{f', {kind} rows' if kind else ''} (recall with accepted alternatives):")
+        scores = {"F1 strict": lambda own: f1(own, "strict"), "F1 lenient": lambda own: f1(own, "lenient")}
+        print(per_entity(rows, **scores))
+        every += rows
+    if drawn.nunique() > 1:
+        print(f"{path.name}, all rows: recall {recall(every):.3f}")
+    return every
+
+
+def check_silver(path: Path, processed: Path, texts: ReadingStore) -> list[Row]:
+    """Print recall and agreement on rows where independent models agree; return the rows."""
+    table = read_table(path, ["index", "image", "entity_name", "agreed"])
+    rows = read(_asked(table, "agreed", processed), [()] * len(table), texts)
+    print(f"{path.name}: recall in any unit {recall(rows, any_unit=True):.3f}")
+    scores = {"equal": lambda own: agreement(own, "strict"), "equal amount": lambda own: agreement(own, "amount")}
+    print(per_entity(rows, **scores))
+    return rows
+
+
+def _asked(table: pd.DataFrame, column: str, processed: Path) -> list[Sample]:
+    cells = zip(table["index"], table["image"], table["entity_name"], table[column], strict=True)
+    return [Sample(int(i), image, processed / processed_name(image), e, canonical(v)) for i, image, e, v in cells]
+
+
 def main() -> int:
     """Command line; prints tables and writes the page."""
     parser = argparse.ArgumentParser(description="Candidate recall, rule reader, audit.")
@@ -165,31 +224,23 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="holds processed/; reading.html is written into it")
     args = parser.parse_args()
     processed = args.out / "processed"
-    texts, train = ReadingStore(processed), read_train(args.data)
-    samples, _ = train_samples(train, processed, read_files(args.data))
-    labelled = [sample for sample in samples if sample.answer]
-    rows = read(labelled, [()] * len(labelled), texts)
-    print("train.csv:", f"recall in any unit {recall(rows, any_unit=True):.3f}")
-    print(per_entity(rows, ["strict", "amount"]).to_string())
-    best, table = honesty(rows)
-    print(f"score of an answer and share with the labelled amount (temperature {choose.TEMPERATURE}; best: {best})")
-    print(table.to_string())
-    check_audit(samples, args.data / "challenge" / "curated_1600.csv", train["image_link"].tolist(), texts)
-    gold = args.data / "gold_dev.csv"
-    if gold.is_file():
-        table = read_table(gold, ["index", "image", "entity_name", "gold", "alternatives"])
-        asked, others = [], []
-        for row in table.itertuples():
-            picture = processed / processed_name(row.image)
-            asked.append(Sample(int(row.index), row.image, picture, row.entity_name, canonical(row.gold)))
-            others.append(tuple(canonical(text) for text in row.alternatives.split(";") if text.strip()))
-        rows = read(asked, others, texts)
-        print("gold_dev.csv (recall with accepted alternatives):")
-        print(per_entity(rows, ["strict", "lenient"]).to_string())
-    write_whole(args.out / "reading.html", page(rows, processed))
+    texts, read_by_eye, others = ReadingStore(processed), [], []
+    if DataFolder(args.data).train.is_file():
+        others = check_train(args.data, processed, texts)
+    for name in GOLD:
+        if (args.data / name).is_file():
+            read_by_eye += check_gold(args.data / name, processed, texts)
+    if (args.data / "silver.csv").is_file():
+        others += check_silver(args.data / "silver.csv", processed, texts)
+    if not (read_by_eye or others):
+        raise InputError(
+            f"{args.data}: has no train.csv, {', '.join(GOLD)} or silver.csv; one is needed to compare with"
+        )
+    write_whole(args.out / "reading.html", page(read_by_eye or others, processed))
     print(f"misses: {args.out / 'reading.html'}")
     return 0
 
 
 if __name__ == "__main__":
+    pd.set_option("display.width", 200, "display.max_columns", None)
     run_main(main)

@@ -22,7 +22,8 @@ def test_lines_have_text_confidence_and_corners_in_source_pixels():
 
 
 def test_where_no_quantity_was_read_a_closer_look_is_taken():
-    texts = [text for text, _, _ in ocr.read_lines(page("NET WT 113.4 g"))]
+    image = page("NET WT 113.4 g")
+    texts = [text for text, _, _ in ocr.look_closer(image, ocr.read_lines(image), [])]
     assert "SHEA BUTTER" in texts
     assert "NETWT113.4g" in [text.replace(" ", "") for text in texts]
 

@@ -78,13 +78,16 @@ def _process(job: Job) -> Outcome:
     outcome: Outcome = {"status": "ok", "file": job.target.name, "source_width": size[0], "source_height": size[1]}
     outcome |= {"width": small.shape[1], "height": small.shape[0], "error": CUT_OFF if is_cut(source) else ""}
     if full is not None:
-        from src.reading.ocr import read_lines  # its models are loaded only where text is asked for
+        from src.reading.ocr import look_closer, read_lines  # its models are loaded only where text is asked for
 
+        outcome["lines"] = []
         try:
-            outcome["lines"] = read_lines(full, job.entities)
+            outcome["lines"] = read_lines(full)
+            outcome["lines"] = look_closer(full, outcome["lines"], job.entities)
         except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
-            outcome |= {"lines": [], "trace": unexpected(error)[1]}
-            outcome["error"] += f"{'; ' * bool(outcome['error'])}text not read ({type(error).__name__})"
+            what = "not read closer" if outcome["lines"] else "not read"
+            outcome["trace"] = unexpected(error)[1]
+            outcome["error"] += f"{'; ' * bool(outcome['error'])}text {what} ({type(error).__name__})"
     return outcome
 
 

@@ -100,7 +100,7 @@ def merged(lines: Sequence[Line], closer: Sequence[Line]) -> list[Line]:
         if line[1] < _SURE:
             continue
         rivals = [other for other in kept if _overlap(line, other) > 0.5]
-        if all(_is_better(line, other) for other in rivals):
+        if line not in kept and all(_is_better(line, other) for other in rivals):
             kept = [other for other in kept if other not in rivals]
             kept.append(line)
     return kept
@@ -129,7 +129,8 @@ def _is_better(line: Line, other: Line) -> bool:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\W", "", text).lower()
+    """A text without signs and spaces, but for those in a number: 2.5 is not 25."""
+    return re.sub(r"\W(?<![0-9][.,/])|\W(?![0-9])", "", text).lower()
 
 
 def _bounds(line: Line) -> tuple[int, int, int, int]:

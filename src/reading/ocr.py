@@ -28,26 +28,8 @@ _KEPT_SHAPES = 8
 """Of each model; a compiled shape of the detector holds 100 to 200 MB."""
 
 
-def read_lines(image: np.ndarray, entities: Sequence[str] = ()) -> list[Line]:
-    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom).
-
-    ``entities``: what is asked of it. Where one of them has too few candidates in what a first look reads (see
-    `looks.is_missing`), the picture is looked at again in `looks.tiles`. A picture without any text at first is not: a
-    closer look finds nothing there.
-    """
-    lines = _read(image, SIDES)
-    height, width = image.shape[:2]
-    if not lines or not is_missing(lines, width, height, entities):
-        return lines
-    cut: list[Line] = []
-    for tile in tiles(width, height):
-        seen = [tile.on_picture(line) for line in _read(tile.cut(image), TILE_SIDES)]
-        lines = merged(lines, [line for line in seen if not tile.is_cut(line)])
-        cut += [line for line in seen if tile.is_cut(line)]
-    return with_apart(lines, cut)
-
-
-def _read(image: np.ndarray, sides: tuple[int, int]) -> list[Line]:
+def read_lines(image: np.ndarray, sides: tuple[int, int] = SIDES) -> list[Line]:
+    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom); ``sides``: see `SIDES`."""
     engine = _engine()
     engine.text_det.get_preprocess = functools.partial(_DetectorInput, *sides)
     found = engine(image)
@@ -55,6 +37,23 @@ def _read(image: np.ndarray, sides: tuple[int, int]) -> list[Line]:
         return []
     boxes = np.rint(found.boxes).astype(int).tolist()
     return [(t, round(float(s), 3), b) for t, s, b in zip(found.txts, found.scores, boxes, strict=True)]
+
+
+def look_closer(image: np.ndarray, lines: list[Line], entities: Sequence[str]) -> list[Line]:
+    """``lines`` of `read_lines`, with what a closer look at `looks.tiles` reads where it is needed.
+
+    ``entities``: what is asked of the picture; `looks.is_missing` tells whether it is needed. A picture without any
+    text at first is left alone: a closer look finds nothing there.
+    """
+    height, width = image.shape[:2]
+    if not lines or not is_missing(lines, width, height, entities):
+        return lines
+    cut: list[Line] = []
+    for tile in tiles(width, height):
+        seen = [tile.on_picture(line) for line in read_lines(tile.cut(image), TILE_SIDES)]
+        lines = merged(lines, [line for line in seen if not tile.is_cut(line)])
+        cut += [line for line in seen if tile.is_cut(line)]
+    return with_apart(lines, cut)
 
 
 @functools.cache

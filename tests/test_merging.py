@@ -1,0 +1,69 @@
+"""Lines of several looks put together."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.prepare import processes
+from src.reading import ocr
+from src.reading.looks import merged
+from tests.test_workers import job
+
+PLACE = [[0, 0], [40, 0], [40, 10], [0, 10]]
+
+
+def moved(by):
+    return [[x + by, y] for x, y in PLACE]
+
+
+@pytest.mark.parametrize(
+    ("first", "closer", "kept"),
+    [
+        (("25 kg", 0.81, PLACE), ("2.5 kg", 0.97, PLACE), ["2.5 kg"]),  # a point is no matter of taste
+        (("2.5 kg", 0.97, PLACE), ("25 kg", 0.81, PLACE), ["2.5 kg"]),
+        (("1/2 in", 0.97, PLACE), ("12 in", 0.81, PLACE), ["1/2 in"]),
+        (("1O kg", 0.75, PLACE), ("10 kg", 0.98, PLACE), ["10 kg"]),
+        (("NET WT.500g", 0.9, PLACE), ("NET WT 500 g", 0.99, PLACE), ["NET WT.500g"]),
+        (("20 cm", 0.99, moved(20)), ("10 x 20 cm", 0.9, [[0, 0], [60, 0], [60, 10], [0, 10]]), ["10 x 20 cm"]),
+        (("10 x 20 cm", 0.9, [[0, 0], [60, 0], [60, 10], [0, 10]]), ("20 cm", 0.99, moved(20)), ["10 x 20 cm"]),
+        (("10 cm", 0.9, PLACE), ("10 cm", 0.9, moved(50)), ["10 cm", "10 cm"]),
+    ],
+)
+def test_of_readings_of_one_print_one_is_kept(first, closer, kept):
+    assert [text for text, *_ in merged([first], [closer])] == kept
+
+
+_boxes = st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(0, 40)] * 2).map(
+    lambda b: [[b[0], b[1]], [b[0] + b[2], b[1]], [b[0] + b[2], b[1] + b[3]], [b[0], b[1] + b[3]]]
+)
+_lines = st.lists(
+    st.tuples(st.sampled_from(["", "°", "2.5 kg", "25 kg", "12V", "SHEA", "10 x 20 cm"]), st.floats(0, 1), _boxes),
+    max_size=5,
+)
+
+
+@given(_lines, _lines)
+def test_merging_invents_nothing_and_the_same_look_again_changes_nothing(lines, closer):
+    assert all(line in [*lines, *closer] for line in merged(lines, closer))
+    assert merged(lines, lines) == lines
+
+
+@given(_lines, _lines, st.floats(0.6, 1))
+def test_what_overlaps_nothing_stays(lines, closer, score):
+    alone = ("8 V", score, moved(200))
+    assert alone in merged(lines, [*closer, alone])
+    assert alone in merged([alone, *lines], closer)
+
+
+def test_an_error_in_a_closer_look_costs_only_that_look(tmp_path, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ocr, "merged", broken)
+    known = job("a.jpg", tmp_path, ocr=True)
+    plain = processes.process(known)
+    assert (plain["error"], bool(plain["lines"])) == ("", True)
+    outcome = processes.process(job("a.jpg", tmp_path, ocr=True, entities=("voltage", "wattage")))
+    assert outcome["error"] == "text not read closer (ZeroDivisionError)"
+    assert outcome["lines"] == plain["lines"]
+    assert "ZeroDivisionError" in outcome["trace"]
