@@ -164,14 +164,14 @@ def test_the_full_size_has_the_published_counts():
     assert count["connector"] == 743_219_200
     assert base.lm_head.weight.numel() == 131_084_288
     model = add_lora(base.requires_grad_(False), LoraSettings())
-    of = {"text_model": 0, "perceiver_resampler": 0, "modality_projection": 0}
+    trained = {"text_model": 0, "perceiver_resampler": 0, "modality_projection": 0}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            of[next(part for part in of if part in name)] += parameter.numel()
+            trained[next(part for part in trained if part in name)] += parameter.numel()
     r, hidden, inner, kv = 16, 4096, 14336, 1024
     layer = r * (2 * (hidden + hidden) + 2 * (hidden + kv) + 3 * (hidden + inner))
-    assert of["text_model"] == 32 * layer == 41_943_040
-    assert of == {"text_model": 41_943_040, "perceiver_resampler": 3_919_872, "modality_projection": 790_528}
+    assert trained["text_model"] == 32 * layer == 41_943_040
+    assert trained == {"text_model": 41_943_040, "perceiver_resampler": 3_919_872, "modality_projection": 790_528}
 
 
 def test_splitting_makes_five_pictures_of_one(processed):

@@ -22,6 +22,8 @@ from src.model.prompts import completion, prompt
 from src.reading.constants import ENTITY_UNITS
 
 MAX_NEW_TOKENS = 16
+_NEVER_WRITTEN = 2
+"""The end token of the text model's pretraining, outside the grammar."""
 WHOLE_DIGITS, DECIMALS, NUMBER_LENGTH = 6, 4, 10
 """Digits before and after the point, and characters in all: with a unit (4 tokens) and the end they fit."""
 
@@ -142,12 +144,11 @@ def generate_in_grammar(
     Each row ends as soon as one way is left; ``to_the_limit``: after `MAX_NEW_TOKENS`, to measure speed.
     """
     guide = Guide(grammar, entities, inputs["input_ids"].shape[1])
-    never = len(grammar.tokenizer) - 1  # the end of an answer, here a token that the grammar does not have
     generated = model.generate(
         **inputs,
         max_new_tokens=MAX_NEW_TOKENS,
         do_sample=False,
-        eos_token_id=[never if to_the_limit else grammar.end],
+        eos_token_id=[_NEVER_WRITTEN if to_the_limit else grammar.end],
         pad_token_id=0,
         logits_processor=LogitsProcessorList([guide]),
         stopping_criteria=StoppingCriteriaList([] if to_the_limit else [Determined(guide)]),
