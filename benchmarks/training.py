@@ -23,13 +23,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from PIL import Image
-from torch.utils.data import Dataset
-from transformers import Idefics2Processor, Trainer, TrainerCallback, TrainingArguments
+from transformers import Idefics2Processor, Trainer, TrainerCallback
 
 from benchmarks import models
 from src.data.errors import InputError, run_main
@@ -40,7 +39,7 @@ from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
 from src.model.prompts import completion
 from src.settings import TrainSettings
 from src.training.rows import load_data
-from src.training.trainer import training_arguments
+from src.training.trainer import F1Trainer, OneGpuArguments, training_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP = 2
@@ -85,7 +84,7 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
         if name == "official":
             changes |= {"train_sampling_strategy": "random", "dataloader_num_workers": 0}
         changed = {**arguments.to_dict(), **changes}
-        arguments = TrainingArguments(**{key: value for key, value in changed.items() if value is not None})
+        arguments = OneGpuArguments(**{key: value for key, value in changed.items() if value is not None})
         processor = load_processor(model)
         if name == "ours":
             network: torch.nn.Module = add_lora(load_base(model), settings, bool(settings.gradient_checkpointing))
@@ -95,10 +94,11 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
             network = get_peft_model(prepare_model_for_kbit_training(load_base(model)), lora)
             collator = OfficialCollator(processor, data.readings)
         stopwatch = Stopwatch()
-        rows_to_train = cast(Dataset[Sample], samples)  # a sequence is all that it needs
-        Trainer(
-            model=network, args=arguments, train_dataset=rows_to_train, data_collator=collator, callbacks=[stopwatch]
-        ).train()
+        parts: dict[str, Any] = {"model": network, "args": arguments, "train_dataset": samples,
+                                 "data_collator": collator, "callbacks": [stopwatch]}  # fmt: skip
+        ours = name == "ours"
+        trainer = F1Trainer(answer=lambda _: [], eval_dataset=[], **parts) if ours else Trainer(**parts)
+        trainer.train()
     cuda = torch.cuda.is_available()
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"rate": stopwatch.counted * arguments.train_batch_size / stopwatch.seconds, "memory": memory / 2**30}

@@ -19,7 +19,17 @@ from src.data.errors import run_main
 from src.data.files import fingerprint
 from src.data.flags import parser_for, settings_of
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
-from src.model.modeling import add_lora, load_base, load_config, load_processor, model_stamp, preset_for
+from src.model.memory import training
+from src.model.modeling import (
+    add_lora,
+    card_memory,
+    compute_dtype,
+    load_base,
+    load_config,
+    load_processor,
+    model_stamp,
+    preset_for,
+)
 from src.settings import TrainSettings
 from src.training import adapter
 from src.training.adapter import TrainResult
@@ -60,7 +70,15 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     data = data or load_data(settings)
     processor = load_processor(settings.model, settings.image_splitting)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
-    model = add_lora(load_base(settings.model), settings, settings.gradient_checkpointing)
+    if (card := card_memory()) and arguments.process_index == 0:
+        config, size, checkpointing = (
+            load_config(settings.model),
+            settings.batch_size or 1,
+            settings.gradient_checkpointing,
+        )
+        estimate = training(config, size, bool(checkpointing), settings.lora_r, compute_dtype())
+        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for batches of {size} x {settings.accumulation}")
+    model = add_lora(load_base(settings.model), settings, bool(settings.gradient_checkpointing))
     log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
         record = {"fingerprint": key, "settings": _plain(settings), "log": log, "trained_on": len(data.samples)}

@@ -36,7 +36,7 @@ from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2I
 from src.bundled.scenes import SIDE, draw, make_scene, question
 from src.data.errors import InputError, run_main
 from src.data.files import replace_folder
-from src.model.collator import TrainingCollator, encode
+from src.model.collator import TrainingCollator, encode, model_inputs
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor
 from src.model.prompts import describe, prompt
@@ -212,7 +212,7 @@ def _train(
                 break
             for group in optimizer.param_groups:
                 group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * np.cos(np.pi * done))
-            loss = model(**batch).loss
+            loss = model(**model_inputs(batch, model.device, model.dtype)).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

@@ -195,13 +195,22 @@ class Guide(LogitsProcessor):
             log_chance += torch.where(open_rows, chances.gather(1, tokens.unsqueeze(1)).squeeze(1), 0.0)
             counted[:, step] = open_rows
             states = self.grammar.step[states, self.grammar.column[tokens]]
-        decoded = []
-        for row, state in enumerate(states.tolist()):
-            tokens = [*written[row][counted[row]].tolist(), *self.grammar.tail(state)]
-            text = str(self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end])).strip()
-            chance = log_chance[row].exp().item()
-            decoded.append(Decoded(text, chance, silence[row].item(), bool(self.overridden[row])))
-        return decoded
+        ended = self.grammar.determined[states]
+        columns = [log_chance.exp(), silence, self.overridden, ended, states]
+        # One transfer for all of it; float64 holds each of these exactly. A token that does not count becomes -1.
+        tokens = written.where(counted, -1)
+        table = torch.cat([torch.stack([c.double() for c in columns], dim=1), tokens.double()], dim=1).tolist()
+        return [self._decoded(*row[:5], [int(token) for token in row[5:] if token >= 0]) for row in table]
+
+    def _decoded(
+        self, chance: float, silence: float, overridden: float, ended: float, state: float, tokens: list[int]
+    ) -> Decoded:
+        """A row; where the logits were no numbers, it may have left the grammar, and its probability is none, too."""
+        if not ended:
+            return Decoded("", float("nan"), silence, bool(overridden))
+        tokens = [*tokens, *self.grammar.tail(int(state))]
+        text = str(self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end])).strip()
+        return Decoded(text, chance, silence, bool(overridden))
 
 
 class Determined(StoppingCriteria):
