@@ -141,7 +141,8 @@ def test_in_float16_the_connector_computes_in_float32(batch, monkeypatch):
     assert (got.float().softmax(-1) - want.softmax(-1)).abs().max() < 0.05
     model = add_lora(base, LoraSettings(lora_dropout=0.0), gradient_checkpointing=True).train()
     with torch.autocast("cpu", torch.float16):
-        model(**batch).loss.backward()
+        loss = model(**batch).loss
+    loss.backward()
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     assert gradients
     assert all(gradient.isfinite().all() for gradient in gradients)
