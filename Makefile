@@ -1,6 +1,6 @@
-# make run    from product pictures to a validated prediction file (DATA, OUT, MODEL as below)
+# make run    from product pictures to a validated prediction file (DATA, OUT, MODEL as below; ARGS="--rows 1000" ...)
 # make test   the whole test suite
-# make lint   ruff
+# make lint   ruff and mypy
 # make bench-preprocess   speed of preprocess.py beside the reference loop
 # make bench-reading   recall, F1 by rules and audit on DATA, against OUT/processed
 # make bench-train   speed and memory of training beside the official notebook's way, same folders
@@ -10,6 +10,7 @@
 DATA ?= data/sample
 OUT ?= outputs
 MODEL ?= data/idefics2-tiny
+ARGS ?=
 PYTHON ?= python3
 
 VENV := .venv
@@ -18,7 +19,7 @@ PY := $(VENV)/bin/python
 .PHONY: run test lint notebooks bench-preprocess bench-reading bench-train bench-infer results
 
 run: $(VENV)/.run
-	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)"
+	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)" $(ARGS)
 
 test: $(VENV)/.dev
 	$(PY) -m pytest
@@ -26,6 +27,7 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 notebooks: $(VENV)/.run
 	$(PY) -m src.run

@@ -2,8 +2,9 @@
 
     python -m src.run --data data/sample --out outputs --model data/idefics2-tiny
 
-Runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py one after the other
-and tells the time of each. Every stage reuses what it has finished before. Every setting of a stage is a flag.
+Runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py one after the other,
+tells the time of each, and leaves a page to look at every answer (src/report). Every stage reuses what it has finished
+before. Every setting of a stage is a flag.
 Exit code: 0 valid predictions, 1 a fault in them, 2 unusable input.
 """
 
@@ -34,10 +35,16 @@ from src.data.flags import overrides_for, parser_for, settings_of
 from src.data.folders import DataFolder, RunFolder
 from src.data.tables import read_table, read_test, read_train
 from src.model.modeling import load_config, preset_for
+from src.report.page import write_report
 from src.settings import PredictSettings, PreprocessSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
-DEFAULTS = {"data": Path("data/sample"), "out": Path("outputs"), "model": "data/idefics2-tiny", "ocr": True}
+DEFAULTS: dict[str, Any] = {
+    "data": Path("data/sample"),
+    "out": Path("outputs"),
+    "model": "data/idefics2-tiny",
+    "ocr": True,
+}
 
 
 def run(given: Mapping[str, Any]) -> int:
@@ -46,10 +53,10 @@ def run(given: Mapping[str, Any]) -> int:
     Returns the exit code. Raises `InputError`.
     """
     given = DEFAULTS | dict(given)
-    data, out, ocr = DataFolder(given["data"]), RunFolder(given["out"]), given["ocr"]
+    data, out, ocr = DataFolder(given["data"]), RunFolder(given["out"]), bool(given["ocr"])
     # Bad input fails now, not after the long stages.
-    for stage in (PreprocessSettings, TrainSettings, PredictSettings):
-        settings_of(stage, given)
+    for settings in (PreprocessSettings, TrainSettings, PredictSettings):
+        settings_of(settings, given)
     trained = data.train.is_file()
     if trained:
         read_train(data.root)
@@ -74,6 +81,8 @@ def run(given: Mapping[str, Any]) -> int:
         if ocr:
             baseline = metrics.score_files(data.truth, out.by_rules).iloc[-1]["f1"]
             print(f"by rules alone ({out.by_rules}): F1 {baseline:.3f}")
+    write_whole(out.record, json.dumps({"data": str(data.root), "times": times}) + "\n")
+    print(f"every answer with its picture: {write_report(out.root)}")
     print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items()), f"(sum {sum(times.values()):.0f} s)")
     return 0
 
@@ -92,7 +101,7 @@ def _stages(
         known = {key: value for key, value in parameters.items() if key.lower() in {f.name for f in fields(stage)}}
         return partial(execute_notebook, ROOT / path.name, path, known | {"SETTINGS": overrides_for(stage, rest)})
 
-    stages = [
+    stages: list[tuple[str, Callable[[], int]]] = [
         ("preprocess", partial(_python, "preprocess.py", *(f"--{key}={value}" for key, value in preprocess.items()))),
         ("rules", partial(_python, "-m", "src.rules", *files)),
         ("training", notebook(out.training_notebook, TrainSettings)),

@@ -55,6 +55,7 @@ class DownloadSettings:
     longest_wait: float = _setting(30.0, "a server that asks for more (Retry-After) is not asked again, seconds")
     max_bytes: int = _setting(50_000_000, "limit of one file, bytes", least=1)
     max_redirects: int = _setting(5, "per attempt")
+    host_failures: int = _setting(10, "links of one host that fail in a row; then its others wait for the end", least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,14 +70,8 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     data = data or load_data(settings)
     processor = load_processor(settings.model, settings.image_splitting)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
-    if (card := card_memory()) and arguments.process_index == 0:
-        config, size, checkpointing = (
-            load_config(settings.model),
-            settings.batch_size or 1,
-            settings.gradient_checkpointing,
-        )
-        estimate = training(config, size, bool(checkpointing), settings.lora_r, compute_dtype())
-        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for batches of {size} x {settings.accumulation}")
+    if arguments.process_index == 0:
+        _print_estimate(settings)
     model = add_lora(load_base(settings.model), settings, bool(settings.gradient_checkpointing))
     log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
@@ -89,6 +83,14 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     result = adapter.load_result(folder, key)
     assert result is not None
     return result
+
+
+def _print_estimate(settings: TrainSettings) -> None:
+    """What the GPU's memory will hold, before it is filled; nothing without one."""
+    if card := card_memory():
+        size, checkpointing = settings.batch_size or 1, bool(settings.gradient_checkpointing)
+        estimate = training(load_config(settings.model), size, checkpointing, settings.lora_r, compute_dtype())
+        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for batches of {size} x {settings.accumulation}")
 
 
 def _plain(settings: TrainSettings) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from src.data.errors import InputError
 from src.data.names import image_name, processed_name
 from src.data.samples import Sample, split_by_picture, train_samples
 from src.data.samples import test_samples as make_test_samples
-from src.data.tables import read_test, read_train  # fmt: skip
+from src.data.tables import read_table, read_test, read_train, table_text
 from tests.conftest import SAMPLE
 
 
@@ -17,9 +19,8 @@ from tests.conftest import SAMPLE
         ("photo.jpg", "photo.jpg"),
         ("", ""),
         ("   ", ""),
-        ("https://example.com/..", ""),
-        ("https://example.com/", ""),
-        ("https://example.com", ""),
+        ("//example.com/b.png", "b.png"),
+        ("https://example.com/.b.png", "b.png"),
         ("http://[broken/link.jpg", "link.jpg"),
     ],
 )
@@ -33,16 +34,27 @@ def test_processed_names_do_not_collide():
     assert all(processed_name(name).endswith(".jpg") for name in names)
 
 
+HEADER = b"index,image_link,group_id,entity_name\n"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (b"", "is empty"),
-        (b"index,image_link,group_id,entity_name\n", "no rows"),
+        (b"\n\n", "is empty"),
+        (HEADER, "no rows"),
+        (HEADER + b",,,\n,,,\n", "no rows"),
         (b"index,image_link,entity_name\n1,a.jpg,height\n", "no column group_id"),
-        (b"index,image_link,group_id,entity_name\none,a.jpg,1,height\n", "line 2: index 'one'"),
-        (b"index,image_link,group_id,entity_name\n1,a.jpg,1,height\n1,a.jpg,1,width\n", "line 3: index 1 occurs twice"),
-        (b'index,image_link,group_id,entity_name\n1,"a.jpg,1,height\n', "not a readable"),
-        (b"index,image_link,group_id,entity_name\n1,a,1,height,5,6\n", "not a readable"),
+        (b"index;image_link;entity_name\n1;a.jpg;height\n", "no column group_id"),
+        (b"index,Index,image_link,group_id,entity_name,index\n", "the column index twice"),
+        (HEADER + b"one,a.jpg,1,height\n", "line 2: index 'one'"),
+        (HEADER + b"1.5,a.jpg,1,height\n", r"line 2: index '1.5' is not a whole number; give each row"),
+        (HEADER + b"1,a.jpg,1,height\n1,a.jpg,1,width\n", "line 3: index 1 occurs twice"),
+        (HEADER + b"1,a.jpg,1,height\n1.0,a.jpg,1,width\n", "line 3: index 1 occurs twice"),
+        (HEADER + b'1,b.jpg,1,height\n1,"a.jpg,1,height\n', "line 3: is not a readable"),
+        (HEADER + b"1,a,1,height,5,6\n", "line 2: has 6 cells where the header has 4; write one"),
+        (HEADER + b'1,"a\nb",1,height\n2,a,1\n', "line 4: has 3 cells where the header has 4"),
+        (HEADER + b"1,a.jpg,1,height\n2,\xe9.jpg,1,height\n", "line 3: .*save it as 'CSV UTF-8'"),
         (b"\xff\xfe\x00", "not a readable"),
     ],
 )
@@ -52,12 +64,54 @@ def test_a_bad_table_gets_a_sentence(tmp_path, text, words):
         read_test(tmp_path)
 
 
-def test_empty_cells_stay_text(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "index,image_link,group_id,entity_name\n0,x/a.jpg,1,height\n7,x/b.jpg,2,item_weight\n",
+        "index;image_link;group_id;entity_name\r\n0;x/a.jpg;1;height\r\n7;x/b.jpg;2;item_weight\r\n",
+        "index\timage_link\tgroup_id\tentity_name\n0\tx/a.jpg\t1\theight\n7\tx/b.jpg\t2\titem_weight\n",
+        "index|image_link|group_id|entity_name\n0|x/a.jpg|1|height\n7|x/b.jpg|2|item_weight",
+        "sep=;\nindex;image_link;group_id;entity_name\n0;x/a.jpg;1;height\n7;x/b.jpg;2;item_weight\n",
+        "index,image_link,group_id,entity_name\n0,x/a.jpg,1,height,\n7,x/b.jpg,2,item_weight,,\n,,,\n",
+        "index,image_link,group_id,entity_name,,\n0,x/a.jpg,1,height,,\n7,x/b.jpg,2,item_weight\n",
+        'index, image_link, group_id, entity_name\n0, "x/a.jpg", 1, height\n7, x/b.jpg, 2, item_weight\n',
+        "index,image_link,group_id,entity_name\n0, x/a.jpg , 1,Height\n7,x/b.jpg,2,  ITEM_WEIGHT \n",
+        "Index,Image_Link,GROUP_ID, entity_name \n0.0,x/a.jpg,1,height\n7.0,x/b.jpg,2,item_weight\n",
+        '"index";"image_link";"group_id";"entity_name"\n"0.";"x/a.jpg";"1";"height"\n"7";"x/b.jpg";"2";"item_weight"\n',
+        "n,index,image_link,group_id,entity_name\n1,0,x/a.jpg,1,height\n2,7,x/b.jpg,2,item_weight\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path, text, encoding):
+    (tmp_path / "test.csv").write_bytes(text.encode(encoding))
+    table = read_test(tmp_path)[["index", "image_link", "group_id", "entity_name"]]
+    assert table.to_numpy().tolist() == [[0, "x/a.jpg", "1", "height"], [7, "x/b.jpg", "2", "item_weight"]]
+
+
+@pytest.mark.parametrize("label", ["", "NA", "n/a", "NaN", "null", "None", "#N/A", "<NA>"])
+def test_a_label_that_is_not_available_is_empty_and_links_stay(tmp_path, label):
     (tmp_path / "train.csv").write_text(
-        "image_link,group_id,entity_name,entity_value\nNA,1,height,\nnan.jpg,2,null,NA\n"
+        f"image_link,group_id,entity_name,entity_value\nNA,1,height,{label}\nnan.jpg,2,null,2 inch\n"
     )
-    table = read_train(tmp_path)
-    assert table.to_numpy().tolist() == [["NA", "1", "height", ""], ["nan.jpg", "2", "null", "NA"]]
+    assert read_train(tmp_path).to_numpy().tolist() == [["NA", "1", "height", ""], ["nan.jpg", "2", "null", "2 inch"]]
+
+
+@given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9), st.text(max_size=9)), max_size=5))
+def test_a_table_of_any_texts_is_read_back(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    table = pd.DataFrame([(f"x{a}", b, c) for a, b, c in rows], columns=["image", "file", "error"], dtype=str)
+    path.write_bytes(table_text(table).encode())
+    assert read_table(path, ["image", "file", "error"]).to_numpy().tolist() == table.to_numpy().tolist()
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='index,;\t\n"a1 ', max_size=60).map(lambda t: f"index,{t}".encode()))
+def test_any_bytes_are_a_table_or_get_a_sentence(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "bytes.csv"
+    path.write_bytes(data)
+    try:
+        read_table(path, ["index"])
+    except InputError as error:
+        assert str(path) in str(error)
 
 
 def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):

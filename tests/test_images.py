@@ -1,10 +1,27 @@
 import io
 
 import numpy as np
+import pillow_heif
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from src.reading.images import ImageError, clahe, cv2, decode, enhance, letterbox, resize, shown_size, unsharp
+from src.reading.images import (
+    ImageError,
+    clahe,
+    cv2,
+    decode,
+    enhance,
+    is_blank,
+    letterbox,
+    not_identified,
+    resize,
+    shown_size,
+    unsharp,
+)
+from src.reading.jpeg import is_cut
+from src.reading.kinds import is_heif, not_a_picture
 from src.settings import EnhanceSettings
 
 
@@ -93,22 +110,155 @@ def test_decode_composites_transparency_on_white():
     assert image[0, 7].tolist() == [255, 255, 255]
 
 
-def test_decode_applies_exif_orientation_and_grey_becomes_colour():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees to show
-    turned = encoded(Image.new("RGB", (40, 20)), "JPEG", exif=exif)
-    assert decode(turned).shape == (40, 20, 3)
-    assert decode(turned, enough=20).shape == (20, 10, 3)
-    assert shown_size(turned) == (20, 40)
+def test_grey_becomes_colour():
     assert decode(encoded(Image.new("L", (40, 20)), "PNG")).shape == (20, 40, 3)
+
+
+TURNED_KINDS = ("JPEG", "TIFF", "PNG", "WEBP", "AVIF", "HEIF")
+
+
+def turned(kind: str, orientation: int) -> bytes:
+    """40 x 24 pixels as stored, black with a white corner where it belongs when shown: at the left and top."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.new("RGB", (40, 24))
+    left, top = orientation in (1, 4, 5, 6), orientation in (1, 2, 5, 8)
+    picture.paste("white", (0 if left else 24, 0 if top else 12, 16 if left else 40, 12 if top else 24))
+    if kind == "HEIF":
+        pillow_heif.register_heif_opener()
+    return encoded(picture, kind, exif=exif.tobytes())
+
+
+@pytest.mark.parametrize("kind", TURNED_KINDS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_decoded_as_they_are_shown(kind, orientation):
+    data = turned(kind, orientation)
+    image, size = decode(data), (24, 40) if orientation >= 5 else (40, 24)
+    assert image.shape[1::-1] == shown_size(data) == size
+    assert decode(data, enough=20).shape[1] in (size[0], size[0] // 2)
+    left_top, others = image[3, 3], (image[3, -4], image[-4, 3], image[-4, -4])
+    assert left_top.min() > 200
+    assert max(corner.max() for corner in others) < 50
+
+
+def test_damaged_exif_leaves_the_picture_as_it_is():
+    data = encoded(Image.new("RGB", (40, 24)), "JPEG", exif=b"Exif\0\0II*\0" + b"\xff" * 40)
+    assert decode(data).shape == (24, 40, 3)
+    assert shown_size(data) == (40, 24)
+
+
+def test_heic_is_read_whatever_its_name_and_depth():
+    pillow_heif.register_heif_opener()
+    grey = Image.fromarray(np.full((30, 50), 30_000, np.uint16))
+    for image in (Image.new("RGB", (50, 30), (10, 20, 200)), Image.new("RGBA", (50, 30), (0, 0, 0, 0)), grey):
+        data = encoded(image, "HEIF")
+        assert is_heif(data)
+        assert decode(data).shape == (30, 50, 3)
+    with pytest.raises(ImageError, match="damaged"):
+        decode(data[: len(data) - 20])
+    with pytest.raises(ImageError, match="too many pixels"):
+        decode(data, max_pixels=100)
+
+
+SMOOTH = cv2.GaussianBlur(noise(320, 240, seed=1), (0, 0), 3)
+CUT_KINDS = {
+    "plain": (Image.fromarray(SMOOTH), {}),
+    "fine": (Image.fromarray(SMOOTH), {"quality": 95, "subsampling": 0}),
+    "restarts": (Image.fromarray(SMOOTH), {"restart_marker_rows": 1}),
+    "grey": (Image.fromarray(SMOOTH[:, :, 0]), {}),
+    "progressive": (Image.fromarray(SMOOTH), {"progressive": True}),
+    "progressive grey": (Image.fromarray(SMOOTH[:, :, 0]), {"progressive": True, "quality": 90}),
+    "cmyk": (Image.fromarray(SMOOTH).convert("CMYK"), {}),
+}
+
+
+@pytest.mark.parametrize("kind", CUT_KINDS)
+def test_a_jpeg_that_lacks_its_last_bytes_is_read_where_most_of_it_is_there(kind):
+    picture, options = CUT_KINDS[kind]
+    data = encoded(picture, "JPEG", **options)
+    whole = decode(data).astype(int)
+    assert not is_cut(data)
+    assert not is_cut(data + b"\0" * 9)
+    for lost in (1, 2, 40, len(data) // 30):
+        cut = data[:-lost]
+        assert is_cut(cut)
+        image = decode(cut)
+        assert shown_size(cut) == image.shape[1::-1] == (240, 320)
+        assert np.abs(image[: int(0.94 * 320)] - whole[: int(0.94 * 320)]).mean() < 1.5
+        assert decode(cut, enough=100).shape[1] == 120 if kind != "cmyk" else 240
+    for left in (len(data) // 2, len(data) // 4, 300, 30):
+        with pytest.raises(ImageError, match="cut off"):
+            decode(data[:left])
+
+
+def test_a_turned_cut_jpeg_is_judged_as_it_is_stored():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(SMOOTH), "JPEG", exif=exif)
+    assert decode(data[: -len(data) // 40]).shape == (240, 320, 3)
+    with pytest.raises(ImageError, match="cut off"):
+        decode(data[: -len(data) // 8])
+
+
+def test_an_end_inside_of_exif_does_not_hide_that_a_jpeg_is_cut():
+    thumbnail = encoded(Image.fromarray(SMOOTH[:40, :40]), "JPEG")
+    data = encoded(Image.fromarray(SMOOTH), "JPEG", exif=b"Exif\0\0" + thumbnail)
+    assert is_cut(data[:-40])
+    assert is_cut(data[: data.find(b"\xff\xd9") + 2])
+
+
+@settings(max_examples=150)
+@given(kind=st.sampled_from(["JPEG", "PNG", "TIFF", "WEBP", "GIF", "HEIF"]), progressive=st.booleans(), data=st.data())
+def test_any_damage_gives_a_picture_or_a_reason(kind, progressive, data):
+    options = {"progressive": progressive} if kind == "JPEG" else {}
+    pillow_heif.register_heif_opener()
+    damaged = bytearray(encoded(Image.fromarray(SMOOTH[:64, :48]), kind, **options))
+    for _ in range(data.draw(st.integers(0, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    damaged = bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
+    try:
+        image = decode(damaged, max_pixels=100_000)
+    except ImageError as error:
+        assert str(error)
+        return
+    assert image.dtype == np.uint8
+    assert shown_size(damaged) == image.shape[1::-1]
+    not_identified(damaged)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_picture_or_a_reason(data):
+    assert isinstance(not_a_picture(data), str)
+    assert isinstance(is_cut(b"\xff\xd8" + data), bool)
+    try:
+        decode(data)
+    except ImageError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (12, 200, 90)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_one_colour_is_blank_and_faint_print_is_not(colour, kind):
+    picture = Image.new("RGB", (100, 80), colour)
+    assert is_blank(decode(encoded(picture, kind)))
+    picture.paste(tuple(abs(level - 30) for level in colour), (40, 40, 44, 42))
+    assert not is_blank(decode(encoded(picture, kind)))
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"<html>not a picture</html>", "not an image"),
-        (encoded(Image.fromarray(noise(200, 200)), "JPEG")[:5000], "damaged"),
+        (b"<html>not a picture</html>", r"not a picture but a web page \(HTML\)"),
+        (b"remember the milk", "not a picture, or of an unknown kind"),
+        (b"\xff\x0a\xfa\x1f", "a JPEG XL: save it as JPEG or PNG"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL: save it as JPEG or PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing: save it as JPEG or PNG"),
+        (b"<?xml version='1.0'?>\n<!-- drawn -->\n<svg/>", "an SVG drawing: save it as JPEG or PNG"),
+        (b"%PDF-1.7\n", "a PDF: save it as JPEG or PNG"),
+        (b"\x00\x00\x00\x18ftypmp42", "a video: save it as JPEG or PNG"),
+        (encoded(Image.fromarray(noise(200, 200)), "JPEG")[:5000], "cut off"),
+        (encoded(Image.fromarray(noise(200, 200)), "PNG")[:5000], "damaged"),
         (encoded(Image.new("1", (9000, 9000)), "PNG"), "too many pixels"),
     ],
 )

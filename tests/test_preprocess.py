@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def test_options_change_the_pictures_and_nothing_else_is_redone(data, tmp_path):
     assert hashes(out) == first
     some = sorted(p.name for p in (data / "images").iterdir())[0]
     (data / "images" / some).unlink()
-    cv2.imwrite(str(data / "images" / some), np.zeros((700, 900, 3), np.uint8))
+    cv2.imwrite(str(data / "images" / some), np.eye(700, 900, dtype=np.uint8) * 255)
     assert "(9 reused)" in run_python(*call).stdout
     assert "(0 reused)" in run_python(*call, "--max-size", 300, "--clip-limit", 2).stdout
     assert set(manifest_of(out)[["width", "height"]].max(axis=1)) == {300}
@@ -72,7 +73,7 @@ def test_broken_and_missing_pictures_stop_nothing(data, tmp_path):
     (images / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     (images / "empty.jpg").write_bytes(b"")
     (images / "shop page.html").write_text("<html></html>")
-    cv2.imwrite(str(images / "drawing.png"), np.full((1, 1), 7, np.uint8))
+    cv2.imwrite(str(images / "drawing.png"), np.eye(9, dtype=np.uint8) * 255)
     with (data / "test.csv").open("a") as table:
         table.write("900,https://example.com/images/gone.jpg,1,height\n901,,1,height\n")
     out = tmp_path / "out"
@@ -99,7 +100,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     out = tmp_path / "out"
     large = cv2.resize(read_image(data / "images" / "train-0000.jpg"), (1500, 1300), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(data / "images" / "large.jpg"), large)
-    cv2.imwrite(str(data / "images" / "thread.png"), np.zeros((1, 5000, 3), np.uint8))  # OCR cannot take it
+    cv2.imwrite(str(data / "images" / "thread.png"), np.arange(5000, dtype=np.uint8)[None])  # OCR cannot take it
     assert run_python("preprocess.py", "--data", data, "--out", out).returncode == 0
     assert not (out / "text.jsonl").exists()
     pictures = {p.name: p.read_bytes() for p in out.glob("*.jpg")}
@@ -125,6 +126,42 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
             assert np.array(box).shape == (4, 2)
     assert read >= 0.8 * truth["entity_value"].ne("").sum()
     assert "(12 reused)" in run_python("preprocess.py", "--data", data, "--out", out, "--ocr").stdout
+
+
+def test_pictures_are_read_again_when_something_else_is_asked_of_them(tmp_path):
+    data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
+    settings = PreprocessSettings(data, out, ocr=True, workers=1)
+    asked = pd.read_csv(data / "test.csv", dtype=str)["entity_name"].tolist()
+    before = preprocess(settings).set_index("image")["settings"]
+    assert before.str.endswith(f" asked={'+'.join(sorted(set(asked)))}").any()
+    stamp, text = read_at(out), (out / "text.jsonl").read_bytes()
+    preprocess(settings)
+    assert read_at(out) == stamp  # the same is asked
+    table = pd.read_csv(data / "test.csv", dtype=str)
+    other = table.assign(entity_name="no entity")
+    other.to_csv(data / "test.csv", index=False)
+    preprocess(replace(settings, ocr=False))
+    assert read_at(out) == stamp  # without OCR old text may stay
+    assert (out / "text.jsonl").read_bytes() == text
+    preprocess(settings)
+    changed = {name for name, at in read_at(out).items() if stamp[name] != at}
+    assert changed == {processed_name(link.rsplit("/", 1)[-1]) for link in table["image_link"]}
+
+
+def read_at(out):
+    return {p.name: p.stat().st_mtime_ns for p in out.glob("*.jpg")}
+
+
+def test_an_unexpected_error_costs_its_picture_and_leaves_a_traceback(tmp_path, capsys):
+    data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
+    broken = PreprocessSettings(data, out, workers=1, strength="strong")  # no command line lets it through
+    manifest = preprocess(broken)
+    assert set(manifest["status"]) == {"failed"}
+    assert manifest["error"].str.startswith("error: ").all()
+    assert "enhance" in (out / "errors.log").read_text()
+    assert f"{len(manifest)} pictures met an unexpected error" in capsys.readouterr().out
+    assert set(preprocess(replace(broken, strength=1.5))["status"]) == {"ok"}
+    assert not (out / "errors.log").exists()
 
 
 def test_killed_at_any_moment_the_next_run_goes_on(data, tmp_path):

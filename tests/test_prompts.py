@@ -9,8 +9,8 @@ from src.data.tables import read_train
 from src.model.collator import IGNORED, TrainingCollator, encode, open_picture, picture_bytes, prompt_of
 from src.model.modeling import load_processor
 from src.model.prompts import completion, describe, prompt
-from src.reading.candidates import readings
 from src.reading.constants import ENTITY_UNITS
+from src.reading.joining import readings
 from tests.conftest import TINY
 from tests.test_candidates import line
 

@@ -6,9 +6,10 @@ from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.metrics import score
 from src.reading import choose
-from src.reading.candidates import candidates, readings
+from src.reading.candidates import candidates
 from src.reading.geometry import directions, layout, position
 from src.reading.images import cv2, np
+from src.reading.joining import readings
 from src.reading.quantity import canonical
 from src.reading.units import DIMENSION
 from src.training import audit

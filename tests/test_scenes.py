@@ -13,7 +13,7 @@ from src.data.tables import read_test
 from src.model.generation import generate
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import describe
-from src.reading.candidates import readings
+from src.reading.joining import readings
 from src.reading.quantity import normalise_label
 from src.sanity import prediction_fault
 from tests.conftest import TINY, run_python

@@ -40,7 +40,8 @@ from src.model.collator import TrainingCollator, encode, model_inputs
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor
 from src.model.prompts import describe, prompt
-from src.reading.candidates import candidates, readings
+from src.reading.candidates import candidates
+from src.reading.joining import readings
 from src.reading.quantity import canonical, normalise_label
 
 SMALL, FULL = 70, 588

@@ -59,6 +59,11 @@ class ProcessedFolder:
         """finished pictures of a run that goes on, or was cut off"""
         return self.root / "journal.jsonl"
 
+    @property
+    def errors(self) -> Path:
+        """only after an unexpected error on a picture: the traceback of the first"""
+        return self.root / "errors.log"
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -114,6 +119,16 @@ class RunFolder:
     def gallery(self) -> Path:
         """pictures with their predictions"""
         return self.root / "gallery.png"
+
+    @property
+    def report(self) -> Path:
+        """a page to look at every answer: open it in a browser"""
+        return self.root / "report.html"
+
+    @property
+    def record(self) -> Path:
+        """the data folder and the seconds that each stage took"""
+        return self.root / "run.json"
 
     @property
     def training_notebook(self) -> Path:

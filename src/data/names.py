@@ -12,22 +12,30 @@ LONGEST_NAME = 200  # bytes; file systems allow 255, and a name gets a few more 
 
 
 def image_name(link: str) -> str:
-    """The image's file name: the last path part of its link; empty for a blank link or one without a name.
+    """The image's file name: the last path part of its link; empty for a blank link only.
 
-    Safe as a file name: no control characters or backslashes, and a name of more than `LONGEST_NAME` bytes is cut, with
-    a piece of its hash instead.
+    A link without such a part is named by the end of its query or path and a piece of its hash. Safe as a file name: no
+    control characters or backslashes, no dot at the front (such files are hidden), and a name of more than
+    `LONGEST_NAME` bytes is cut, with a piece of its hash instead.
     """
+    link = link.strip()
     # By hand: urlsplit raises for some broken links, and one of them must not stop a run.
-    path = re.split(r"[?#]", re.sub(r"^[a-zA-Z][\w+.-]*://[^/?#]*", "", link.strip()))[0]
-    name = re.sub(r"[\x00-\x1f\x7f\\]", "_", path.rsplit("/", 1)[-1])
+    path, _, rest = re.sub(r"^(?:[a-zA-Z][\w+.-]*:)?//[^/?#]*", "", link).partition("#")[0].partition("?")
+    name = _safe(path.rsplit("/", 1)[-1])
+    if link and not name:
+        name = with_hash("-".join(re.findall(r"[\w=-]+", f"{path} {rest}"))[-32:].lstrip("-"), link)
     if len(name.encode()) > LONGEST_NAME:
         name = with_hash(name[: LONGEST_NAME // 8] + Path(name).suffix[:8], name)
-    return "" if name in (".", "..") else name
+    return name
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f\\]", "_", name).lstrip(".")
 
 
 def with_hash(name: str, text: str) -> str:
     """``name`` with the first ten hex digits of the SHA-256 of ``text`` before its suffix."""
-    path = Path(name)
+    path = Path(name or "picture")
     return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:10]}{path.suffix}"
 
 
@@ -38,7 +46,20 @@ def read_links(data: Path) -> list[str]:
     for path, columns in ((folder.train, TRAIN_COLUMNS), (folder.test, TEST_COLUMNS)):
         if path.exists():
             links |= dict.fromkeys(read_table(path, columns)["image_link"])
-    return [link for link in links if image_name(link)]
+    return [link for link in links if link.strip()]
+
+
+def asked_entities(data: Path, files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What the tables ask of each image, sorted; ``files`` as `read_files` gives them."""
+    asked: dict[str, set[str]] = {}
+    folder = DataFolder(data)
+    for path, columns in ((folder.train, TRAIN_COLUMNS), (folder.test, TEST_COLUMNS)):
+        if path.exists():
+            table = read_table(path, columns)
+            for image, entity in zip(picture_names(table["image_link"], files), table["entity_name"], strict=True):
+                asked.setdefault(image, set()).add(entity)
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # few combinations: one object each
+    return {image: same.setdefault(key, key) for image, found in asked.items() if (key := tuple(sorted(found)))}
 
 
 def read_files(data: Path) -> dict[str, str]:

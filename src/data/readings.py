@@ -6,7 +6,8 @@ from pathlib import Path
 from src.data.errors import InputError
 from src.data.files import Journal
 from src.data.folders import ProcessedFolder
-from src.reading.candidates import Reading, readings
+from src.reading.joining import readings
+from src.reading.lines import Reading
 
 
 class ReadingStore:

@@ -27,25 +27,38 @@ class Sample:
     answer: str = ""  # canonical; empty: not visible (train) or not known (test)
 
 
-def unusable(image: str, entity: str, processed: Path) -> str:
-    """Why a question cannot be asked: ``blank link``, ``unknown entity``, ``no picture``; empty when it can."""
-    if not image:
-        return "blank link"
-    if entity not in ENTITY_UNITS:
-        return "unknown entity"
-    return "" if (processed / processed_name(image)).is_file() else "no picture"
+class _Unusable:
+    """Why questions cannot be asked, for the pictures of one folder."""
+
+    def __init__(self, processed: Path) -> None:
+        self._processed = processed
+        manifest = ProcessedFolder(processed).manifest
+        table = read_table(manifest, ["image", "status"]) if manifest.is_file() else pd.DataFrame()
+        self._blank = frozenset(table.loc[table["status"].eq("blank"), "image"]) if len(table) else frozenset()
+
+    def __call__(self, image: str, entity: str) -> str:
+        """``blank link``, ``unknown entity``, ``blank picture`` (of one colour), ``no picture``; empty when it can."""
+        if not image:
+            return "blank link"
+        if entity not in ENTITY_UNITS:
+            return "unknown entity"
+        if image in self._blank:
+            return "blank picture"
+        return "" if (self._processed / processed_name(image)).is_file() else "no picture"
 
 
 def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], Counter[str]]:
     """Samples of all usable rows of a `read_train` table, and the count of rows per reason.
 
-    Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `unusable`.
+    Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `_Unusable`.
     """
-    samples, reasons = [], Counter()
+    samples: list[Sample] = []
+    reasons: Counter[str] = Counter()
+    unusable = _Unusable(processed)
     columns = (picture_names(table["image_link"], files), table["entity_name"], table["entity_value"])
     for row, (image, entity, value) in enumerate(zip(*columns, strict=True)):
         answer, reason = normalise_label(value, entity)
-        reason = unusable(image, entity, processed) or reason
+        reason = unusable(image, entity) or reason
         reasons[reason] += 1
         if reason in USABLE_REASONS:
             samples.append(Sample(row, image, processed / processed_name(image), entity, answer))
@@ -53,11 +66,11 @@ def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]
 
 
 def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], dict[int, str]]:
-    """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `unusable`)."""
-    samples, refused = [], {}
+    """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `_Unusable`)."""
+    samples, refused, unusable = [], {}, _Unusable(processed)
     columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"])
     for index, image, entity in zip(*columns, strict=True):
-        reason = unusable(image, entity, processed)
+        reason = unusable(image, entity)
         if reason:
             refused[int(index)] = reason
         else:

@@ -7,7 +7,7 @@ cache is repeated for each question. Batches are made in other processes, see `b
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from peft import PeftModel
@@ -26,7 +26,7 @@ from src.settings import decoding_workers
 
 NO_NUMBER = "probabilities that are no numbers"
 """Why a question has no answer that the model overflowed at, in float32, too."""
-Model = PeftModel | Idefics2ForConditionalGeneration
+Model: TypeAlias = PeftModel | Idefics2ForConditionalGeneration
 ENTRY = ("model_answer", "confidence", "silence", "overridden", "rules", "rules_score", "candidates")
 """What is kept of an answer, see `Answered.entry`."""
 

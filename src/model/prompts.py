@@ -8,7 +8,8 @@ piece, the empty one too, so that piece ends the prompt.
 
 from collections.abc import Sequence
 
-from src.reading.candidates import KEYWORDS, Reading
+from src.reading.candidates import KEYWORDS
+from src.reading.lines import Reading
 
 END = "<end_of_utterance>"
 

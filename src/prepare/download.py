@@ -4,34 +4,30 @@ State is kept in ``downloads.csv`` beside the tables (`COLUMNS`), one row per li
 why. A run that was cut off goes on from its journal.
 """
 
-import email.utils
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
 
 import pandas as pd
 import requests
-import urllib3
 from tqdm import tqdm
 
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder
 from src.data.names import image_name, read_links, with_hash
-from src.data.tables import read_table
+from src.data.tables import read_table, table_text
+from src.prepare.fetch import FetchError, fetch, host_of, new_session
 from src.prepare.window import in_flight
+from src.reading.kinds import HEAD, not_a_picture
 from src.settings import DownloadSettings
 
 COLUMNS = ("link", "file", "status", "error", "bytes")
-_REDIRECTS = (301, 302, 303, 307, 308)
-_TRY_AGAIN = (408, 425, 429)  # and 5xx
-_HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; product-image-fetcher)", "Accept-Encoding": "identity"}
 
 
 @dataclass(slots=True)
@@ -43,14 +39,6 @@ class Download:
     status: str = ""  # ok, failed
     error: str = ""
     bytes: int = 0
-
-
-class FetchError(Exception):
-    """An attempt failed. ``again``: whether another may succeed; ``wait``: seconds the server asks to wait before."""
-
-    def __init__(self, reason: str, again: bool = False, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.again, self.wait = again, wait
 
 
 def download(data: Path, settings: DownloadSettings, retry_failed: bool = False) -> pd.DataFrame:
@@ -71,13 +59,14 @@ def download(data: Path, settings: DownloadSettings, retry_failed: bool = False)
         todo, reused = [], 0
         for row in rows:
             if (images / row.file).is_file():
-                row.status, row.error, row.bytes = "ok", "", (images / row.file).stat().st_size
+                row.status, row.error, row.bytes = _there(images / row.file)
+            if row.status == "ok" and (images / row.file).is_file():
                 reused += 1
             elif row.status != "failed" or retry_failed:
                 todo.append(row)
         fetched = _fetch_all(todo, images, settings, journal)
         table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
-        write_whole(folder.downloads, table.to_csv(index=False))
+        write_whole(folder.downloads, table_text(table))
         journal.remove()
     except OSError as error:
         raise InputError(f"{images}: cannot be written ({error.strerror}); fetched pictures are kept") from None
@@ -101,105 +90,101 @@ def plan(links: Iterable[str], known: Iterable[Download]) -> list[Download]:
     return plans
 
 
-def fetch(session: requests.Session, link: str, settings: DownloadSettings) -> bytes:
-    """One attempt at the bytes behind ``link``, redirects followed; raises `FetchError`."""
-    deadline = time.monotonic() + settings.seconds
-    for _ in range(settings.max_redirects + 1):
-        try:
-            scheme = urlsplit(link).scheme
-            if scheme not in ("http", "https"):
-                raise FetchError(f"only http and https are fetched, not {scheme or 'a link without a scheme'}")
-            with session.get(link, timeout=settings.timeout, stream=True, allow_redirects=False) as response:
-                if response.status_code in _REDIRECTS and "location" in response.headers:
-                    link = urljoin(link, response.headers["location"])
-                    continue
-                return _body(response, settings, deadline)
-        except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise FetchError("timeout", again=True) from None
-        except (requests.ConnectionError, urllib3.exceptions.HTTPError, OSError) as error:
-            if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-                raise FetchError("not a usable link") from None
-            raise FetchError("connection failed or cut off", again=True) from None
-        except ValueError:
-            raise FetchError("not a usable link") from None
-    raise FetchError("too many redirects")
+class Breaker:
+    """Hosts that are down: ``limit`` links of them failed in a row. Threads share it."""
 
+    def __init__(self, limit: int) -> None:
+        self._limit, self._lock = limit, threading.Lock()
+        self._failures: Counter[str] = Counter()
 
-def _body(response: requests.Response, settings: DownloadSettings, deadline: float) -> bytes:
-    """The body of a good response, within the limits; raises `FetchError`."""
-    code, kind = response.status_code, response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if code in _TRY_AGAIN or code >= 500:
-        raise FetchError(f"HTTP {code}", again=True, wait=_retry_after(response.headers.get("retry-after", "")))
-    if code != 200:
-        raise FetchError(f"HTTP {code}")
-    if kind and not kind.startswith("image/") and kind not in ("application/octet-stream", "binary/octet-stream"):
-        raise FetchError(f"not an image but {kind}")
-    size = response.headers.get("content-length", "")
-    if size.isdecimal() and int(size) > settings.max_bytes:
-        raise FetchError(f"larger than {settings.max_bytes} bytes")
-    pieces = bytearray()
-    while piece := response.raw.read1(1 << 16):  # what has arrived, so that a dripping body meets the deadline
-        pieces += piece
-        if len(pieces) > settings.max_bytes:
-            raise FetchError(f"larger than {settings.max_bytes} bytes")
-        if time.monotonic() > deadline:
-            raise FetchError("timeout", again=True)
-    if size.isdecimal() and len(pieces) < int(size):
-        raise FetchError("connection failed or cut off", again=True)
-    if not pieces:
-        raise FetchError("empty response", again=True)
-    return bytes(pieces)
+    def is_open(self, host: str) -> bool:
+        """Whether the host is not to be asked now."""
+        return bool(host) and self._failures[host] >= self._limit
 
-
-def _retry_after(header: str) -> float:
-    """Seconds of a Retry-After header (a number, or an HTTP date); 0 when there is none that can be read."""
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return 0.0
+    def note(self, host: str, answered: bool) -> None:
+        """A link of the host was answered, with whatever, or failed for the host's sake."""
+        with self._lock:
+            self._failures[host] = 0 if answered else self._failures[host] + 1
 
 
 def _fetch_all(todo: list[Download], images: Path, settings: DownloadSettings, journal: Journal) -> int:
-    """Fetch ``todo`` and fill in what became of each; return the number of bytes."""
-    local = threading.local()
+    """Fetch ``todo`` and fill in what became of each; return the number of bytes.
 
-    def work(row: Download) -> None:
-        if not hasattr(local, "session"):
-            local.session = requests.Session()  # keeps its connection alive between pictures
-            local.session.headers.update(_HEADERS)
-        _fetch_one(local.session, row, images, settings)
-
-    pool, total = ThreadPoolExecutor(settings.connections), 0
-    try:
-        done = in_flight(pool, work, todo, 4 * settings.connections)
-        with journal:
-            for row, _ in tqdm(done, total=len(todo), desc="download", unit="img", smoothing=0.05):
+    A host that is down costs the time of a few links: its others wait for the end, when it gets one more chance.
+    """
+    with journal, tqdm(total=len(todo), desc="download", unit="img", smoothing=0.05) as bar:
+        total, waiting = _fetch_round(todo, images, settings, journal, bar)
+        if waiting:
+            more, left = _fetch_round(waiting, images, replace(settings, attempts=1), journal, bar)
+            total += more
+            for row in left:
+                row.status, row.error = "failed", f"its host {host_of(row.link)} does not answer"
                 journal.add(asdict(row))
-                total += row.bytes
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+                bar.update()
     return total
 
 
-def _fetch_one(session: requests.Session, row: Download, images: Path, settings: DownloadSettings) -> None:
-    """Fetch one link in as many attempts as it takes, write the file, note the outcome in ``row``."""
+def _fetch_round(
+    rows: list[Download], images: Path, settings: DownloadSettings, journal: Journal, bar: tqdm
+) -> tuple[int, list[Download]]:
+    """The number of bytes, and the rows that were not asked for, or not to the end, because their host is down."""
+    local, breaker = threading.local(), Breaker(settings.host_failures)
+
+    def work(row: Download) -> bool:
+        if not hasattr(local, "session"):
+            local.session = new_session()
+        return _fetch_one(local.session, row, images, settings, breaker)
+
+    pool, total, waiting = ThreadPoolExecutor(settings.connections), 0, []
+    try:
+        for row, done in in_flight(pool, work, rows, 4 * settings.connections):
+            if done:
+                journal.add(asdict(row))
+                total += row.bytes
+                bar.update()
+            else:
+                waiting.append(row)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return total, waiting
+
+
+def _fetch_one(
+    session: requests.Session, row: Download, images: Path, settings: DownloadSettings, breaker: Breaker
+) -> bool:
+    """Fetch one link in as many attempts as it takes, write the file, note the outcome in ``row``.
+
+    False, with nothing noted, where its host is down.
+    """
+    host = host_of(row.link)
     for attempt in range(settings.attempts):
+        if breaker.is_open(host):
+            row.status = row.error = ""
+            return False
         try:
             data = fetch(session, row.link, settings)
         except FetchError as error:
             row.status, row.error, row.bytes = "failed", str(error), 0
             pause = settings.backoff * 2**attempt * random.uniform(0.5, 1.0)
             pause = max(pause, error.wait)
-            if not error.again or pause > settings.longest_wait:
-                return
-            if attempt + 1 < settings.attempts:
-                time.sleep(pause)
+            last = attempt + 1 == settings.attempts or pause > settings.longest_wait
+            if not error.again or last:
+                breaker.note(host, answered=not error.again)
+                return True
+            time.sleep(pause)
         else:
+            breaker.note(host, answered=True)
             write_whole(images / row.file, data)
             row.status, row.error, row.bytes = "ok", "", len(data)
-            return
+            return True
+    raise AssertionError("there is at least one attempt")
+
+
+def _there(path: Path) -> tuple[str, str, int]:
+    """Status, error and size of a file that is there: an older version took for a picture what a server called one."""
+    with path.open("rb") as stream:
+        reason = not_a_picture(stream.read(HEAD))
+    return "failed" if reason else "ok", reason, path.stat().st_size
 
 
 def _read(path: Path) -> list[Download]:

@@ -13,14 +13,15 @@ import pandas as pd
 
 from src.data.files import Journal, write_whole
 from src.data.folders import ProcessedFolder
-from src.data.tables import read_table
+from src.data.tables import read_table, table_text
 
 
 class ManifestRow(NamedTuple):
     """A picture's row; empty where something does not apply. One is held for every picture, so it is small.
 
-    ``status`` is ``ok``, ``failed`` (``error`` says why, there is no file) or ``missing`` (named in a table, but not in
-    ``images/``). Sizes in pixels, ``source_*`` of the picture as it came. ``settings``: what the outcome depends on.
+    ``status`` is ``ok`` (``error`` may note a flaw: cut off, text not read), ``failed`` (``error`` says why), ``blank``
+    (one colour only) or ``missing`` (named in a table, but not in ``images/``); only ``ok`` has a file. Sizes in
+    pixels, ``source_*`` of the picture as it came. ``settings``: what the outcome depends on.
     """
 
     image: str
@@ -38,8 +39,16 @@ class ManifestRow(NamedTuple):
 
 MANIFEST_COLUMNS = ManifestRow._fields
 
-TextPlaces = dict[str, tuple[Journal, int]]
-"""Where the text of a picture stands: the journal or ``text.jsonl``, and the offset in it."""
+
+class TextPlace(NamedTuple):
+    """Where the text of a picture stands (the journal or ``text.jsonl``), and for which entities it was looked for."""
+
+    journal: Journal
+    offset: int
+    asked: tuple[str, ...]
+
+
+TextPlaces = dict[str, TextPlace]
 
 
 def manifest_row(entry: Mapping[str, Any]) -> ManifestRow:
@@ -52,32 +61,38 @@ def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextPlace
     rows: dict[str, ManifestRow] = {}
     texts: TextPlaces = {}
     if folder.manifest.is_file():
-        for entry in read_table(folder.manifest, MANIFEST_COLUMNS).to_dict("records"):
-            if entry["source_bytes"].isdecimal() and entry["source_mtime_ns"].isdecimal():
-                stamp = {key: int(entry[key]) for key in ("source_bytes", "source_mtime_ns")}
-                rows[entry["image"]] = manifest_row(entry | stamp | {"settings": sys.intern(entry["settings"])})
+        table = read_table(folder.manifest, MANIFEST_COLUMNS)
+        for values in zip(*(table[column] for column in MANIFEST_COLUMNS), strict=True):
+            row = ManifestRow(*values)
+            if str(row.source_bytes).isdecimal() and str(row.source_mtime_ns).isdecimal():
+                rows[row.image] = row._replace(
+                    source_bytes=int(row.source_bytes),
+                    source_mtime_ns=int(row.source_mtime_ns),
+                    settings=sys.intern(row.settings),
+                )
     for journal in (Journal(folder.text), Journal(folder.journal)):
         for offset, entry in journal.scan():
             if "status" in entry:
                 rows[entry["image"]] = manifest_row(entry)
                 texts.pop(entry["image"], None)
             if "lines" in entry and entry["image"] in rows:
-                texts[entry["image"]] = journal, offset
+                texts[entry["image"]] = TextPlace(journal, offset, tuple(entry.get("asked", ())))
     return rows, texts
 
 
 def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextPlaces) -> pd.DataFrame:
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
     manifest = pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
-    write_whole(folder.manifest, manifest.to_csv(index=False))
+    write_whole(folder.manifest, table_text(manifest))
     read = sorted(image for image in texts if image in rows)
     if read:
-        write_whole(folder.text, (_text_line(*texts[image], rows[image]) for image in read))
+        write_whole(folder.text, (_text_line(texts[image], rows[image]) for image in read))
     Journal(folder.journal).remove()
     return manifest
 
 
-def _text_line(journal: Journal, offset: int, row: ManifestRow) -> str:
-    lines = journal.at(offset)["lines"]
-    entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height), "lines": lines}
+def _text_line(place: TextPlace, row: ManifestRow) -> str:
+    lines = place.journal.at(place.offset)["lines"]
+    entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
+    entry |= {"asked": list(place.asked), "lines": lines}
     return json.dumps(entry, ensure_ascii=False) + "\n"

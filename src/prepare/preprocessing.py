@@ -9,15 +9,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 from src.data.errors import InputError
-from src.data.files import Journal
+from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
-from src.data.names import picture_names, processed_name, read_files, read_links
-from src.prepare.manifest import ManifestRow, TextPlaces, finished, manifest_row, write_manifest
+from src.data.names import asked_entities, picture_names, processed_name, read_files, read_links
+from src.prepare.manifest import ManifestRow, TextPlace, TextPlaces, finished, manifest_row, write_manifest
 from src.prepare.processes import WORKER_DIED, Job, run
 from src.settings import MAX_PIXELS, EnhanceSettings, PreprocessSettings, cpu_count
 
@@ -64,12 +65,14 @@ def _process_all(
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
     images = DataFolder(settings.data).images
     done, texts = finished(folder)
+    asked = asked_entities(settings.data, read_files(settings.data)) if settings.ocr else {}
     rows: dict[str, ManifestRow] = {}
     waiting: list[str] = []
     for image in present:
         row = done.pop(image, None)
         unchanged = row and (row.source_bytes, row.source_mtime_ns) == _stamp(images / image)
-        if row and unchanged and _is_current(settings, row, image in texts):
+        has_text = image in texts and set(asked.get(image, ())) <= set(texts[image].asked)
+        if row and unchanged and _is_current(settings, row, has_text):
             rows[image] = row
         else:
             waiting.append(image)
@@ -80,18 +83,28 @@ def _process_all(
         for image in waiting:
             source, target = images / image, folder.root / processed_name(image)
             stamps[image] = _stamp(source)
-            yield Job(image, source, target, settings, settings.max_pixels, settings.ocr)
+            yield Job(image, source, target, settings, settings.max_pixels, settings.ocr, asked.get(image, ()))
 
+    folder.errors.unlink(missing_ok=True)
+    unexpected_errors = 0
     with Journal(folder.journal) as journal:
         outcomes = run(jobs(), settings.workers or cpu_count())
         for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
-            known = dict(zip(("source_bytes", "source_mtime_ns"), stamps.pop(job.image), strict=True))
-            known |= {"image": job.image, "settings": _dependence(outcome.get("error", ""), settings)}
+            size, changed = stamps.pop(job.image)
+            known: dict[str, Any] = {"image": job.image, "source_bytes": size, "source_mtime_ns": changed}
+            known["settings"] = _dependence(outcome.get("error", ""), settings)
+            if trace := outcome.pop("trace", ""):
+                unexpected_errors += 1
+                if unexpected_errors == 1:
+                    write_whole(folder.errors, f"{job.image}\n{trace}")
+            known |= {"asked": asked.get(job.image, ())}
             offset = journal.add(known | outcome)
             rows[job.image] = manifest_row(known | outcome)
             texts.pop(job.image, None)
             if "lines" in outcome:
-                texts[job.image] = journal, offset
+                texts[job.image] = TextPlace(journal, offset, asked.get(job.image, ()))
+    if unexpected_errors:
+        print(f"preprocess: unexpected errors on {unexpected_errors} pictures, the first is in {folder.errors}")
     return rows, texts, reused
 
 
@@ -105,7 +118,7 @@ def _is_current(settings: PreprocessSettings, row: ManifestRow, has_text: bool) 
     """Whether the row of an unchanged source needs no new run: same settings, file there, text read if asked for."""
     if row.settings != _dependence(row.error, settings):
         return False
-    if row.status == "failed":
+    if row.status in ("failed", "blank"):
         return row.error != WORKER_DIED  # that may have been an accident
     return (settings.out / row.file).is_file() and (has_text or not settings.ocr)
 
@@ -127,5 +140,5 @@ def _report(manifest: pd.DataFrame, reused: int) -> None:
         print(f"  ... and {len(bad) - 10} more, see manifest.csv")
     print(
         f"preprocess: {len(manifest)} pictures, {counts['ok']} ok ({reused} reused), "
-        f"{counts['failed']} failed, {counts['missing']} missing"
+        f"{counts['failed']} failed, {counts['blank']} blank, {counts['missing']} missing"
     )

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src.data.errors import unexpected
 from src.data.files import write_whole
 from src.prepare.window import PoolDied, in_flight
-from src.reading.images import ImageError, cv2, decode, enhance, read_bytes, shown_size
+from src.reading.images import ImageError, cv2, decode, enhance, is_blank, read_bytes, shown_size
+from src.reading.jpeg import is_cut
 from src.settings import EnhanceSettings
 
 JPEG_QUALITY = 95
+CUT_OFF = "cut off"
+"""Of a picture that is processed nevertheless: its last bytes are missing, 95 % of it and more are there."""
+ONE_COLOUR = "one colour only: a placeholder, not a picture"
 WORKER_DIED = "its worker process died (killed, or out of memory)"
 
 
@@ -32,22 +37,37 @@ class Job:
     enhance: EnhanceSettings
     max_pixels: int
     ocr: bool
+    entities: tuple[str, ...] = ()  # asked of it, for a closer look at its text
 
 
 Outcome = dict[str, Any]
-"""``status`` (ok, failed) and ``error``; for ok also ``file, source_width, source_height, width, height`` (pixels) and
-with OCR ``lines`` (see `ocr.Line`)."""
+"""``status`` (ok, blank, failed) and ``error``; for ok and blank ``source_width, source_height`` (pixels), for ok also
+``file, width, height`` and with OCR ``lines`` (see `ocr.Line`)."""
 
 
 def process(job: Job) -> Outcome:
     """Enhance one picture and write it whole; what is wrong with it ends in the outcome.
 
-    Raises OSError when the target cannot be written.
+    So does what nobody expected, with its traceback as ``trace``. Raises OSError when the target cannot be written.
     """
+    try:
+        return _process(job)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a picture brings up: it is not worth the run
+        reason, trace = unexpected(error)
+        job.target.unlink(missing_ok=True)
+        return failed(reason) | {"trace": trace}
+
+
+def _process(job: Job) -> Outcome:
     try:
         source = read_bytes(job.source)
         reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
         size = shown_size(source)
+        if is_blank(reduced) and is_blank(decode(source, job.max_pixels)):  # fine print may be lost in the reduced one
+            job.target.unlink(missing_ok=True)
+            return {"status": "blank", "error": ONE_COLOUR, "source_width": size[0], "source_height": size[1]}
         small = enhance(reduced, job.enhance, size)
         full = decode(source, job.max_pixels) if job.ocr else None  # twice, so that the picture is the same without OCR
     except (ImageError, cv2.error, MemoryError) as error:
@@ -56,14 +76,15 @@ def process(job: Job) -> Outcome:
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     write_whole(job.target, data.tobytes())
     outcome: Outcome = {"status": "ok", "file": job.target.name, "source_width": size[0], "source_height": size[1]}
-    outcome |= {"width": small.shape[1], "height": small.shape[0]}
+    outcome |= {"width": small.shape[1], "height": small.shape[0], "error": CUT_OFF if is_cut(source) else ""}
     if full is not None:
         from src.reading.ocr import read_lines  # its models are loaded only where text is asked for
 
         try:
-            outcome["lines"] = read_lines(full)
+            outcome["lines"] = read_lines(full, job.entities)
         except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
-            outcome |= {"lines": [], "error": f"text not read ({type(error).__name__})"}
+            outcome |= {"lines": [], "trace": unexpected(error)[1]}
+            outcome["error"] += f"{'; ' * bool(outcome['error'])}text not read ({type(error).__name__})"
     return outcome
 
 

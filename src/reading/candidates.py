@@ -3,14 +3,13 @@
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
-
-import numpy as np
 
 from src.reading.boxes import Box
 from src.reading.constants import ENTITY_UNITS
-from src.reading.mentions import Mention, find_quantities
+from src.reading.lines import Reading
+from src.reading.mentions import Mention
 from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE
 
@@ -46,22 +45,6 @@ KEYWORDS: dict[str, re.Pattern[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A line of text with its box and what it says.
-
-    ``score``: the OCR's confidence, 0..1. ``vertical``: whether the text runs up or down. ``size``: the height of its
-    letters as a share of the picture's height.
-    """
-
-    text: str
-    score: float
-    box: Box
-    vertical: bool
-    size: float
-    mentions: list[Mention]
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
     """A mention that fits a question, in the line it is part of.
 
@@ -78,105 +61,6 @@ class Candidate:
     box: Box
     sides: int
     keywords: dict[str, float]
-
-
-def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
-    """Lines of `ocr.Line` in reading order, quantities found; a number and its unit in two boxes are joined.
-
-    ``width`` and ``height`` of the picture in the pixels of the boxes.
-    """
-    found = []
-    for text, score, corners in lines:
-        points = np.asarray(corners, float)
-        across, down = np.linalg.norm(points[1] - points[0]), np.linalg.norm(points[3] - points[0])
-        run = points[1] - points[0] if across >= down else points[3] - points[0]
-        vertical = abs(run[1]) > 1.5 * abs(run[0]) and len(text) > 1
-        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-        box = Box(left / width, top / height, right / width, bottom / height)
-        found.append(
-            Reading(text, score, box, bool(vertical), float(min(across, down) / height), find_quantities(text))
-        )
-    found = _reading_order(found)
-    return _metres_to_centimetres(_with_general_unit(_join_units(found, width / height)))
-
-
-def _reading_order(found: list[Reading]) -> list[Reading]:
-    """Rows from top to bottom, each from left to right."""
-    rows: list[list[Reading]] = []
-    for reading in sorted(found, key=lambda r: (r.box[1] + r.box[3]) / 2):
-        middle = (reading.box[1] + reading.box[3]) / 2
-        if rows and not reading.vertical and middle < rows[-1][0].box[3] - rows[-1][0].size * 0.3:
-            rows[-1].append(reading)
-        else:
-            rows.append([reading])
-    return [reading for row in rows for reading in sorted(row, key=lambda r: r.box[0])]
-
-
-_BARE = re.compile(r"\W{0,2}([0-9]{1,5}(?:[.,][0-9]{1,3})?)\W{0,2}")
-_LAST = re.compile(r"(?:^|[^0-9.,a-z])([0-9]{1,5}(?:[.,][0-9]{1,3})?)\W{0,2}$", re.IGNORECASE)
-_MARKED_INCH = re.compile(r"[0-9]\s?(?:[\"“”″]|'')")
-_GENERAL_UNIT = re.compile(r"(?:unit|einheit|unidad|unit[eéà]|单位|\()\W{0,3}(cm|mm|inch(?:es)?|in)\b", re.IGNORECASE)
-
-
-def _join_units(found: list[Reading], aspect: float) -> list[Reading]:
-    """Read ``500`` beside or above ``ml`` as one quantity of the number's line."""
-    joined = list(found)
-    for i, number in enumerate(found):
-        last = None if number.mentions else _LAST.search(number.text)
-        if last is None:
-            continue
-        near = None
-        for other in found:
-            if other is number or other.mentions or re.search(r"[0-9]", other.text) or len(other.text) > 14:
-                continue
-            both = find_quantities(f"{last[1]} {other.text}")
-            if not both or both[0].end < len(last[1]) + 0.6 * len(other.text):
-                continue
-            gap_x = (max(number.box[0], other.box[0]) - min(number.box[2], other.box[2])) * aspect
-            gap_y = max(number.box[1], other.box[1]) - min(number.box[3], other.box[3])
-            size = max(number.size, other.size)
-            beside = gap_x < 1.2 * size and gap_y < -0.3 * min(number.size, other.size) and other.box[0] > number.box[0]
-            stacked = gap_y < 0.8 * size and gap_x < 0  # below, or above where the text runs upwards
-            if (beside or stacked) and (near is None or gap_x + gap_y < near[0]):
-                near = (gap_x + gap_y, both[0])
-        if near:
-            joined[i] = replace(number, mentions=[near[1]])
-    return joined
-
-
-def _with_general_unit(found: list[Reading]) -> list[Reading]:
-    """Give bare numbers the unit that the picture states for all (``Unit: mm``).
-
-    Inches, too, where another number has their mark: OCR reads it as a degree sign, or not at all.
-    """
-    unit = next((m[1] for r in found if not r.mentions and (m := _GENERAL_UNIT.search(r.text))), None)
-    if unit is None and any(_MARKED_INCH.search(r.text) for r in found):
-        unit = "inch"
-    if unit is None:
-        return found
-    with_unit = []
-    for reading in found:
-        if not reading.mentions and (number := _BARE.fullmatch(reading.text)):
-            mentions = find_quantities(f"{number[1]} {unit}")
-            reading = replace(reading, mentions=[replace(m, flags=m.flags | {"borrowed"}) for m in mentions])
-        with_unit.append(reading)
-    return with_unit
-
-
-def _metres_to_centimetres(found: list[Reading]) -> list[Reading]:
-    """Read ``60.2m`` beside ``45cm`` as centimetres: OCR loses the c more often than products are that long."""
-    lengths = [m.quantity for r in found for m in r.mentions if DIMENSION[m.quantity.unit] == "length"]
-    others = [q.amount for q in lengths if q.unit in ("centimetre", "millimetre", "inch")]
-    if not others:
-        return found
-
-    def mended(mention: Mention) -> Mention:
-        quantity = mention.quantity
-        if quantity.unit != "metre" or quantity.number < max(10, 10 * max(others)):
-            return mention
-        return replace(mention, quantity=Quantity(quantity.number, "centimetre"), flags=mention.flags | {"borrowed"})
-
-    return [replace(reading, mentions=[mended(m) for m in reading.mentions]) for reading in found]
 
 
 def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
@@ -213,6 +97,13 @@ def _part(reading: Reading, mention: Mention) -> Box:
     return Box(left + start * (right - left), top, left + end * (right - left), bottom)
 
 
+LOAD_PHRASE = re.compile(
+    r"(?:weight|load|loading)\s?(?:capacity|limit|rating|bearing)|max(?:imum|\.)?\s?(?:load|weight|capacity|user)"
+    r"|(?:supports?|holds?|bears?|carr(?:y|ies))\s(?:up|max|to)|withstand|load.?bearing|belastbar|traglast|tragkraft"
+    r"|carga\s?m[aá]x|charge\s?max|portata",
+    re.IGNORECASE,
+)
+"""What says of a value near it that it is what a product carries."""
 _LETTERS = {"H": "height", "W": "width", "D": "depth", "L": "length"}
 
 
@@ -220,6 +111,7 @@ def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
     """Kinds of words about a line's quantities: 1.0 in it or in a label to its left, 0.5 in other lines next to it."""
     own = found[line]
     texts = [(own.text, 1.0)]
+    words: dict[str, float] = {}
     for other in found:
         if other is own or (len(other.mentions) > 0 and other.size < own.size * 0.5):
             continue
@@ -229,10 +121,12 @@ def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
         overlap = min(own.box[2], other.box[2]) - max(own.box[0], other.box[0]) > 0
         gap = own.box[1] - other.box[3]
         above = overlap and -0.5 * own.size < gap < 1.2 * own.size
+        size = max(own.size, other.size)
+        if overlap and -0.5 * size < gap < (1.0 if other.mentions else 3.5) * size and LOAD_PHRASE.search(other.text):
+            words["load"] = 1.0  # a heading, or the beginning of the sentence
         under = overlap and -0.5 * own.size < other.box[1] - own.box[3] < 0.8 * own.size and not other.mentions
         if left or above or under:
             texts.append((other.text, 1.0 if left and label else 0.5))
-    words: dict[str, float] = {}
     for text, weight in texts:
         letter = _LETTERS.get(text.strip(" .:=").upper())
         for kind, pattern in KEYWORDS.items():

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.reading.candidates import Candidate, Reading, candidates, is_same
+from src.reading.candidates import Candidate, candidates, is_same
 from src.reading.geometry import Layout, directions, layout, position
 from src.reading.images import read_image
+from src.reading.lines import Reading
 
 Weights = Mapping[str, Mapping[str, float]]
 """Entity -> feature -> weight."""
@@ -51,8 +52,8 @@ WEIGHTS: Weights = {
     },
     "item_volume": {
         "bias": 2.0, "first": 0.5, "later": -1.0, "text_size": 1.0, "two_units": 0.3, "confidence": 0.5,
-        "largest": 0.3, "low": -0.3, "pack": -0.2, "word_volume": 0.7, "word_net": 1.0, "word_serving": -0.7,
-        "tiny_unit": -1.0,
+        "largest": 0.3, "low": -0.3, "pack": -0.2, "compound": 1.0, "word_volume": 0.7, "word_net": 1.0,
+        "word_serving": -0.7, "tiny_unit": -1.0,
     },
     "voltage": {
         "bias": 2.0, "first": 0.3, "later": -0.7, "text_size": 0.5, "repeated": 0.3, "confidence": 0.5, "low": -0.7,

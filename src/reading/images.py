@@ -3,8 +3,11 @@
 import io
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
+from src.reading import jpeg
+from src.reading.kinds import is_heif, not_a_picture
 from src.settings import MAX_PIXELS, EnhanceSettings
 
 # `decode` looks at the header first; OpenCV's limit, read when it is imported, is the second line (a larger one comes
@@ -23,6 +26,19 @@ _JPEG_FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # how a picture of an EXIF orientation comes to be shown
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+_UNKNOWN = "not a picture, or of an unknown kind"
+_ENOUGH_OF_A_CUT_JPEG = 0.95
+_ONE_COLOUR = 4
+"""Levels of 255 by which lossy compression may spread a single colour."""
 
 PATCH = 14
 """Side of a vision patch of IDEFICS2 in pixels; what does not fill a patch at the right and bottom is not seen."""
@@ -38,35 +54,92 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None)
     With ``enough`` (pixels), a plain JPEG whose long side is at least twice that comes at a half, quarter or eighth of
     its size, still at least ``enough``: the decoder leaves out the finest frequencies instead of computing them.
 
-    Raises `ImageError` for what is empty, damaged, cut off, larger than ``max_pixels`` or not an image. Plain JPEGs go
-    through `cv2.imdecode` (`imread` would accept a truncated one and fill it with grey), all else through Pillow.
+    Raises `ImageError` for what is empty, damaged, larger than ``max_pixels`` or not an image. Of a JPEG that is cut
+    off (`jpeg.is_cut`) at least 95 % must be there. Plain JPEGs go through `cv2.imdecode` (`imread` would accept a
+    truncated one and fill it with grey), all else through Pillow.
     """
     if not data:
         raise ImageError("empty file")
+    if reason := not_a_picture(data):
+        raise ImageError(reason)
     try:
-        with Image.open(io.BytesIO(data)) as opened:  # reads the header only
-            width, height = opened.size
-            if width * height > max_pixels:
-                raise ImageError(f"too many pixels ({width} x {height})")
-            if not data.startswith(b"\xff\xd8") or opened.mode not in ("L", "RGB"):
-                return np.ascontiguousarray(_on_white(ImageOps.exif_transpose(opened))[:, :, ::-1])
-        fraction = 1 if enough is None else min(_halvings(max(width, height), enough), 8)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction])
+        size = _size(data, max_pixels)
+        if jpeg.is_cut(data):
+            share = jpeg.decoded_share(data, lambda more: _pixels(more, size, None, turned=False))
+            if share < _ENOUGH_OF_A_CUT_JPEG:
+                raise ImageError(f"cut off ({int(100 * share)} % of the picture is there)")
+            data = jpeg.mended(data)
+        return _pixels(data, size, enough)
     except UnidentifiedImageError:
-        raise ImageError("not an image, or of an unknown kind") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, cv2.error) as error:
+        raise ImageError(_UNKNOWN) from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, RuntimeError, cv2.error) as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise ImageError(f"damaged or cut off ({reason})") from None
+
+
+def not_identified(data: bytes) -> str:
+    """Why bytes are no picture, by their header; empty when they are one, whole or not."""
+    if reason := not_a_picture(data):
+        return reason
+    try:
+        _open(data).close()
+    except UnidentifiedImageError:
+        return _UNKNOWN
+    except Exception:  # whatever a parser of damaged data raises: `decode` will say more
+        return ""
+    return ""
+
+
+def _open(data: bytes) -> Image.Image:
+    """The picture with its header read, not its pixels."""
+    if is_heif(data):
+        from pillow_heif import register_heif_opener  # its 45 ms are for those who bring such pictures
+
+        register_heif_opener()
+    return Image.open(io.BytesIO(data))
+
+
+def _size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    with _open(data) as opened:
+        width, height = opened.size
+    if width * height > max_pixels:
+        raise ImageError(f"too many pixels ({width} x {height})")
+    return width, height
+
+
+def _pixels(data: bytes, size: tuple[int, int], enough: int | None, turned: bool = True) -> np.ndarray:
+    """``turned``: as shown, not as stored."""
+    with _open(data) as opened:
+        if not data.startswith(b"\xff\xd8") or opened.mode not in ("L", "RGB"):
+            return np.ascontiguousarray(_on_white(ImageOps.exif_transpose(opened) if turned else opened)[:, :, ::-1])
+        turn = _TURNS.get(_orientation(opened)) if turned else None
+    fraction = 1 if enough is None else min(_halvings(max(size), enough), 8)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageError("damaged or cut off")
-    return image
+    return turn(image) if turn else image
+
+
+def _orientation(opened: Image.Image) -> int:
+    """How the picture is to be turned to show it, as EXIF says it; 1 (as it is) where that cannot be read."""
+    try:
+        orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
+        return orientation if orientation in range(1, 9) else 1
+    except Exception:  # whatever a parser of damaged tags raises: the pixels may be whole
+        return 1
 
 
 def shown_size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels of a picture that `decode` could decode, as shown (after the EXIF orientation)."""
-    with Image.open(io.BytesIO(data)) as opened:
+    with _open(data) as opened:
         width, height = opened.size
-        return (height, width) if opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else (width, height)
+        turned = opened.format != "TIFF" and _orientation(opened) >= 5  # Pillow gives a TIFF's size as shown
+        return (height, width) if turned else (width, height)
+
+
+def is_blank(image: np.ndarray) -> bool:
+    """Whether a picture is of one colour only: a placeholder of a download that failed."""
+    return bool((np.ptp(image, axis=(0, 1)) <= _ONE_COLOUR).all())
 
 
 def _halvings(side: int, enough: int) -> int:
@@ -159,7 +232,7 @@ def enhance(image: np.ndarray, settings: EnhanceSettings, full_size: tuple[int, 
 def letterboxed(height: int, width: int, shortest: int = 378) -> tuple[int, int]:
     """Height and width of a picture after `letterbox`."""
     floor = min(shortest, max(height, width))
-    return tuple(-(-max(side, floor) // PATCH) * PATCH for side in (height, width))
+    return -(-max(height, floor) // PATCH) * PATCH, -(-max(width, floor) // PATCH) * PATCH
 
 
 def letterbox(image: np.ndarray) -> np.ndarray:

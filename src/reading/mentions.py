@@ -1,11 +1,11 @@
 """Quantities in printed text: every way a value is written on a product, OCR's confusions included."""
 
-import functools
 import itertools
 import re
 from dataclasses import dataclass
 from decimal import Decimal
 
+from src.reading.numbers import next_number, normalised
 from src.reading.quantity import Quantity
 from src.reading.units import DIMENSION, SIZE, UNIT, name_of
 
@@ -16,8 +16,8 @@ class Mention:
 
     ``flags``: ``low``/``high`` of a range, ``product`` (a side of L x W x H), ``pack`` (one of several: 12 x 330 ml),
     ``sum``, ``compound`` (2 lb 3 oz as one), ``converted`` (the second of 60 g / 2.1 oz), ``borrowed`` (its unit is
-    printed elsewhere). ``axis``: a letter printed with it (L, W, H, D; Ø for a diameter), else empty. ``side`` counts
-    the sides of a product from 0.
+    printed elsewhere), ``prime`` (feet by their mark), ``thousand`` (1.000 or 1,000). ``axis``: a letter printed with
+    it (L, W, H, D; Ø for a diameter), else empty. ``side`` counts the sides of a product from 0.
     """
 
     quantity: Quantity
@@ -28,38 +28,40 @@ class Mention:
     side: int = 0
 
 
-# One sign for one, so that places in the text stay.
-_SIGNS = str.maketrans(
-    "“”″ʺ＂‶‘’′´＇ʹ`，．×✕✖⨯–—−〜～：（）／⁄⌀øΦφ ",
-    "\"\"\"\"\"\"''''''',.xxxx---~~:()//ØØØØ ",
-)
-_DIGITS = {ord("０") + i: str(i) for i in range(10)}
-_VULGAR = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8",
-           "⅞": "7/8", "⅓": "1/3", "⅔": "2/3"}  # fmt: skip
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-
-_FRACTION = r"(?P<above>[1-9][0-9]?|[¹²³⁴-⁹])/(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
-_VALUE = re.compile(
-    rf"""(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|(?=[¹²³⁴-⁹])){_FRACTION}
-    |(?P<round>[0-9]{{0,4}})\s?(?P<vulgar>[{"".join(_VULGAR)}])
-    |{_FRACTION.replace("above", "above1").replace("below", "below1")}
-    |(?P<misread>[0-9]{{1,4}}(?:[.,][0-9]{{1,3}})?(?=[1I|]bs?\b|0z\b))  # 501bs, 2.50Z
-    |(?P<grouped>[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?(?![0-9,]))
-    |(?P<dotted>[0-9]{{1,3}}(?:\.[0-9]{{3}})+,[0-9]{{1,2}}(?![0-9]))
-    |(?P<plain>[0-9]{{1,9}}(?:[.,]\s?[0-9]{{1,6}})?|(?<!\w)\.[0-9]{{1,6}})""",
-    re.VERBOSE | re.IGNORECASE,
-)
 _LONGEST_GAP = 12  # characters between two numbers that belong together
-_LONGEST = 6  # digits before the point; more are codes
-_PRODUCT = re.compile(r"\s*(?:x|\*|by)\s*", re.IGNORECASE)
+_PRODUCT = re.compile(r"\s*(?:x|\*|by)\s*[(\[]?", re.IGNORECASE)
 _RANGE = re.compile(r"\s*(?:-{1,2}|~|÷|to|up to|bis|à)\s*", re.IGNORECASE)
 _EITHER = re.compile(r"\s*[/|(=;,]?\s*(?:or|approx\.?|/)?\s*\(?\s*", re.IGNORECASE)
-_AXIS_BEFORE = re.compile(r"(?:^|(?<![a-z]))(L|W|H|D|B|T|Ø|dia|diam)\s?[.:=\-]?\s?$", re.IGNORECASE)
-_AXIS_AFTER = re.compile(r"\s?\(?(L|W|H|D|B|T|Ø|dia)(?![a-z0-9])\)?[.:]?", re.IGNORECASE)
-_BEFORE_UNIT = re.compile(r"\s{0,2}[-(]?\s?")
-_AXIS_FIRST = re.compile(r"\s?[LWHD]\s?x\s?[0-9]")
+_TOLERANCE = re.compile(r"\s*\(?(±|\+\s?/\s?-|\+-)\s*$")
+_PER = re.compile(r"\s*(?:/|per|pro)\s*", re.IGNORECASE)
+_COMPOUND = re.compile(r"\s*[.,]?\s*(?:-|&|and)?\s*", re.IGNORECASE)
+_AXIS = r"(?:L|W|H|D|B|T|Ø|dia|diam)"
+_AXIS_BEFORE = re.compile(rf"(?:^|(?<![a-z]))({_AXIS})\s?[)\]]?\s?[.:=\-]?\s?$", re.IGNORECASE)
+_AXIS_AFTER = re.compile(
+    r"\s?[(\[]?(L|W|H|D|B|T|Ø|dia)(?:(?![a-z0-9])|(?=(?:cm|mm|inch|in)(?![a-z])))[)\]]?[.:]?", re.IGNORECASE
+)
+_LETTERED = re.compile(
+    r"(?<![a-z0-9])[(\[]?([LWHDBT])\s?[)\]]?[.:=]?\s?[0-9]"
+    r"|[0-9]\s?(?:cm|mm|in|inch|ft|'{1,2}|\")?\s?[(\[]?([LWHDBT])(?![a-wyz0-9])",
+    re.IGNORECASE,
+)
+"""A letter for an axis beside a number; with two different ones and a sign for times, L and W are no units."""
+_TIMES = re.compile(r"[0-9LWHDBT)\]\"'m]\s?(?:x|\*|by)\s?[0-9LWHDBT(\[]", re.IGNORECASE)
+_AXIS_FIRST = re.compile(
+    r"\s?[(\[]?\s?[LWHDBT]\s?[)\]]?\s?(?:(?:x|\*|by|,|;)\s?|(?:cm|mm|in|inch|inches|ft|m)\b|['\"]|$)", re.IGNORECASE
+)
+_BEFORE_UNIT = re.compile(r"\.(?=(?:cm|mm|in|kg|ml|oz|lbs?)(?![a-z]))|\s{0,2}[-(_]?\s?", re.IGNORECASE)
+_RATE = re.compile(
+    r"\.?\s?(?:/\s?(?:h|hr|hrs|hour|min|minute|s|sec|second|day|week|month|year|kg|g|mg|l|ml|m[23²³]?|cm[23²³]|"
+    r"sq\.?)(?![a-z0-9])(?!\s?[0-9.:=])"
+    r"|\s?per\s(?:hour|minute|second|day|metre|meter|m\b|m2|sq|kg|kilo|lit|ml\b|gram))",
+    re.IGNORECASE,
+)
+"""After a unit: a rate or a concentration, which is no amount."""
+_PRICE = re.compile(r"[$€£¥₹]\s?[0-9][0-9.,]*\s?(?:/|per)\s?$", re.IGNORECASE)
+_CODE = re.compile(r"(?<=w)-?[0-9]{2}(?![0-9.]|\s?w)", re.IGNORECASE)  # 12W-30: an oil
 _HEADER = re.compile(
-    r"[(\[:]\s?(mm|cm|m|in|inch|inches|kg|kgs|g|gr|lb|lbs|oz|ml|l|v|w)\s?[)\]]"
+    r"[(\[:]\s?(mm|cm|m|in|inch|inches|kg|kgs|g|gr|lb|lbs|oz|ml|l|v|w)\s?[~)\]]"
     r"|\b(?:unit|in)\s?:?\s(cm|mm|inch|inches)\b",
     re.IGNORECASE,
 )
@@ -74,6 +76,7 @@ class _Number:
     axis: str = ""
     flags: frozenset[str] = frozenset()
     side: int = 0
+    is_amount: bool = True  # not a rate, a tolerance or part of a code
 
     @property
     def amount(self) -> Decimal:
@@ -83,89 +86,80 @@ class _Number:
 def find_quantities(text: str) -> list[Mention]:
     """All quantities of a printed text in their order, whatever they measure; never raises, linear in its length.
 
-    Numbers without a unit of their own take that of their product (``L23 x W14 x H8cm``), range (``100-240V``) or
-    heading (``Size (cm): 23``).
+    Numbers without a unit of their own take that of their product (``L23 x W14 x H8cm``), range (``100-240V``),
+    tolerance (``500 ± 10 g``) or heading (``Size (cm): 23``).
     """
-    text = text.translate(_SIGNS).translate(_DIGITS)
+    text = normalised(text)
     numbers = _numbers(text)
     pairs = [(first, second, _gap(text, first, second)) for first, second in itertools.pairwise(numbers)]
     for pair in pairs:
         _mend_point(*pair)
     links = [_link(*pair) for pair in pairs]
     _share_units(numbers, links)
-    if header := _HEADER.search(text):
-        unit = _unit_at(header[1] or header[2])
+    if (header := _HEADER.search(text)) and (unit := _unit_at(header[1] or header[2])):
         for number in numbers:
-            if not number.unit and unit:
+            if not number.unit:
                 number.unit, number.flags = unit, number.flags | {"borrowed"}
     mentions = []
     for i, number in enumerate(numbers):
-        if not number.unit:
+        if not number.unit or not number.is_amount:
             continue
-        mention = Mention(Quantity(number.value, number.unit), number.start, number.end, number.flags, number.axis,
-                          number.side)  # fmt: skip
         if i and links[i - 1] == "compound":
-            first = numbers[i - 1]
-            total = first.value + number.value * SIZE[number.unit] / SIZE[first.unit]
-            both = Quantity(round(total, 4).normalize(), first.unit)
-            mentions.append(Mention(both, first.start, number.end, frozenset({"compound"}), first.axis))
-        mentions.append(mention)
+            mentions.append(_compound(numbers[i - 1], number))
+        quantity = Quantity(number.value, number.unit)
+        mentions.append(Mention(quantity, number.start, number.end, number.flags, number.axis, number.side))
     return mentions
 
 
 def _numbers(text: str) -> list[_Number]:
+    letters = {(m[1] or m[2]).upper() for m in _LETTERED.finditer(text)}
+    lettered = len(letters) > 1 and _TIMES.search(text) is not None
     numbers: list[_Number] = []
     at = 0
-    while match := _VALUE.search(text, at):
-        at = match.end()
-        before = text[match.start() - 1] if match.start() else ""
-        if before.isdigit() or (before and before in ".," and match.start() > 1 and text[match.start() - 2].isdigit()):
-            continue  # the tail of a longer number or code
-        value = _value(match)
-        if value is None:
-            continue
-        number = _Number(value, match.start(), match.end())
-        gap = text[max(numbers[-1].end if numbers else 0, match.start() - 12) : match.start()]
+    while printed := next_number(text, at):
+        at = printed.end
+        number = _Number(printed.value, printed.start, printed.end)
+        if printed.thousand:
+            number.flags = frozenset({"thousand"})
+        gap = text[max(numbers[-1].end if numbers else 0, number.start - 12) : number.start]
         if axis := _AXIS_BEFORE.search(gap):
             number.axis = _axis(axis[1])
         between = _BEFORE_UNIT.match(text, at)
-        axis_first = not number.axis and _AXIS_FIRST.match(text, at)
-        if between and not axis_first and (unit := UNIT.match(text, between.end())):
-            number.unit, number.end = name_of(unit), unit.end()
+        axis_first = lettered and not number.axis and _AXIS_FIRST.match(text, at)
+        if between and not axis_first:
+            _take_unit(number, text, between.end())
         if not number.axis and (axis := _AXIS_AFTER.match(text, number.end)):
             number.axis, number.end = _axis(axis[1]), axis.end()
-            if not number.unit and (unit := UNIT.match(text, number.end + text.startswith(" ", number.end))):
-                number.unit, number.end = name_of(unit), unit.end()
+            if not number.unit:
+                _take_unit(number, text, number.end + text.startswith(" ", number.end))
+        number.is_amount = not (number.unit and _is_no_amount(number, text))
+        if (sign := _TOLERANCE.search(gap)) and not (sign[1] == "±" and not numbers and _is_about(number, text)):
+            number.is_amount = False
         numbers.append(number)
         at = max(at, number.end)
     return numbers
 
 
-def _value(match: re.Match[str]) -> Decimal | None:
-    """The number that `_VALUE` matched; None when it cannot be one (a fraction of nothing, too long)."""
-    part = match.groupdict()
-    if part["vulgar"]:
-        above, below = _VULGAR[part["vulgar"]].split("/")
-        return Decimal(part["round"] or 0) + _fraction(above, below)
-    if part["above"] or part["above1"]:
-        above, below = (part["above"] or part["above1"]).translate(_RAISED), part["below"] or part["below1"]
-        whole = part["whole"]
-        if int(above) > int(below) and not whole and int(below) in (2, 4, 8, 16):
-            whole, above = above[0], above[1:]  # 21/4" is 2 1/4"
-        return Decimal(whole or 0) + _fraction(above, below) if 0 < int(above) < int(below) else None
-    digits = part["grouped"] or part["dotted"] or part["misread"] or part["plain"]
-    digits = digits.replace(" ", "")
-    if part["grouped"] and not digits.startswith("0"):
-        digits = digits.replace(",", "")
-    elif part["dotted"]:
-        digits = digits.replace(".", "")
-    digits = digits.replace(",", ".")
-    return Decimal(digits) if digits.count(".") <= 1 and len(digits.split(".")[0]) <= _LONGEST else None
+def _take_unit(number: _Number, text: str, at: int) -> None:
+    """Give a number the unit that stands at ``at``, if there is one."""
+    if unit := UNIT.match(text, at):
+        number.unit, number.end = name_of(unit), unit.end()
+        if unit.lastgroup == "feet":
+            number.flags |= {"prime"}
 
 
-@functools.cache
-def _fraction(above: str, below: str) -> Decimal:
-    return round(Decimal(above) / Decimal(below), 4).normalize()
+def _is_no_amount(number: _Number, text: str) -> bool:
+    """Whether a number with a unit is a rate, a concentration, a price's measure, or part of a code."""
+    if _RATE.match(text, number.end) or _PRICE.search(text, max(0, number.start - 16), number.start):
+        return True
+    if number.unit == "watt" and _CODE.match(text, number.end):
+        return True
+    return number.unit == "volt" and number.value >= 1000 and number.value % 10 != 0  # 5018V: a model
+
+
+def _is_about(number: _Number, text: str) -> bool:
+    """Whether a number after a first ``±`` is an amount nevertheless: about 3 kg, about 25 x 17 cm; no length alone."""
+    return DIMENSION.get(number.unit) in ("weight", "volume") or _PRODUCT.match(text, number.end) is not None
 
 
 def _axis(letter: str) -> str:
@@ -186,9 +180,11 @@ def _gap(text: str, first: _Number, second: _Number) -> str:
 
 
 def _link(first: _Number, second: _Number, gap: str) -> str:
-    """How two neighbouring numbers belong together: product, range, converted, compound, sum or not at all."""
+    """How two numbers belong together: product, range, converted, compound, sum, tolerance, rate; or not."""
     if len(gap) > _LONGEST_GAP:
         return ""
+    if _TOLERANCE.search(gap):
+        return "tolerance"
     if _PRODUCT.fullmatch(gap):
         return "product"
     same = first.unit and second.unit and DIMENSION[first.unit] == DIMENSION[second.unit]
@@ -199,11 +195,13 @@ def _link(first: _Number, second: _Number, gap: str) -> str:
     if gap.strip() in ("+", "&") and (same or not first.unit):
         return "sum"
     if same and first.unit != second.unit:
-        ratio = first.amount / second.amount if second.value else Decimal(0)
-        if _EITHER.fullmatch(gap) and Decimal("0.8") < ratio < Decimal("1.25"):
-            return "converted"
-        if gap.strip(" .,") == "" and (first.unit, second.unit) in _COMPOUNDS:
+        whole = first.value == first.value.to_integral_value() and second.amount < SIZE[first.unit]
+        if whole and (first.unit, second.unit) in _COMPOUNDS and _COMPOUND.fullmatch(gap):
             return "compound"
+        if _EITHER.fullmatch(gap) and Decimal("0.8") < first.amount / second.amount < Decimal("1.25"):
+            return "converted"
+    if first.unit and second.value == 100 and second.unit in ("gram", "millilitre") and _PER.fullmatch(gap):
+        return "rate"  # 5 g / 100 g
     return ""
 
 
@@ -211,29 +209,49 @@ def _mend_point(first: _Number, second: _Number, gap: str) -> None:
     """Give back a decimal point that OCR lost: ``11oz/3.0g`` can only be 0.11 oz, as the two say the same."""
     if not (first.unit and second.unit and first.unit != second.unit and len(gap) <= _LONGEST_GAP):
         return
-    if not _EITHER.fullmatch(gap) or DIMENSION[first.unit] != DIMENSION[second.unit]:
-        return
-    if not first.value or not second.value:
+    if not gap.strip() or not _EITHER.fullmatch(gap) or DIMENSION[first.unit] != DIMENSION[second.unit]:
         return
     ratio = first.amount / second.amount
     for power in (10, 100):
         for number, other, share in ((first, second, ratio / power), (second, first, 1 / ratio / power)):
             lacks_point = number.value.as_tuple().exponent == 0 and other.value.as_tuple().exponent != 0
-            if lacks_point and Decimal("0.94") < share < Decimal("1.06"):
+            if lacks_point and Decimal("0.95") < share < Decimal("1.05"):
                 number.value /= power
 
 
 _COMPOUNDS = {
     ("pound", "ounce"),
     ("foot", "inch"),
+    ("yard", "foot"),
     ("kilogram", "gram"),
     ("metre", "centimetre"),
     ("litre", "millilitre"),
+    ("gallon", "quart"),
+    ("gallon", "fluid ounce"),
+    ("quart", "fluid ounce"),
+    ("quart", "ounce"),
+    ("pint", "fluid ounce"),
+    ("cup", "fluid ounce"),
 }
 
 
+def _compound(first: _Number, second: _Number) -> Mention:
+    """Two parts as one amount in the first one's unit (2 lb 4 oz: 2.25 pound)."""
+    total = first.value + second.value * SIZE[second.unit] / SIZE[first.unit]
+    places = 2 if DIMENSION[first.unit] == "volume" else 4
+    return Mention(
+        Quantity(round(total, places).normalize(), first.unit),
+        first.start, second.end, frozenset({"compound"}), first.axis or second.axis,
+    )  # fmt: skip
+
+
 def _share_units(numbers: list[_Number], links: list[str]) -> None:
-    """Give the numbers of a product, range or sum the unit that is printed once, and mark them all."""
+    """Give the numbers of a product, range, sum or tolerance the unit that is printed once, and mark them all."""
+    for (first, second), link in zip(itertools.pairwise(numbers), links, strict=True):
+        if link == "tolerance":
+            first.unit = first.unit or second.unit
+        elif link == "rate":
+            first.is_amount = second.is_amount = False
     start = 0
     for i in range(len(numbers)):
         if i < len(links) and links[i] in ("product", "range", "sum"):

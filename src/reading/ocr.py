@@ -6,8 +6,9 @@ with fixed input shapes, so inputs are brought to a few sizes: the detector's by
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,41 +16,35 @@ import openvino
 import rapidocr
 from rapidocr import RapidOCR
 
-from src.reading.mentions import find_quantities
+from src.reading.looks import Line, is_missing, merged, tiles
 
-Line = tuple[str, float, list[list[int]]]
-"""Text, confidence 0..1, and the box's four corners [x, y] in source pixels, clockwise from the text's top left."""
-
-_FIRST, _CLOSER = (704, 960), (1280, 1664)
+_SIDES = 704, 960
 """The detector sees a picture with its short side scaled to so many pixels, or its long side if that gives less.
 
-Smaller pictures are enlarged, as small print needs it (42 % of the challenge's pictures are 500 px). Where the first
-look finds text but no quantity (one picture in ten), a closer one often does."""
-_FEW_LINES = 1
-"""With fewer lines of text than this a closer look found nothing."""
+Smaller pictures are enlarged, as small print needs it (42 % of the challenge's pictures are 500 px)."""
 _DETECTOR_STEP, _RECOGNISER_STEP = 64, 160
 """Sizes are rounded to these steps: few shapes to compile (a third of a second each)."""
 _KEPT_SHAPES = 8
 """Of each model; a compiled shape of the detector holds 100 to 200 MB."""
 
 
-def read_lines(image: np.ndarray) -> list[Line]:
-    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom)."""
-    lines = _read(image, _FIRST)
-    if len(lines) < _FEW_LINES or _has_quantity(lines):
-        return lines
-    closer = _read(image, _CLOSER)
-    return closer if _has_quantity(closer) else lines
+def read_lines(image: np.ndarray, entities: Sequence[str] = ()) -> list[Line]:
+    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom).
+
+    ``entities``: what is asked of it. Where one of them has no candidate in what a first look reads (where nothing is
+    asked: no quantity at all), the picture is looked at again in `looks.tiles`. A picture without any text at first is
+    not: a closer look finds nothing there.
+    """
+    lines = _read(image)
+    height, width = image.shape[:2]
+    if lines and is_missing(lines, width, height, entities):
+        for tile in tiles(width, height):
+            lines = merged(lines, [seen for line in _read(tile.cut(image)) if (seen := tile.on_picture(line))])
+    return lines
 
 
-def _has_quantity(lines: list[Line]) -> bool:
-    return any(find_quantities(text) for text, _, _ in lines)
-
-
-def _read(image: np.ndarray, sides: tuple[int, int]) -> list[Line]:
-    engine = _engine()
-    engine.text_det.get_preprocess = functools.partial(_DetectorInput, *sides)
-    found = engine(image)
+def _read(image: np.ndarray) -> list[Line]:
+    found: Any = _engine()(image)
     if found.boxes is None:
         return []
     boxes = np.rint(found.boxes).astype(int).tolist()
@@ -59,10 +54,13 @@ def _read(image: np.ndarray, sides: tuple[int, int]) -> list[Line]:
 @functools.cache
 def _engine() -> RapidOCR:
     """One engine per process, on one thread: the pool's processes share the cores."""
-    one = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-    engine = RapidOCR(params={"Global.log_level": "critical", **one, "Rec.rec_batch_num": 1, "Cls.cls_batch_num": 1})
+    threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+    engine: Any = RapidOCR(
+        params={"Global.log_level": "critical", **threads, "Rec.rec_batch_num": 1, "Cls.cls_batch_num": 1}
+    )
     detector, classifier, recogniser = engine._load_det_model(), engine._load_cls_model(), engine._load_rec_model()
     models = Path(rapidocr.__file__).parent / "models"
+    detector.get_preprocess = functools.partial(_DetectorInput, *_SIDES)
     detector.session = _FixedShapes(models / "PP-OCRv6_det_small.onnx")
     classifier.session = _FixedShapes(models / "ch_ppocr_mobile_v2.0_cls_mobile.onnx")
     recogniser.session = _FixedShapes(models / "PP-OCRv6_rec_small.onnx", _RECOGNISER_STEP)
