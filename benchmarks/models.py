@@ -6,6 +6,7 @@ Also what their work is in floating-point operations, and how many a GPU does at
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration
@@ -23,7 +24,7 @@ def config(size: str) -> Idefics2Config:
         "100m": (512, 1536, 8, 8, 512, 2048, 12),
         "tiny": (64, 128, 2, 2, 64, 128, 2),
     }[size]
-    made = Idefics2Config(
+    model_config = Idefics2Config(
         image_token_id=SPECIAL_TOKENS["<image>"],
         text_config={
             "model_type": "mistral", "vocab_size": 32003, "hidden_size": width, "intermediate_size": inner,
@@ -41,8 +42,12 @@ def config(size: str) -> Idefics2Config:
             "num_key_value_heads": max(1, heads // 8),
         },
     )  # fmt: skip
-    made.bos_token_id, made.eos_token_id, made.pad_token_id = 1, SPECIAL_TOKENS["<end_of_utterance>"], 0
-    return made
+    model_config.bos_token_id, model_config.eos_token_id, model_config.pad_token_id = (
+        1,
+        SPECIAL_TOKENS["<end_of_utterance>"],
+        0,
+    )
+    return model_config
 
 
 def write(size: str, folder: Path) -> Path:
@@ -60,9 +65,10 @@ def write(size: str, folder: Path) -> Path:
     return folder
 
 
-def forward_flops(made: Idefics2Config, patches: int, tokens: int) -> dict[str, float]:
+def forward_flops(config: Idefics2Config, patches: int, tokens: int) -> dict[str, float]:
     """Floating-point operations of one forward pass of a row, by part: 2 per weight and token, and the attention."""
-    vision, text, perceiver = made.vision_config, made.text_config, made.perceiver_config
+    parts: tuple[Any, ...] = (config.vision_config, config.text_config, config.perceiver_config)
+    vision, text, perceiver = parts
     per_patch = 4 * vision.hidden_size**2 + 2 * vision.hidden_size * vision.intermediate_size
     head = text.hidden_size // text.num_attention_heads
     kv = text.num_key_value_heads * head

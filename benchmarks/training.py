@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from PIL import Image
-from transformers import Idefics2Processor, Trainer, TrainerCallback, TrainingArguments
+from transformers import Idefics2Processor, Trainer, TrainerCallback
 
 from benchmarks import models
 from src.data.errors import InputError, run_main
@@ -39,7 +39,7 @@ from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
 from src.model.prompts import completion
 from src.settings import TrainSettings
 from src.training.rows import load_data
-from src.training.trainer import training_arguments
+from src.training.trainer import F1Trainer, OneGpuArguments, training_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP = 2
@@ -61,13 +61,13 @@ class Stopwatch(TrainerCallback):
 class OfficialCollator:
     """Pictures as they are through the processor; everything but padding and image tokens is a label."""
 
-    def __init__(self, processor: Idefics2Processor, texts: ReadingStore) -> None:
-        self.processor, self.texts = processor, texts
+    def __init__(self, processor: Idefics2Processor, readings: ReadingStore | None) -> None:
+        self.processor, self.readings = processor, readings
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
         """Tensors and ``labels`` (batch, tokens)."""
         pictures = [[Image.open(sample.picture)] for sample in samples]
-        texts = [prompt_of(sample, self.texts) + completion(sample.answer) for sample in samples]
+        texts = [prompt_of(sample, self.readings) + completion(sample.answer) for sample in samples]
         batch = self.processor(text=texts, images=pictures, return_tensors="pt", padding=True)
         ids = batch["input_ids"]
         batch["labels"] = ids.masked_fill(ids.eq(0) | ids.eq(32001), -100)  # its own 32001 is no longer ignored
@@ -84,21 +84,24 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
         if name == "official":
             changes |= {"train_sampling_strategy": "random", "dataloader_num_workers": 0}
         changed = {**arguments.to_dict(), **changes}
-        arguments = TrainingArguments(**{key: value for key, value in changed.items() if value is not None})
+        arguments = OneGpuArguments(**{key: value for key, value in changed.items() if value is not None})
         processor = load_processor(model)
         if name == "ours":
-            network = add_lora(load_base(model), settings.lora, settings.gradient_checkpointing)
-            collator = TrainingCollator(processor, data.texts)
+            network: torch.nn.Module = add_lora(load_base(model), settings, bool(settings.gradient_checkpointing))
+            collator: TrainingCollator | OfficialCollator = TrainingCollator(processor, data.readings)
         else:
-            network = prepare_model_for_kbit_training(load_base(model))
-            network = get_peft_model(network, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05,
-                                                         target_modules=LORA_TARGETS))  # fmt: skip
-            collator = OfficialCollator(processor, data.texts)
-        watch = Stopwatch()
-        Trainer(model=network, args=arguments, train_dataset=samples, data_collator=collator, callbacks=[watch]).train()
+            lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=LORA_TARGETS)
+            network = get_peft_model(prepare_model_for_kbit_training(load_base(model)), lora)
+            collator = OfficialCollator(processor, data.readings)
+        stopwatch = Stopwatch()
+        parts: dict[str, Any] = {"model": network, "args": arguments, "train_dataset": samples,
+                                 "data_collator": collator, "callbacks": [stopwatch]}  # fmt: skip
+        ours = name == "ours"
+        trainer = F1Trainer(answer=lambda _: [], eval_dataset=[], **parts) if ours else Trainer(**parts)
+        trainer.train()
     cuda = torch.cuda.is_available()
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rate": watch.counted * settings.batch_size / watch.seconds, "memory": memory / 2**30}
+    return {"rate": stopwatch.counted * arguments.train_batch_size / stopwatch.seconds, "memory": memory / 2**30}
 
 
 def main() -> int:
@@ -125,28 +128,27 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         model = models.write(args.size, Path(folder))
-        found: dict[str, list[dict[str, float]]] = {"ours": [], "official": []}
+        results: dict[str, list[dict[str, float]]] = {"ours": [], "official": []}
         for round_ in range(args.rounds):
             for name in ("ours", "official") if round_ % 2 == 0 else ("official", "ours"):
                 call = [*sys.argv[1:], "--loop", name, "--model", str(model)]
                 done = subprocess.run([sys.executable, "-m", "benchmarks.training", *call], cwd=ROOT, text=True,
                                       stdout=subprocess.PIPE, check=True)  # fmt: skip
-                found[name].append(json.loads(done.stdout.splitlines()[-1]))
-    _report(found, args)
+                results[name].append(json.loads(done.stdout.splitlines()[-1]))
+    _report(results, args)
     return 0
 
 
-def _report(found: dict[str, list[dict[str, float]]], args: argparse.Namespace) -> None:
+def _report(results: dict[str, list[dict[str, float]]], args: argparse.Namespace) -> None:
     print(f"{models.machine()}, {args.size}, batch {args.batch_size}, {args.rows} rows, {args.rounds} rounds")
     middle = {}
-    for name, rounds in found.items():
+    for name, rounds in results.items():
         middle[name] = {key: statistics.median(r[key] for r in rounds) for key in ("rate", "memory")}
         every = ", ".join(f"{r['rate']:.2f}" for r in rounds)
         print(f"{name}: {middle[name]['rate']:.2f} rows/s ({every}), peak {middle[name]['memory']:.2f} GiB")
     ours, official = middle["ours"], middle["official"]
     print(f"rate x {ours['rate'] / official['rate']:.2f}, memory {ours['memory'] / official['memory']:.0%}")
-    made, patches, tokens = models.config(args.size), 43 * 43, 160
-    parts = models.forward_flops(made, patches, tokens)
+    parts = models.forward_flops(models.config(args.size), patches=43 * 43, tokens=160)
     # Forward of all, backward to the inputs through text and connector; checkpointing's second forward is no use.
     row = parts["vision"] + 2 * (parts["connector"] + parts["text"])
     best = models.matmul_rate()

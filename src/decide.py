@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from src import metrics
+from src.data.errors import InputError
 
 FOLDS = 5
+_SCORES = ("confidence", "silence", "rules_score")
 _PRIOR = 1.0
 """Weight of a calibration's prior (the probability as it is) against the rows it is fitted to."""
 
@@ -38,11 +40,18 @@ class Policy:
 
 
 def fit(answers: pd.DataFrame) -> Policy:
-    """Calibrate on held-out answers and choose the steps.
+    """Calibrate on held-out answers and choose the steps. Raises `InputError` for probabilities that are no numbers.
 
     ``answers``: one row per question with ``picture, truth, model_answer, confidence, silence, rules, rules_score,
     candidates`` as in `adapter.TrainResult`; without the last three (no OCR) the rules are left out.
     """
+    odd = {name: int((~np.isfinite(answers[name].to_numpy(float))).sum()) for name in _SCORES if name in answers}
+    if any(odd.values()):
+        counts = ", ".join(f"{name} of {count}" for name, count in odd.items() if count)
+        raise InputError(
+            f"probabilities of the held-out answers are no numbers ({counts} rows): their model overflowed; remove the "
+            f"adapter folder and train again"
+        )
     f1 = _f1(answers, answers["model_answer"])
     policy = Policy(second_opinion=False, f1=f1)
     steps = [("model alone", f1, True)]

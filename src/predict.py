@@ -25,7 +25,18 @@ from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
 from src.data.tables import read_test
 from src.model.generation import ENTRY, Answered, Model, generate
-from src.model.modeling import load_adapter, load_base, load_config, load_processor, merge, model_stamp, preset_for
+from src.model.memory import MERGED_FROM, answering
+from src.model.modeling import (
+    card_memory,
+    compute_dtype,
+    load_adapter,
+    load_base,
+    load_config,
+    load_processor,
+    merge,
+    model_stamp,
+    preset_for,
+)
 from src.settings import PredictSettings
 from src.training import adapter
 
@@ -45,6 +56,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     samples, reasons = test_samples(table, run.processed, files)
     record = adapter.load_record(run.adapter)
     trained_with = record.get("settings", {})
+    policy = decide.fit(pd.DataFrame(record["answers"])) if record else decide.Policy()
     depends_on = {
         processed.manifest: "run preprocess.py first",
         DataFolder(settings.data).test: "a data folder needs this file",
@@ -69,7 +81,6 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         _answer(settings, todo, readings, trained_with, merged, process.process_index, key)
     process.wait_for_everyone()
     answers, failed = _journalled(run)
-    policy = decide.fit(pd.DataFrame(record["answers"])) if record else decide.Policy()
     details = _details(table, files, answers, reasons | failed, policy)
     if process.is_main_process:
         _write(details, settings)
@@ -95,7 +106,7 @@ def _merged(settings: PredictSettings) -> bool:
         return settings.merged
     if not torch.cuda.is_available():
         return not preset_for(load_config(settings.model)).needs_cuda
-    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory > 40 * 2**30
+    return card_memory() >= MERGED_FROM
 
 
 def _answer(
@@ -108,9 +119,12 @@ def _answer(
     key: Mapping[str, str],
 ) -> None:
     """Answer samples into this process's journal; of one that cannot be asked, the reason."""
-    run = RunFolder(settings.out)
+    run, config = RunFolder(settings.out), load_config(settings.model)
+    batch_size = settings.predict_batch_size or preset_for(config).predict_batch_size
+    if card := card_memory():
+        estimate = answering(config, batch_size, merged, compute_dtype())
+        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {batch_size} rows at once", flush=True)
     base = load_base(settings.model)
-    batch_size = settings.predict_batch_size or preset_for(base.config).predict_batch_size
     model: Model = base
     if _has_adapter(settings):
         model = merge(base, run.adapter) if merged else load_adapter(base, run.adapter)

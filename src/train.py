@@ -19,7 +19,17 @@ from src.data.errors import run_main
 from src.data.files import fingerprint
 from src.data.flags import parser_for, settings_of
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
-from src.model.modeling import add_lora, load_base, load_config, load_processor, model_stamp, preset_for
+from src.model.memory import training
+from src.model.modeling import (
+    add_lora,
+    card_memory,
+    compute_dtype,
+    load_base,
+    load_config,
+    load_processor,
+    model_stamp,
+    preset_for,
+)
 from src.settings import TrainSettings
 from src.training import adapter
 from src.training.adapter import TrainResult
@@ -60,6 +70,8 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     data = data or load_data(settings)
     processor = load_processor(settings.model, settings.image_splitting)
     torch.manual_seed(settings.seed)  # LoRA's starting weights
+    if arguments.process_index == 0:
+        _print_estimate(settings)
     model = add_lora(load_base(settings.model), settings, bool(settings.gradient_checkpointing))
     log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
@@ -71,6 +83,14 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     result = adapter.load_result(folder, key)
     assert result is not None
     return result
+
+
+def _print_estimate(settings: TrainSettings) -> None:
+    """What the GPU's memory will hold, before it is filled; nothing without one."""
+    if card := card_memory():
+        size, checkpointing = settings.batch_size or 1, bool(settings.gradient_checkpointing)
+        estimate = training(load_config(settings.model), size, checkpointing, settings.lora_r, compute_dtype())
+        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for batches of {size} x {settings.accumulation}")
 
 
 def _plain(settings: TrainSettings) -> dict[str, Any]:

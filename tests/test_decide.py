@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from src import decide, metrics
+from src.data.errors import InputError
 
 
 def rows(count, seed, right_model=0.7, right_rules=0.5, empty=0.2):
@@ -81,6 +82,14 @@ def test_a_handful_of_rows_is_enough_to_go_on():
         chosen = decide.decide(table, decide.fit(table))
         assert chosen["chance"].between(0, 1).all()
         assert len(chosen) == count
+
+
+@pytest.mark.parametrize("name", ["confidence", "silence", "rules_score"])
+def test_probabilities_that_are_no_numbers_are_refused(name):
+    table = rows(68, seed=6)
+    table.loc[5, name] = np.nan
+    with pytest.raises(InputError, match=rf"no numbers \({name} of 1 rows\)"):
+        decide.fit(table)
 
 
 def test_units_that_are_confused_are_counted():

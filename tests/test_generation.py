@@ -1,4 +1,6 @@
+import math
 import random
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
@@ -10,9 +12,10 @@ from src.data.samples import test_samples as make_test_samples
 from src.data.samples import train_samples as make_train_samples
 from src.data.tables import read_test, read_train
 from src.model import generation
+from src.model.batches import Preparation, Unanswered, described_lengths, in_batches
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import AnswerGrammar, generate_in_grammar
-from src.model.generation import Unanswered, generate, in_batches
+from src.model.generation import NO_NUMBER, generate
 from src.model.modeling import add_lora, load_base, load_processor
 from src.settings import LoraSettings
 from tests.conftest import TINY
@@ -83,7 +86,8 @@ def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processo
 
 def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
     samples, _, sizes = asked
-    batches = in_batches(samples, sizes, 6)
+    lengths = described_lengths(samples, asked[1])
+    batches = in_batches(samples, sizes, lengths, 6)
     assert sorted((s for b in batches for s in b), key=id) == sorted(samples, key=id)
     for batch in batches:
         assert len({sizes[sample.picture.name] for sample in batch}) == 1
@@ -109,6 +113,47 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, aske
     assert {sample: a.decoded.text for sample, a in got.items()} == {
         sample: a.decoded.text for sample, a in want.items()
     }
+
+
+@pytest.fixture
+def overflowing():
+    """The bundled model in float16, with products in its connector that are too large for it."""
+    base = load_base(str(TINY)).dequantize(dtype=torch.float32)
+    projection = base.model.connector.modality_projection
+    with torch.no_grad():
+        projection.up_proj.weight.mul_(2**14)
+        projection.down_proj.weight.div_(2**14)
+    return base.half()
+
+
+def test_a_batch_that_overflows_is_answered_in_float32(overflowing, processor, asked):
+    samples, readings, sizes = asked
+    samples = samples[:6]
+    batch, _ = Preparation(processor, readings)(samples)
+    grammar = AnswerGrammar(processor.tokenizer)
+    assert not any(math.isfinite(row.confidence) for row in generation.answer(overflowing, grammar, batch))
+    got = {r.sample: r.decoded for r in generate(overflowing, processor, samples, readings, sizes, 4, workers=0)}
+    assert {parameter.dtype for parameter in overflowing.parameters()} == {torch.float16}  # as it was
+    want = {r.sample: r.decoded for r in generate(overflowing.float(), processor, samples, readings, sizes, 4, 0)}
+    assert got == want
+    assert all(0 <= row.confidence <= 1 for row in got.values())
+
+
+def test_rows_without_finite_probabilities_have_a_reason_and_no_answer(overflowing, processor, asked):
+    samples, readings, sizes = asked
+    overflowing.model.connector.modality_projection.down_proj.weight.data[0, 0] = torch.nan
+    results = list(generate(overflowing, processor, samples[:3], readings, sizes, 4, workers=0))
+    assert [type(result) for result in results] == [Unanswered] * 3
+    assert {result.reason for result in results} == {NO_NUMBER}
+
+
+def test_pictures_come_from_other_processes_as_bytes_and_not_by_shared_memory(processor, asked):
+    samples, readings, _ = asked
+    batch, _ = Preparation(processor, readings)(samples[:4])
+    height, width = batch.pixels.sizes[:, 0].max(axis=0)
+    assert batch.pixels.values.nbytes == len(batch.pixels.values) * 3 * height * width
+    assert len(ForkingPickler.dumps(batch)) > batch.pixels.values.nbytes  # all of it is in the message
+    assert batch.part(0, 99) is batch
 
 
 def test_what_the_rules_say_comes_along(model, processor, asked):

@@ -10,7 +10,8 @@ from transformers import Idefics2Config, Idefics2ForConditionalGeneration, Llama
 from src.data.errors import InputError
 from src.data.samples import train_samples
 from src.data.tables import read_train
-from src.model.collator import TrainingCollator
+from src.model import modeling
+from src.model.collator import TrainingCollator, model_inputs
 from src.model.modeling import (  # fmt: skip
     add_lora,
     load_adapter,
@@ -34,7 +35,7 @@ def lora_model():
 def batch(processed):
     data, out = processed
     samples = train_samples(read_train(data), out / "processed", {})[0][:2]
-    return TrainingCollator(load_processor(str(TINY)))(samples)
+    return model_inputs(TrainingCollator(load_processor(str(TINY)))(samples), torch.device("cpu"), torch.float32)
 
 
 def test_the_bundled_model_is_a_small_real_idefics2():
@@ -121,6 +122,33 @@ def test_gradients_are_the_same_after_an_evaluation(lora_model, batch):
     assert before.abs().max() > 0
 
 
+def test_in_float16_the_connector_computes_in_float32(batch, monkeypatch):
+    def logits_of(protected):
+        if not protected:
+            monkeypatch.setattr(modeling, "connector_in_float32", lambda base: None)
+        base = load_base(str(TINY))
+        projection = base.model.connector.modality_projection
+        with torch.no_grad():  # products beyond what float16 holds, results as before
+            projection.up_proj.weight.mul_(2**14)
+            projection.down_proj.weight.div_(2**14)
+            return base, base(**batch).logits
+
+    want = logits_of(protected=True)[1]  # all of it in float32
+    monkeypatch.setattr(modeling, "compute_dtype", lambda: torch.float16)
+    base, got = logits_of(protected=True)
+    assert base.model.connector.modality_projection.up_proj.weight.dtype is torch.float32
+    assert base.dtype is torch.float16
+    assert (got.float().softmax(-1) - want.softmax(-1)).abs().max() < 0.05
+    model = add_lora(base, LoraSettings(lora_dropout=0.0), gradient_checkpointing=True).train()
+    with torch.autocast("cpu", torch.float16):
+        loss = model(**batch).loss
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert not logits_of(protected=False)[1].isfinite().all()  # else nothing was tested
+
+
 def test_no_gradient_runs_through_the_vision_tower(lora_model, batch):
     vision = lora_model.get_base_model().model.vision_model
     lora_model.train()
@@ -164,20 +192,21 @@ def test_the_full_size_has_the_published_counts():
     assert count["connector"] == 743_219_200
     assert base.lm_head.weight.numel() == 131_084_288
     model = add_lora(base.requires_grad_(False), LoraSettings())
-    of = {"text_model": 0, "perceiver_resampler": 0, "modality_projection": 0}
+    trained = {"text_model": 0, "perceiver_resampler": 0, "modality_projection": 0}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            of[next(part for part in of if part in name)] += parameter.numel()
+            trained[next(part for part in trained if part in name)] += parameter.numel()
     r, hidden, inner, kv = 16, 4096, 14336, 1024
     layer = r * (2 * (hidden + hidden) + 2 * (hidden + kv) + 3 * (hidden + inner))
-    assert of["text_model"] == 32 * layer == 41_943_040
-    assert of == {"text_model": 41_943_040, "perceiver_resampler": 3_919_872, "modality_projection": 790_528}
+    assert trained["text_model"] == 32 * layer == 41_943_040
+    assert trained == {"text_model": 41_943_040, "perceiver_resampler": 3_919_872, "modality_projection": 790_528}
 
 
 def test_splitting_makes_five_pictures_of_one(processed):
     data, out = processed
     samples = train_samples(read_train(data), out / "processed", {})[0][:1]
-    inputs = TrainingCollator(load_processor(str(TINY), image_splitting=True))(samples)
+    batch = TrainingCollator(load_processor(str(TINY), image_splitting=True))(samples)
+    inputs = model_inputs(batch, torch.device("cpu"), torch.float32)
     assert inputs["pixel_values"].shape[1] == 5
     assert inputs["input_ids"].eq(32001).sum() == 5 * 64
     with torch.no_grad():

@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from src.data.readings import ReadingStore
 from src.data.samples import train_samples
 from src.data.tables import read_train
-from src.model.collator import IGNORED, TrainingCollator, encode, open_picture, prompt_of
+from src.model.collator import IGNORED, TrainingCollator, encode, open_picture, picture_bytes, prompt_of
 from src.model.modeling import load_processor
 from src.model.prompts import completion, describe, prompt
 from src.reading.constants import ENTITY_UNITS
@@ -114,6 +116,21 @@ def test_padding_side_is_set_per_call(processor, samples):
     texts = [prompt("height"), prompt("maximum_weight_recommendation") + "12 kilogram"]
     left, right = (encode(processor, pictures, texts, side)["attention_mask"][0] for side in ("left", "right"))
     assert (left[0], left[-1], right[0], right[-1]) == (0, 1, 1, 0)
+
+
+@pytest.mark.parametrize("splitting", [False, True])
+def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
+    processor, rng = load_processor(str(TINY), image_splitting=splitting), np.random.default_rng(0)
+    sizes = [(378, 400), (420, 378)]
+    pictures = [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
+    want = encode(processor, pictures, [prompt("height")] * 2, "left")
+    got = picture_bytes(processor, pictures)
+    assert got.values.dtype == np.uint8
+    tensors = got.to(torch.device("cpu"), torch.float32)
+    assert torch.equal(tensors["pixel_values"], want["pixel_values"])
+    assert torch.equal(tensors["pixel_attention_mask"].long(), want["pixel_attention_mask"])
+    half = got.to(torch.device("cpu"), torch.bfloat16)["pixel_values"]
+    assert torch.equal(half, want["pixel_values"].bfloat16())
 
 
 def test_pixels_are_the_processed_pictures_unscaled(processor, samples):

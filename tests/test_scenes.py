@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from src.bundled.pretrain import evaluate, example
-from src.bundled.scenes import SIDE, draw, question, scene
+from src.bundled.scenes import SIDE, draw, make_scene, question
 from src.data.readings import ReadingStore
 from src.data.samples import letterboxed_sizes
 from src.data.samples import test_samples as make_test_samples
@@ -23,17 +23,17 @@ def test_scenes_follow_from_their_seed_and_their_answers_can_be_read():
     rng = np.random.default_rng(7)
     entities, found, empty = set(), 0, 0
     for _ in range(400):
-        made = scene(rng)
-        entity, value = question(made, rng)
+        scene = make_scene(rng)
+        entity, value = question(scene, rng)
         answer, reason = normalise_label(value, entity)
         assert reason in ("ok", "empty")
         entities.add(entity)
         empty += not answer
-        found += bool(answer) and answer in describe(readings(made.lines, SIDE, SIDE))
+        found += bool(answer) and answer in describe(readings(scene.lines, SIDE, SIDE))
     assert len(entities) == 8
     assert 0.1 < empty / 400 < 0.35
     assert found / (400 - empty) > 0.9  # OCR misses lines of some
-    first, second = (scene(np.random.default_rng(3)) for _ in range(2))
+    first, second = (make_scene(np.random.default_rng(3)) for _ in range(2))
     assert first == second
     assert np.array_equal(*(draw(first, np.random.default_rng(1), 224) for _ in range(2)))
     assert draw(first, rng, 224).shape == (224, 224, 3)
@@ -62,7 +62,7 @@ def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path,
     answers = list(generate(model, processor, samples, ReadingStore(folder), letterboxed_sizes(folder), 4, workers=0))
     assert len(answers) == len(samples)
     for answered in answers:
-        assert prediction_fault(answered.entry()["text"], answered.sample.entity) == ""
+        assert prediction_fault(answered.entry()["model_answer"], answered.sample.entity) == ""
 
 
 def test_the_bundled_model_chooses_the_right_reading():

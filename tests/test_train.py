@@ -7,15 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from transformers import TrainingArguments
 
 from src.data.errors import InputError
+from src.data.samples import Sample
 from src.data.tables import read_train
+from src.model.collator import model_inputs
 from src.settings import TrainSettings
-from src.train import train
+from src.train import resolve, train
+from src.training.progress import MetricsLog
 from src.training.rows import load_data
+from src.training.trainer import training_arguments
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
 
 
@@ -154,12 +161,62 @@ def test_the_best_adapter_is_kept_not_the_last(trained, processed, tmp_path, mon
 def test_a_loss_that_is_no_number_ends_with_one_sentence(processed, tmp_path):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
     settings = settings_for(processed[0], tmp_path, learning_rate=1e30)
-    with pytest.raises(InputError, match=r"the loss is nan at step \d+: set learning_rate lower than 1e\+30"):
+    with pytest.raises(
+        InputError, match=r"the loss is nan at step \d+, .*lines \d+ \(train-.*\): set learning_rate lower than 1e\+30"
+    ):
         train(settings)
     kept = list(tmp_path.glob("checkpoints/*/checkpoint-*"))
     for tensors in (load_file(folder / "adapter_model.safetensors") for folder in kept):
         assert all(tensor.isfinite().all() for tensor in tensors.values())
     assert not (tmp_path / "adapter").exists()
+
+
+def test_out_of_memory_it_goes_on_with_smaller_batches_and_the_same_rows_per_step(
+    trained, processed, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings, rows = settings_for(processed[0], tmp_path), []
+
+    def small_memory(batch, device, dtype):
+        if len(batch["rows"]) > 2 and len(rows) == 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        rows.extend(batch["rows"])
+        return model_inputs(batch, device, dtype)
+
+    monkeypatch.setattr("src.training.trainer.model_inputs", small_memory)
+    result = train(settings)
+    assert "out of GPU memory with batches of 4 x 1: on from checkpoint-2 with 2 x 2\n" in capsys.readouterr().out
+    assert rows == [sample.row for sample in load_data(settings).samples]  # each once, in the same order
+    assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
+    record = json.loads((result.adapter / "training.json").read_text())
+    assert record["settings"]["batch_size"] == 4
+
+
+def test_not_even_one_row_fits(processed, tmp_path, monkeypatch):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+
+    def no_memory(batch, device, dtype):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("src.training.trainer.model_inputs", no_memory)
+    with pytest.raises(InputError, match="out of GPU memory with batches of 1 x 4; give a smaller"):
+        train(settings_for(processed[0], tmp_path))
+
+
+def test_in_float16_a_loss_that_is_no_number_has_its_likely_cause_named(tmp_path):
+    sample = Sample(3, "lamp.png", tmp_path / "lamp.png.jpg", "voltage", "12 volt")
+    log = MetricsLog(settings_for(tmp_path, tmp_path, learning_rate=1e-4), [sample])
+    log.losses += [([1, 2], torch.tensor(1.5)), ([3], torch.tensor(torch.nan))]
+    state = SimpleNamespace(global_step=7, is_world_process_zero=True, log_history=[])
+    with pytest.raises(InputError, match=r"nan at step 7, .*lines 5 \(lamp\.png\): .*float16 overflows"):
+        log.on_log(SimpleNamespace(fp16=True), state, None, logs={"loss": torch.nan})
+
+
+def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 4))
+    arguments = training_arguments(resolve(settings_for(tmp_path, tmp_path)), tmp_path)
+    assert arguments.n_gpu == 1
+    assert arguments.train_batch_size == 4
 
 
 def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_path):

@@ -1,10 +1,13 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from src.data.samples import Sample, letterboxed_sizes, train_samples
 from src.data.tables import read_train
 from src.reading.images import letterbox, read_image
-from src.training.rows import bucketed, in_proportions
+from src.settings import TrainSettings
+from src.training.rows import bucketed, in_proportions, load_data
 
 
 def samples_of(counts):
@@ -40,14 +43,29 @@ def test_everything_is_kept_when_there_is_no_more_and_without_a_test_the_samples
 def test_batches_are_of_one_size_and_nothing_is_lost():
     samples = samples_of({"height": 103})
     sizes = {s.picture.name: [(602, 602), (602, 392), (392, 602)][s.row % 3] for s in samples}
-    ordered = bucketed(samples, sizes, 8, seed=0)
+    lengths = {s.image: s.row * 7 % 50 for s in samples}
+    ordered = bucketed(samples, sizes, lengths, 8, seed=0)
     assert sorted(s.row for s in ordered) == list(range(103))
     batches = [ordered[start : start + 8] for start in range(0, 103, 8)]
-    of_one = [len({sizes[s.picture.name] for s in batch}) == 1 for batch in batches]
-    assert sum(of_one) >= 12  # 35, 34 and 34 of a size: 12 whole batches, the rest in mixed ones
+    is_of_one_size = [len({sizes[s.picture.name] for s in batch}) == 1 for batch in batches]
+    assert sum(is_of_one_size) >= 12  # 35, 34 and 34 of a size: 12 whole batches, the rest in mixed ones
     assert [sizes[b[0].picture.name] for b in batches] != sorted(sizes[b[0].picture.name] for b in batches)
-    assert ordered == bucketed(samples, sizes, 8, seed=0)
-    assert ordered != bucketed(samples, sizes, 8, seed=1)
+    whole = [[lengths[s.image] for s in batch] for batch, alike in zip(batches, is_of_one_size, strict=True) if alike]
+    shuffled = bucketed(samples, sizes, {}, 8, seed=0)
+    chance = [lengths[s.image] for s in shuffled]
+    spread = np.mean([max(row) - min(row) for row in whole])
+    assert spread < np.mean([max(chance[i : i + 8]) - min(chance[i : i + 8]) for i in range(0, 96, 8)]) / 2
+    assert ordered == bucketed(samples, sizes, lengths, 8, seed=0)
+    assert ordered != bucketed(samples, sizes, lengths, 8, seed=1)
+
+
+def test_how_a_step_is_cut_into_batches_does_not_change_its_rows(processed):
+    data, out = processed
+    ordered = [
+        load_data(TrainSettings(data, out, batch_size=size, accumulation=batches)).samples
+        for size, batches in ((4, 2), (8, 1), (2, 2))
+    ]
+    assert ordered[0] == ordered[1] != ordered[2]
 
 
 def test_sizes_are_those_the_model_gets(processed):

@@ -33,10 +33,10 @@ from transformers import (
 )
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
-from src.bundled.scenes import SIDE, draw, question, scene
+from src.bundled.scenes import SIDE, draw, make_scene, question
 from src.data.errors import InputError, run_main
 from src.data.files import replace_folder
-from src.model.collator import TrainingCollator, encode
+from src.model.collator import TrainingCollator, encode, model_inputs
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor
 from src.model.prompts import describe, prompt
@@ -73,7 +73,7 @@ def write_processor(folder: Path) -> None:
     except ImportError:
         raise InputError("mistral-common is missing; pip install -r requirements-dev.txt") from None
     spm = importlib.resources.files("mistral_common") / "data" / "tokenizer.model.v1"
-    extracted = SentencePieceExtractor(str(spm)).extract(BPE)
+    extracted: Any = SentencePieceExtractor(str(spm)).extract(BPE)  # a dict, whatever its type says
     tokenizer = LlamaTokenizer(extracted["vocab"], extracted["merges"], pad_token="<unk>", add_bos_token=True)
     added = sorted(set(SPECIAL_TOKENS) - {"<unk>"}, key=SPECIAL_TOKENS.__getitem__)
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in added], special_tokens=True)
@@ -154,15 +154,15 @@ class SceneBatches(IterableDataset):
 
 def example(rng: np.random.Generator, size: int) -> tuple[Image.Image, str, str, str] | None:
     """A picture of ``size`` pixels, prompt, answer and entity; None when OCR lost the answer but not other values."""
-    drawn = scene(rng)
-    entity, value = question(drawn, rng)
-    read = readings(drawn.lines, SIDE, SIDE)
+    scene = make_scene(rng)
+    entity, value = question(scene, rng)
+    read = readings(scene.lines, SIDE, SIDE)
     described, answer = describe(read), normalise_label(value, entity)[0]
     if answer and f" {answer} " not in re.sub("[;.]( |$)", " ", described):
         if candidates(read, entity):
             return None
         answer = ""
-    return Image.fromarray(draw(drawn, rng, size)[:, :, ::-1]), prompt(entity, described), answer, entity
+    return Image.fromarray(draw(scene, rng, size)[:, :, ::-1]), prompt(entity, described), answer, entity
 
 
 def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
@@ -184,7 +184,7 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
     model.generation_config.update(
         bos_token_id=1, eos_token_id=[2, SPECIAL_TOKENS["<end_of_utterance>"]], pad_token_id=0
     )
-    model.to(torch.bfloat16).save_pretrained(beside)
+    model.bfloat16().save_pretrained(beside)
     parameters = sum(p.numel() for p in model.parameters())
     facts: dict[str, Any] = {"parameters": parameters, "seed": seed, "minutes": minutes, "batch_size": batch_size}
     each = max(1, min(50, len(curve) // 10))
@@ -213,7 +213,7 @@ def _train(
                 break
             for group in optimizer.param_groups:
                 group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * np.cos(np.pi * done))
-            loss = model(**batch).loss
+            loss = model(**model_inputs(batch, model.device, model.dtype)).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

@@ -100,23 +100,23 @@ def _value(entity: str, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def write_text(
-    image: np.ndarray, text: str, place: tuple[float, float], size: int, rng: np.random.Generator,
+    image: np.ndarray, text: str, position: tuple[float, float], size: int, rng: np.random.Generator,
     colour: tuple[int, ...] = (30, 30, 30), angle: int = 0, anchor: float = 0.5,
 ) -> None:  # fmt: skip
-    """Write ``text`` at ``place`` (x, y), on light ground, ``angle`` 0 or 90 degrees counter-clockwise.
+    """Write ``text`` at ``position`` (x, y), on light ground, ``angle`` 0 or 90 degrees counter-clockwise.
 
-    ``anchor``: the share of the text's width that lies left of ``place``; its height is centred there.
+    ``anchor``: the share of the text's width that lies left of ``position``; its height is centred there.
     """
     face = cv2.FontFace(str(rng.choice(["sans", "sans", "uni", "italic"])))
     weight = int(rng.choice([400, 400, 600, 700]))
     x, y, width, height = cv2.getTextSize((1, 1), text, (0, 0), face, size, weight)
     pad = 4
-    patch = np.full((height + 2 * pad, width + 2 * pad, 3), 255, np.uint8)
+    patch: np.ndarray = np.full((height + 2 * pad, width + 2 * pad, 3), 255, np.uint8)
     cv2.putText(patch, text, (pad - x, pad - y), colour, face, size, weight)
     if angle == 90:
         patch = cv2.rotate(patch, cv2.ROTATE_90_COUNTERCLOCKWISE)
-    top = int(np.clip(place[1] - patch.shape[0] / 2, 0, max(0, image.shape[0] - patch.shape[0])))
-    left = int(np.clip(place[0] - patch.shape[1] * anchor, 0, max(0, image.shape[1] - patch.shape[1])))
+    top = int(np.clip(position[1] - patch.shape[0] / 2, 0, max(0, image.shape[0] - patch.shape[0])))
+    left = int(np.clip(position[0] - patch.shape[1] * anchor, 0, max(0, image.shape[1] - patch.shape[1])))
     target = image[top : top + patch.shape[0], left : left + patch.shape[1]]
     np.minimum(target, patch[: target.shape[0], : target.shape[1]], out=target)
 
@@ -170,8 +170,8 @@ def _drawing(picture: Picture, rng: np.random.Generator) -> None:
         elif entity == "height":
             _arrow(image, (left - 40, top), (left - 40, bottom))
             turned = rng.random() < 0.5 or len(printed) > 10
-            place = (left - 40 - size, (top + bottom) / 2) if turned else (left / 2 - 15, (top + bottom) / 2)
-            write_text(image, printed, place, size, rng, angle=90 if turned else 0)
+            position = (left - 40 - size, (top + bottom) / 2) if turned else (left / 2 - 15, (top + bottom) / 2)
+            write_text(image, printed, position, size, rng, angle=90 if turned else 0)
         else:
             _arrow(image, (right + 22, bottom + 8), (right + slant + 22, bottom - slant + 8))
             write_text(image, printed, (right + slant / 2 + 44, bottom - slant / 2 + 26), min(size, 30), rng, anchor=0)
@@ -227,8 +227,8 @@ def _package(picture: Picture, rng: np.random.Generator) -> None:
     for i, entity in enumerate(chosen[int(rng.integers(len(chosen)))]):
         picture.values[entity], printed = _value(entity, rng)
         word = f"{rng.choice(_WORDS[entity])}: " if rng.random() < 0.6 or entity == "voltage" else ""
-        place = (width / 2, height * (0.72 + 0.1 * i))
-        write_text(image, word + printed, place, int(rng.integers(30, 46)), rng, (20, 20, 20))
+        position = (width / 2, height * (0.72 + 0.1 * i))
+        write_text(image, word + printed, position, int(rng.integers(30, 46)), rng, (20, 20, 20))
 
 
 def _plain(picture: Picture, rng: np.random.Generator) -> None:
@@ -275,9 +275,10 @@ def _rows(
     images: Path, split: str, count: int, more: float, empty_share: float, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Render pictures into ``images`` until there are ``count`` questions; ``more``: chance of one more per picture."""
-    rows = []
+    rows: list[tuple[str, int, str, str]] = []
     while len(rows) < count:
-        picture, taken, name = render(rng), set(), f"{split}-{len(rows):04d}.jpg"
+        picture, name = render(rng), f"{split}-{len(rows):04d}.jpg"
+        taken: set[str] = set()
         _, data = cv2.imencode(".jpg", picture.image, [cv2.IMWRITE_JPEG_QUALITY, 76])
         (images / name).write_bytes(data.tobytes())
         group = int(rng.integers(100_000, 999_999))

@@ -1,8 +1,13 @@
-"""Samples to tensors: the picture and the prompt, and for training the labels."""
+"""Samples to tensors: the picture and the prompt, and for training the labels.
 
-from collections.abc import Sequence
+Pictures stay bytes until they are on the model's device: a quarter of the memory on the way there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import BatchFeature, Idefics2Processor
@@ -11,7 +16,7 @@ from src.data.errors import InputError
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.model.prompts import completion, describe, prompt
-from src.reading.images import ImageError, letterbox, read_image
+from src.reading.images import ImageError, cv2, letterbox, read_image
 
 IGNORED = -100
 """Label of a token the loss leaves out (the only value PyTorch's cross entropy ignores)."""
@@ -23,6 +28,62 @@ def open_picture(sample: Sample) -> Image.Image:
         return Image.fromarray(letterbox(read_image(sample.picture))[:, :, ::-1])
     except ImageError as error:
         raise InputError(f"{sample.picture}: {error}; delete it and run preprocess.py again") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Pictures as they are: uint8 (rows, pictures, 3, height, width), padded at right and bottom.
+
+    ``sizes`` int64 (rows, pictures, 2): height and width of each without the padding.
+    """
+
+    values: np.ndarray
+    sizes: np.ndarray
+
+    def __getitem__(self, rows: Any) -> "Pixels":
+        """Some of the rows."""
+        return Pixels(self.values[rows], self.sizes[rows])
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """What the model takes, bit for bit as `encode` makes it in float32, then in ``dtype``.
+
+        ``pixel_values`` (rows, pictures, 3, height, width) in -1..1, 0 for padding; ``pixel_attention_mask`` bool
+        (rows, pictures, height, width).
+        """
+        values, sizes = on_device(self.values, device), on_device(self.sizes, device)
+        height, width = values.shape[-2:]
+        rows = torch.arange(height, device=device) < sizes[..., :1]
+        columns = torch.arange(width, device=device) < sizes[..., 1:]
+        mask = rows.unsqueeze(-1) & columns.unsqueeze(-2)
+        pixels = torch.empty(values.shape, device=device, dtype=dtype)
+        for row, own, target in zip(values, mask, pixels, strict=True):  # one at a time: float32 is four times as much
+            scaled = row.float().div_(255).sub_(0.5).div_(0.5)
+            target.copy_(scaled.masked_fill_(~own.unsqueeze(1), 0))
+        return {"pixel_values": pixels, "pixel_attention_mask": mask}
+
+
+def on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array as a tensor there; not waited for, where it lies in pinned memory."""
+    return torch.from_numpy(array).to(device, non_blocking=True)
+
+
+def picture_bytes(processor: Idefics2Processor, pictures: Sequence[Image.Image]) -> Pixels:
+    """The pictures, each in a row of its own; split into five where the processor is set so."""
+    rows = processor.image_processor(
+        [[picture] for picture in pictures], do_rescale=False, do_normalize=False, do_pad=False
+    )["pixel_values"]
+    sizes = np.array([[picture.shape[-2:] for picture in row] for row in rows])
+    values = np.zeros((*sizes.shape[:2], 3, *sizes.max(axis=(0, 1))), np.uint8)
+    for row, padded in zip(rows, values, strict=True):
+        for picture, target in zip(row, padded, strict=True):
+            target[:, : picture.shape[1], : picture.shape[2]] = picture
+    return Pixels(values, sizes)
+
+
+def one_thread_in_workers() -> None:
+    """Keep OpenCV to one thread in a `DataLoader`'s process: there is one per core already."""
+    if torch.utils.data.get_worker_info():
+        cv2.setNumThreads(1)
 
 
 def encode(
@@ -54,18 +115,21 @@ class TrainingCollator:
         self.processor, self.readings = processor, readings
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """`encode`'s tensors and ``labels`` int64 (batch, tokens), `IGNORED` but for the answer and its end token.
+        """``rows``, ``pixels`` (see `model_inputs`), ``input_ids`` and ``attention_mask`` as of `encode`, ``labels``.
 
+        ``labels`` int64 (batch, tokens) are `IGNORED` but for the answer and its end token.
         ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model compute
         logits at labelled positions only; loss and gradients equal those of ``labels`` alone.
         """
+        one_thread_in_workers()
         prompts = [prompt_of(sample, self.readings) for sample in samples]
-        return self.batch([open_picture(sample) for sample in samples], prompts, [s.answer for s in samples])
+        pictures, answers = [open_picture(sample) for sample in samples], [sample.answer for sample in samples]
+        return {"rows": [sample.row for sample in samples], **self.batch(pictures, prompts, answers)}
 
     def batch(self, pictures: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
-        """Like calling it, with pictures, prompts and answers given."""
+        """Like calling it, with pictures, prompts and answers given, and without ``rows``."""
         texts = [text + completion(answer) for text, answer in zip(prompts, answers, strict=True)]
-        inputs = encode(self.processor, pictures, texts, padding_side="right")
+        inputs = self.processor(text=texts, padding=True, padding_side="right", return_tensors="pt")
         # The prompt's ids are a prefix of the whole row's (a test holds that), and the picture's placeholder expands
         # alike in both: so the answer is the tail of this many tokens.
         ids = self.processor.tokenizer
@@ -79,4 +143,10 @@ class TrainingCollator:
         shifted = torch.nn.functional.pad(inputs["labels"], (0, 1), value=IGNORED)[:, 1:]
         inputs["logits_to_keep"] = shifted != IGNORED
         inputs["shift_labels"] = shifted[inputs["logits_to_keep"]]
-        return dict(inputs)
+        return {"pixels": picture_bytes(self.processor, pictures), **inputs}
+
+
+def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """A batch of `TrainingCollator` as the model takes it: its `Pixels` on the device, no numbers of its rows."""
+    rest = {name: value for name, value in batch.items() if name not in ("pixels", "rows")}
+    return batch["pixels"].to(device, dtype) | rest

@@ -22,6 +22,8 @@ from src.model.prompts import completion, prompt
 from src.reading.constants import ENTITY_UNITS
 
 MAX_NEW_TOKENS = 16
+_NEVER_WRITTEN = 2
+"""The end token of the text model's pretraining, outside the grammar."""
 WHOLE_DIGITS, DECIMALS, NUMBER_LENGTH = 6, 4, 10
 """Digits before and after the point, and characters in all: with a unit (4 tokens) and the end they fit."""
 
@@ -142,12 +144,11 @@ def generate_in_grammar(
     Each row ends as soon as one way is left; ``to_the_limit``: after `MAX_NEW_TOKENS`, to measure speed.
     """
     guide = Guide(grammar, entities, inputs["input_ids"].shape[1])
-    never = len(grammar.tokenizer) - 1  # the end of an answer, here a token that the grammar does not have
     generated = model.generate(
         **inputs,
         max_new_tokens=MAX_NEW_TOKENS,
         do_sample=False,
-        eos_token_id=[never if to_the_limit else grammar.end],
+        eos_token_id=[_NEVER_WRITTEN if to_the_limit else grammar.end],
         pad_token_id=0,
         logits_processor=LogitsProcessorList([guide]),
         stopping_criteria=StoppingCriteriaList([] if to_the_limit else [Determined(guide)]),
@@ -194,13 +195,22 @@ class Guide(LogitsProcessor):
             log_chance += torch.where(open_rows, chances.gather(1, tokens.unsqueeze(1)).squeeze(1), 0.0)
             counted[:, step] = open_rows
             states = self.grammar.step[states, self.grammar.column[tokens]]
-        decoded = []
-        for row, state in enumerate(states.tolist()):
-            tokens = [*written[row][counted[row]].tolist(), *self.grammar.tail(state)]
-            text = str(self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end])).strip()
-            chance = log_chance[row].exp().item()
-            decoded.append(Decoded(text, chance, silence[row].item(), bool(self.overridden[row])))
-        return decoded
+        ended = self.grammar.determined[states]
+        columns = [log_chance.exp(), silence, self.overridden, ended, states]
+        # One transfer for all of it; float64 holds each of these exactly. A token that does not count becomes -1.
+        tokens = written.where(counted, -1)
+        table = torch.cat([torch.stack([c.double() for c in columns], dim=1), tokens.double()], dim=1).tolist()
+        return [self._decoded(*row[:5], [int(token) for token in row[5:] if token >= 0]) for row in table]
+
+    def _decoded(
+        self, chance: float, silence: float, overridden: float, ended: float, state: float, tokens: list[int]
+    ) -> Decoded:
+        """A row; where the logits were no numbers, it may have left the grammar, and its probability is none, too."""
+        if not ended:
+            return Decoded("", float("nan"), silence, bool(overridden))
+        tokens = [*tokens, *self.grammar.tail(int(state))]
+        text = str(self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end])).strip()
+        return Decoded(text, chance, silence, bool(overridden))
 
 
 class Determined(StoppingCriteria):

@@ -3,13 +3,13 @@
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -23,6 +23,9 @@ from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2I
 from transformers.utils import logging as transformers_logging
 
 from src.data.errors import InputError
+from src.model import memory
+from src.model.checks import check_weights, gpu_fault, weights_fault
+from src.model.memory import Preset
 from src.settings import LoraSettings
 
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
@@ -34,25 +37,11 @@ NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
 SPECIAL_TOKENS = {"<unk>": 0, "<fake_token_around_image>": 32000, "<image>": 32001, "<end_of_utterance>": 32002}
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """What depends on the size of the model: batch sizes, learning rate, memory savers."""
-
-    train_batch_size: int
-    accumulation: int  # batches per optimizer step
-    predict_batch_size: int
-    learning_rate: float
-    gradient_checkpointing: bool
-    needs_cuda: bool
-
-
-# 8b: NF4 weights 6.5 GB + about 3.4 GB of activations per row of 250 tokens without checkpointing.
-FULL = Preset(8, 2, 32, 1e-4, gradient_checkpointing=True, needs_cuda=True)
-TINY = Preset(8, 1, 16, 1e-3, gradient_checkpointing=False, needs_cuda=False)
-
-
 def load_config(model: str) -> Idefics2Config:
-    """Read the configuration of ``model``, a folder or a hub id; `InputError` when it is not an IDEFICS2."""
+    """Read the configuration of ``model``, a folder or a hub id.
+
+    `InputError` when it is not an IDEFICS2, or when weights in the folder are not whole.
+    """
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
         raise InputError(f"{model}: no config.json in this folder, so it holds no model; give an IDEFICS2 folder")
     try:
@@ -66,6 +55,7 @@ def load_config(model: str) -> Idefics2Config:
         raise InputError(f"{model}: {what}; give data/idefics2-tiny or HuggingFaceM4/idefics2-8b") from None
     if config.model_type != "idefics2":
         raise InputError(f"{model}: is a {config.model_type} model, not an IDEFICS2; only IDEFICS2 is supported")
+    check_weights(Path(model))
     return config
 
 
@@ -76,12 +66,19 @@ def model_stamp(model: str) -> str:
 
 
 def preset_for(config: Idefics2Config) -> Preset:
-    """The settings for a model of this size; `InputError` when it needs a GPU and there is none."""
-    text_config: Any = config.text_config
-    preset = FULL if text_config.hidden_size >= 2048 else TINY
-    if preset.needs_cuda and not torch.cuda.is_available():
-        raise InputError("this model needs a CUDA GPU and none was found; use MODEL=data/idefics2-tiny on a CPU")
-    return preset
+    """The settings for a model of this size and the GPU here; `InputError` when it needs one and there is none."""
+    if memory.is_small(config):
+        return memory.TINY
+    if not torch.cuda.is_available():
+        raise InputError(f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny")
+    return memory.preset(config, card_memory(), compute_dtype())
+
+
+def card_memory() -> int:
+    """Bytes of this process's GPU; 0 without one."""
+    if not torch.cuda.is_available():
+        return 0
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
 
 
 def compute_dtype() -> torch.dtype:
@@ -145,7 +142,39 @@ def load_base(model: str) -> Idefics2ForConditionalGeneration:
             # On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first eval forward, after which
             # gradients, dequantising and saving are silently wrong.
             layer.support_avx512bf16_for_cpu = False
+    if compute_dtype() is torch.float16:
+        connector_in_float32(base)
     return base.requires_grad_(False).eval()
+
+
+def connector_in_float32(base: Idefics2ForConditionalGeneration) -> None:
+    """Let the connector compute in float32, whatever is around it: its products overflow float16 (beyond 65,504)."""
+    connector = base.model.connector.float()
+    forward = connector.forward
+
+    def in_float32(image_hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(image_hidden_states.device.type, enabled=False):
+            return forward(image_hidden_states.float(), attention_mask=attention_mask)
+
+    connector.forward = in_float32
+
+
+@contextlib.contextmanager
+def in_float32(model: torch.nn.Module) -> Iterator[None]:
+    """Let ``model`` compute in float32 for a while, NF4 weights as they are; the others take twice the memory."""
+    halves = {p: p.dtype for p in model.parameters() if p.dtype in (torch.float16, torch.bfloat16)}
+    quantised = {layer: layer.compute_dtype for layer in model.modules() if isinstance(layer, Linear4bit)}
+    try:
+        for parameter in halves:
+            parameter.data = parameter.data.float()
+        for layer in quantised:
+            layer.compute_dtype = torch.float32
+        yield
+    finally:
+        for parameter, dtype in halves.items():
+            parameter.data = parameter.data.to(dtype)  # exact: it came from there
+        for layer, dtype in quantised.items():
+            layer.compute_dtype = dtype
 
 
 def add_lora(
@@ -195,13 +224,26 @@ def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForCo
 
 
 def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
-    """Put a trained adapter on a base from `load_base`, for inference. Raises `InputError`."""
-    if not (folder / "adapter_model.safetensors").is_file():
+    """Put a trained adapter on a base from `load_base`, for inference. Raises `InputError` unless all of it fits."""
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
         raise InputError(f"{folder}: no trained adapter here; run training.ipynb first")
+    if fault := weights_fault(weights):
+        raise InputError(f"{weights}: {fault}, or remove {folder} and train again")
     try:
-        return PeftModel.from_pretrained(base, str(folder)).eval()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error, below
+            model = PeftModel.from_pretrained(base, str(folder)).eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder}: does not fit this model ({str(error).splitlines()[0]})") from None
+    with safe_open(weights, framework="pt") as file:
+        unfit = set(file.keys()) ^ set(get_peft_model_state_dict(model))
+    if unfit:
+        raise InputError(
+            f"{folder}: does not fit this model ({len(unfit)} weights are on one side only, the first: {min(unfit)}); "
+            f"give the MODEL that it was trained on, or remove it and train again"
+        )
+    return model
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from src.data.names import read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, letterboxed_sizes, split_by_picture, train_samples
 from src.data.tables import read_table, read_train
+from src.model.batches import described_lengths
 from src.settings import TrainSettings
 from src.training import audit
 from src.training.audit import Verdict
@@ -66,7 +67,8 @@ def load_data(settings: TrainSettings) -> TrainData:
         held_part = held_part + _more_empty(held_part, readings, settings)
     # By the rows of an optimizer step, so that batch size times accumulation alone decides what a step sees.
     rows_per_step = (settings.batch_size or 1) * (settings.accumulation or 1)
-    ordered = bucketed(kept + more, sizes, rows_per_step, settings.seed)
+    drawn = kept + more
+    ordered = bucketed(drawn, sizes, described_lengths(drawn, readings), rows_per_step, settings.seed)
     return TrainData(ordered, held_part, reasons, audited, len(more), readings, sizes)
 
 
@@ -113,12 +115,23 @@ def in_proportions(samples: Sequence[Sample], count: int, shares: Mapping[str, f
     return [samples[position] for position in sorted(taken)]
 
 
-def bucketed(samples: Sequence[Sample], sizes: Mapping[str, tuple[int, int]], count: int, seed: int) -> list[Sample]:
-    """``samples`` in an order whose consecutive ``count`` have pictures of one size, batches shuffled.
+def bucketed(
+    samples: Sequence[Sample],
+    sizes: Mapping[str, tuple[int, int]],
+    lengths: Mapping[str, int],
+    count: int,
+    seed: int,
+) -> list[Sample]:
+    """``samples`` in an order whose consecutive ``count`` have pictures of one size and prompts of like length.
 
-    A batch is padded to its widest and highest picture, so that mixed sizes cost what no picture needs. ``sizes``: by
-    the processed picture's name. What does not fill a batch of its size goes into mixed ones, of neighbouring sizes.
+    A batch is padded to its widest and highest picture and longest prompt: what differs costs what no row needs.
+    ``sizes`` by the processed picture's name, ``lengths`` by image, see `batches.described_lengths`. What does not fill
+    a batch of its size goes into mixed ones, of neighbouring sizes. The batches are shuffled.
     """
+
+    def length(sample: Sample) -> int:
+        return lengths.get(sample.image, 0)
+
     order = np.random.default_rng(seed)
     buckets: dict[tuple[int, int], list[Sample]] = {}
     for position in order.permutation(len(samples)):
@@ -128,8 +141,9 @@ def bucketed(samples: Sequence[Sample], sizes: Mapping[str, tuple[int, int]], co
     for size in sorted(buckets):
         bucket = buckets[size]
         full = len(bucket) - len(bucket) % count
-        whole += [bucket[start : start + count] for start in range(0, full, count)]
         rest += bucket[full:]
+        alike = sorted(bucket[:full], key=length)
+        whole += [alike[start : start + count] for start in range(0, full, count)]
     mixed = [rest[start : start + count] for start in range(0, len(rest), count)]
     last = mixed.pop() if mixed and len(mixed[-1]) < count else []  # a short one in between would shift all others
     batches = whole + mixed

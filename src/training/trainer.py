@@ -3,38 +3,45 @@
 Every process of ``accelerate launch`` runs this; batches, gradients and held-out rows are shared out among them.
 """
 
+import dataclasses
 import importlib.util
 import json
-import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from accelerate.utils import gather_object
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
-from tqdm import tqdm
-from transformers import Idefics2Processor, Trainer, TrainerCallback, TrainingArguments
+from transformers import Idefics2Processor, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from src import metrics
 from src.data.errors import InputError
-from src.data.files import replace_folder, write_whole
-from src.data.folders import RunFolder
+from src.data.files import replace_folder
 from src.data.samples import Sample
-from src.model.collator import TrainingCollator
+from src.model.collator import TrainingCollator, model_inputs
 from src.model.generation import Answered, generate
 from src.model.modeling import compute_dtype, preset_for
 from src.settings import TrainSettings, decoding_workers
 from src.training.adapter import ANSWERS
+from src.training.progress import Bar, Losses, MetricsLog
 from src.training.rows import TrainData
 
 BEST = "best"
 """Folder in the checkpoints: the adapter with the highest F1 so far, and its held-out answers in `ANSWERS`."""
+
+
+class OneGpuArguments(TrainingArguments):
+    """`TrainingArguments` of a process that uses one GPU, however many it sees: an NF4 model cannot be split."""
+
+    @property
+    def n_gpu(self) -> int:
+        """GPUs that this process uses."""
+        return min(1, super().n_gpu)
 
 
 def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingArguments:
@@ -45,7 +52,7 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
     # Losses are looked at whenever they are logged, and a checkpoint of a broken run must not be written before.
     logging_steps = 10 if cuda and settings.checkpoint_steps % 10 == 0 else 1
-    arguments = TrainingArguments(
+    return OneGpuArguments(
         output_dir=str(checkpoints),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size or 1,
@@ -53,13 +60,13 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
         learning_rate=settings.learning_rate or 0.0,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,
-        optim="paged_adamw_8bit" if cuda else "adamw_torch",
+        optim="adamw_8bit" if cuda else "adamw_torch",  # a paged one does not survive a resume on several GPUs
         bf16=cuda and compute_dtype() is torch.bfloat16,
         fp16=cuda and compute_dtype() is torch.float16,
         use_cpu=not cuda,
         ddp_backend="gloo" if not cuda and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
         ddp_find_unused_parameters=False,
-        train_sampling_strategy="sequential",  # the order of `training_data.bucketed`
+        train_sampling_strategy="sequential",  # the order of `rows.bucketed`
         dataloader_num_workers=decoding_workers(settings.workers, cuda),
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,
@@ -73,9 +80,6 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
         report_to="tensorboard" if tensorboard else "none",
         disable_tqdm=True,
     )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # a notebook on a machine with several: DataParallel cannot split an NF4 model
-    return arguments
 
 
 def fit(
@@ -87,31 +91,71 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train; return `Trainer`'s log: loss and F1 with their steps. The best adapter is left in ``checkpoints/best``.
 
-    Goes on from the last whole checkpoint. Raises `InputError` when the loss is no number, memory or disk is full.
+    Goes on from the last whole checkpoint. Out of GPU memory, it does so with smaller batches, as many rows per step.
+    Raises `InputError` when the loss is no number, when not even a single row fits, and when the disk is full.
     """
     checkpoints = Path(str(arguments.output_dir))
     checkpoints.mkdir(parents=True, exist_ok=True)
-    bar = Bar()
+    untrained = {name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(model).items()}
+    while True:
+        try:
+            return _train(model, processor, data, settings, arguments)
+        except torch.OutOfMemoryError:
+            smaller = with_smaller_batches(settings)
+            sizes = f"{settings.batch_size} x {settings.accumulation}"
+            if smaller is None or arguments.world_size > 1:  # of several processes, the others wait for this one
+                raise InputError(
+                    f"out of GPU memory with batches of {sizes}; give a smaller --batch-size and as much more "
+                    f"--accumulation, or set gradient_checkpointing, and run again"
+                ) from None
+        # Not in the except: only after it nothing holds the tensors of the step that failed.
+        start = last_checkpoint(checkpoints)
+        whence = f"{Path(start).name}" if start else "the start"
+        print(f"out of GPU memory with batches of {sizes}: on from {whence} with "
+              f"{smaller.batch_size} x {smaller.accumulation}", flush=True)  # fmt: skip
+        settings, arguments = smaller, training_arguments(smaller, checkpoints)
+        set_peft_model_state_dict(model, untrained)
+        model.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def with_smaller_batches(settings: TrainSettings) -> TrainSettings | None:
+    """The next smaller batch size with the same rows per optimizer step; None after 1."""
+    size, accumulation = settings.batch_size or 1, settings.accumulation or 1
+    smaller = next((part for part in range(size // 2, 0, -1) if size % part == 0), None)
+    if smaller is None:
+        return None
+    return dataclasses.replace(settings, batch_size=smaller, accumulation=accumulation * size // smaller)
+
+
+def _train(
+    model: PeftModel,
+    processor: Idefics2Processor,
+    data: TrainData,
+    settings: TrainSettings,
+    arguments: TrainingArguments,
+) -> list[dict[str, float]]:
+    """`fit` with batches of one size."""
+    checkpoints, bar = Path(str(arguments.output_dir)), Bar()
+    log = MetricsLog(settings, data.samples)
     trainer = F1Trainer(
         model=model,
         args=arguments,
         train_dataset=data.samples,
         eval_dataset=data.held_out,
         data_collator=TrainingCollator(processor, data.readings),
-        callbacks=[MetricsLog(settings), bar],
+        callbacks=[log, bar],
         answer=lambda samples: answers_of(model, processor, samples, data, settings),
+        losses=log.losses,
     )
     trainer.remove_callback(PrinterCallback)
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     except InputError as error:  # of a process that decodes pictures it comes with its traceback
         raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
-    except torch.OutOfMemoryError:
-        size = settings.batch_size or 1
-        advice = "halve it and double accumulation" if size > 1 else "set gradient_checkpointing=True"
-        raise InputError(f"out of GPU memory at batch_size={size}; {advice}, and run again") from None
     except (OSError, RuntimeError, SafetensorError) as error:
-        if not _disk_is_full(error):
+        if isinstance(error, torch.OutOfMemoryError) or not _disk_is_full(error):
             raise
         raise InputError(f"{checkpoints}: no space left on this disk; free some and run again to go on") from None
     finally:
@@ -145,14 +189,28 @@ def answers_of(
 class F1Trainer(Trainer):
     """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best.
 
-    ``answer`` gives the answers of samples, see `answers_of`; the rest goes to `Trainer`.
+    ``answer`` gives the answers of samples, see `answers_of`; ``losses`` gets the row numbers and the loss of every
+    batch, not waited for; the rest goes to `Trainer`.
     """
 
     def __init__(
-        self, *, answer: Callable[[Sequence[Sample]], list[dict[str, Any]]], eval_dataset: list[Sample], **rest: Any
+        self,
+        *,
+        answer: Callable[[Sequence[Sample]], list[dict[str, Any]]],
+        eval_dataset: list[Sample],
+        losses: Losses | None = None,
+        **rest: Any,
     ) -> None:
         super().__init__(eval_dataset=eval_dataset, **rest)  # type: ignore[arg-type]  # a list is all it needs
         self.answer, self.held_out = answer, eval_dataset
+        self.losses = [] if losses is None else losses
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The loss of a batch of `TrainingCollator`, whose pictures become numbers here, on the device."""
+        dtype = self.accelerator.unwrap_model(model).dtype
+        loss = super().compute_loss(model, model_inputs(inputs, self.args.device, dtype), *args, **kwargs)
+        self.losses.append((inputs["rows"], loss.detach()))
+        return loss
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -182,54 +240,6 @@ class F1Trainer(Trainer):
             record = {"step": self.state.global_step, "f1": f1, "answers": answers}
             (beside / ANSWERS).write_text(json.dumps(record))
             replace_folder(beside, best)
-
-
-class MetricsLog(TrainerCallback):
-    """Writes every logged figure to ``metrics.jsonl``, and ends a run whose loss is no number any more."""
-
-    def __init__(self, settings: TrainSettings) -> None:
-        self.settings = settings
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any) -> None:
-        """One line per entry of the log; written anew, because a resumed run takes back what came after its start."""
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise InputError(
-                f"the loss is {logs['loss']} at step {state.global_step}: set learning_rate lower than "
-                f"{self.settings.learning_rate:g} and run again (the checkpoints before this step are kept)"
-            )
-        if state.is_world_process_zero:
-            lines = (json.dumps(entry) + "\n" for entry in state.log_history)
-            write_whole(RunFolder(self.settings.out).metrics, lines)
-
-
-class Bar(TrainerCallback):
-    """A plain tqdm bar: rows per second, time left, loss, F1, memory. Trainer's own leaves a dead widget."""
-
-    def __init__(self) -> None:
-        self.bar: Any = None  # a tqdm from the start of training on
-        self.shown: dict[str, str] = {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar, at the step a resumed run starts from."""
-        self.rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        total, done = state.max_steps * self.rows, state.global_step * self.rows
-        hidden = not state.is_world_process_zero
-        self.bar = tqdm(total=total, initial=done, desc="train", unit="row", disable=hidden, smoothing=0.1)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any) -> None:
-        """Show the loss or the F1, and the memory in use."""
-        self.shown |= {name: f"{logs[key]:.3f}" for name, key in (("loss", "loss"), ("f1", "eval_f1")) if key in logs}
-        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
-        self.bar.set_postfix(self.shown | {"memory": f"{memory / 2**30:.1f} GiB"}, refresh=False)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One optimizer step on."""
-        self.bar.update(state.global_step * self.rows - self.bar.n)
-
-    def close(self) -> None:
-        """End the bar's line, also after an error."""
-        if self.bar is not None:
-            self.bar.close()
 
 
 def last_checkpoint(folder: Path) -> str | None:
