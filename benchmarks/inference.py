@@ -155,7 +155,7 @@ def agreement(samples: list[Sample], processed: Path) -> str:
 def write_model(size: str, folder: Path) -> Path:
     """A random model and an adapter that has not learnt anything."""
     models.write(size, folder)
-    add_lora(load_base(str(folder)), LoraSettings()).save_pretrained(folder / "adapter")
+    add_lora(load_base(str(folder)), LoraSettings()).save_pretrained(str(folder / "adapter"))
     return folder
 
 

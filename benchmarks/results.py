@@ -86,7 +86,7 @@ def bundled(settings: TrainSettings, processed: Path) -> pd.DataFrame:
     settings.out.mkdir(parents=True, exist_ok=True)
     if not (settings.out / "adapter").is_dir():
         (settings.out / "processed").symlink_to(processed.resolve())
-        add_lora(load_base(settings.model), LoraSettings()).save_pretrained(settings.out / "adapter")
+        add_lora(load_base(settings.model), LoraSettings()).save_pretrained(str(settings.out / "adapter"))
     return answer(settings)
 
 
@@ -116,7 +116,8 @@ def folds(base: TrainSettings, processed: Path) -> pd.DataFrame:
     for number in range(FOLDS):
         data = base.out / f"fold-{number}"
         data.mkdir(parents=True, exist_ok=True)
-        (data / "images").exists() or (data / "images").symlink_to((base.data / "images").resolve())
+        if not (data / "images").exists():
+            (data / "images").symlink_to((base.data / "images").resolve())
         here = fold == number
         write_whole(data / "train.csv", table[~here].drop(columns="index").to_csv(index=False))
         write_whole(data / "test.csv", table[here].drop(columns="entity_value").to_csv(index=False))
@@ -195,10 +196,10 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
 def put_into(text: str, table: str) -> str:
     """``text`` with what is between `MARKS` replaced; raises `InputError` where they are missing."""
     pattern = re.compile(f"({re.escape(MARKS[0])}\n).*(\n{re.escape(MARKS[1])})", re.DOTALL)
-    made, count = pattern.subn(lambda found: f"{found[1]}\n{table}\n{found[2]}", text)
+    replaced, count = pattern.subn(lambda found: f"{found[1]}\n{table}\n{found[2]}", text)
     if count != 1:
         raise InputError(f"README.md: needs the lines {MARKS[0]} and {MARKS[1]} once")
-    return made
+    return replaced
 
 
 def write_tables(record: dict[str, Any], root: Path = ROOT) -> None:
