@@ -26,6 +26,7 @@ import torch
 from src import metrics
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
+from src.data.folders import RunFolder
 from src.data.samples import letterboxed_sizes
 from src.data.tables import read_table, read_train
 from src.model.modeling import add_lora, load_base
@@ -70,8 +71,8 @@ def read_gold(path: Path) -> Gold:
 def way(settings: TrainSettings, processed: Path) -> pd.DataFrame:
     """Train and answer in a folder of its own; the details by index."""
     settings.out.mkdir(parents=True, exist_ok=True)
-    if not (settings.out / "processed").exists():
-        (settings.out / "processed").symlink_to(processed.resolve())
+    if not RunFolder(settings.out).processed.exists():
+        RunFolder(settings.out).processed.symlink_to(processed.resolve())
     train(resolve(settings))
     return answer(settings)
 
@@ -84,18 +85,18 @@ def answer(settings: TrainSettings) -> pd.DataFrame:
 def bundled(settings: TrainSettings, processed: Path) -> pd.DataFrame:
     """The model as it comes: an adapter that was not trained changes nothing."""
     settings.out.mkdir(parents=True, exist_ok=True)
-    if not (settings.out / "adapter").is_dir():
-        (settings.out / "processed").symlink_to(processed.resolve())
-        add_lora(load_base(settings.model), LoraSettings()).save_pretrained(str(settings.out / "adapter"))
+    if not RunFolder(settings.out).adapter.is_dir():
+        RunFolder(settings.out).processed.symlink_to(processed.resolve())
+        add_lora(load_base(settings.model), LoraSettings()).save_pretrained(str(RunFolder(settings.out).adapter))
     return answer(settings)
 
 
 def shuffled(settings: TrainSettings, processed: Path, adapter: Path) -> pd.DataFrame:
     """The fine-tuned model with every picture exchanged for another of its size, and the right text."""
-    folder = settings.out / "processed"
+    folder = RunFolder(settings.out).processed
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        (settings.out / "adapter").symlink_to(adapter.resolve())
+        RunFolder(settings.out).adapter.symlink_to(adapter.resolve())
         for name in ("manifest.csv", "text.jsonl"):
             (folder / name).symlink_to((processed / name).resolve())
         order = np.random.default_rng(0)

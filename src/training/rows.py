@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data.errors import InputError
+from src.data.folders import DataFolder, RunFolder
 from src.data.names import read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, letterboxed_sizes, split_by_picture, train_samples
@@ -42,7 +43,7 @@ def load_data(settings: TrainSettings) -> TrainData:
 
     The rows per optimizer step are taken into account in the order, see `bucketed`. Raises `InputError`.
     """
-    processed = settings.out / "processed"
+    processed = RunFolder(settings.out).processed
     samples, reasons = train_samples(read_train(settings.data), processed, read_files(settings.data))
     if len({sample.picture for sample in samples}) < 2:
         found = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
@@ -81,7 +82,7 @@ def _more_empty(samples: Sequence[Sample], readings: ReadingStore, settings: Tra
 
 def _test_counts(settings: TrainSettings) -> Mapping[str, int]:
     """Questions per entity in ``test.csv``; none when there is no such file."""
-    path = settings.data / "test.csv"
+    path = DataFolder(settings.data).test
     return Counter(read_table(path, ["entity_name"])["entity_name"]) if path.is_file() else {}
 
 
