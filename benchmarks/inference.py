@@ -49,7 +49,7 @@ SAME, OWN = f"{TOKENS} tokens each", "each by its own rule"
 class Clock:
     """Seconds in the parts of a model, by hooks; each is waited for, so that only its own pass is timed."""
 
-    def __init__(self, base: torch.nn.Module) -> None:
+    def __init__(self, base: Any) -> None:
         self.seconds = {"vision": 0.0, "prefill": 0.0, "decode": 0.0}
         for part in (base.model.vision_model, base.model.connector, base.model.text_model):
             part.register_forward_pre_hook(self._begin)

@@ -42,7 +42,8 @@ def main() -> int:
     data = parser.parse_args().data
     cv2.setNumThreads(1)
     settings, seen, found = EnhanceSettings(), set(), defaultdict(list)
-    rows = [(image_name(row.image_link), row.entity_value) for row in read_train(data).itertuples()]
+    table = read_train(data)
+    rows = list(zip(map(image_name, table["image_link"]), table["entity_value"], strict=True))
     with tempfile.TemporaryDirectory() as folder:
         for image, label in tqdm(rows, desc="read", unit="img"):
             path = data / "images" / image

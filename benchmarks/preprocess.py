@@ -32,9 +32,15 @@ from src.settings import EnhanceSettings
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def _read(path: str) -> np.ndarray:
+    image = cv2.imread(path)
+    assert image is not None, path
+    return image
+
+
 def reference(job: tuple[str, str]) -> None:
     """The reference solution's steps for one picture (source path, target path)."""
-    image = cv2.imread(job[0])
+    image = _read(job[0])
     height, width = image.shape[:2]
     scale = min(1.0, 600 / max(height, width))
     image = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
@@ -56,7 +62,7 @@ def pillow(job: tuple[str, str]) -> None:
 def floor(job: tuple[str, str]) -> None:
     """JPEG decode and encode alone, one thread."""
     cv2.setNumThreads(1)
-    cv2.imwrite(job[1], cv2.imread(job[0]))
+    cv2.imwrite(job[1], _read(job[0]))
 
 
 def run_pool(name: str, source: Path, target: Path, workers: int) -> None:
@@ -136,7 +142,7 @@ def main() -> int:
         return 0
     names = ["ours", "reference", "pillow", "floor"]
     with tempfile.TemporaryDirectory() as folder:
-        seconds = {name: [] for name in names}
+        seconds: dict[str, list[float]] = {name: [] for name in names}
         for turn in range(args.rounds):
             for name in names[turn % 4 :] + names[: turn % 4]:
                 seconds[name].append(timed(name, args.data, Path(folder) / name, args.workers))
@@ -150,8 +156,8 @@ def main() -> int:
         for copies, size in memory.items():
             print(f"ours, {copies * len(paths)} pictures: largest process {size:.0f} MB")
         difference = [
-            np.abs(cv2.imread(str(Path(folder) / "ours" / p.name)).astype(int)
-                   - cv2.imread(str(Path(folder) / "reference" / p.name))).mean()
+            np.abs(_read(str(Path(folder) / "ours" / p.name)).astype(int)
+                   - _read(str(Path(folder) / "reference" / p.name))).mean()
             for p in paths
         ]  # fmt: skip
         print(f"mean absolute pixel difference to the reference loop: {np.mean(difference):.2f} of 255")

@@ -161,7 +161,9 @@ class Preparation:
 def described_lengths(samples: Iterable[Sample], readings: ReadingStore | None) -> dict[str, int]:
     """Characters of what a prompt tells of each image (0.6 ms each): nearly in proportion to its tokens."""
     lengths: dict[str, int] = {}
-    for image in dict.fromkeys(sample.image for sample in samples) if readings is not None else ():
+    if readings is None:
+        return lengths
+    for image in dict.fromkeys(sample.image for sample in samples):
         with contextlib.suppress(Exception):  # whoever asks about the picture meets it again, and tells
             lengths[image] = len(describe(readings[image]))
     return lengths

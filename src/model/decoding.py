@@ -200,15 +200,14 @@ class Guide(LogitsProcessor):
         # One transfer for all of it; float64 holds each of these exactly. A token that does not count becomes -1.
         tokens = written.where(counted, -1)
         table = torch.cat([torch.stack([c.double() for c in columns], dim=1), tokens.double()], dim=1).tolist()
-        return [self._decoded(*row[:5], [int(token) for token in row[5:] if token >= 0]) for row in table]
+        return [self._decoded(row) for row in table]
 
-    def _decoded(
-        self, chance: float, silence: float, overridden: float, ended: float, state: float, tokens: list[int]
-    ) -> Decoded:
-        """A row; where the logits were no numbers, it may have left the grammar, and its probability is none, too."""
+    def _decoded(self, row: list[float]) -> Decoded:
+        """A row of the table; where the logits were no numbers, it may have left the grammar: no probability, then."""
+        chance, silence, overridden, ended, state = row[:5]
         if not ended:
             return Decoded("", float("nan"), silence, bool(overridden))
-        tokens = [*tokens, *self.grammar.tail(int(state))]
+        tokens = [*(int(token) for token in row[5:] if token >= 0), *self.grammar.tail(int(state))]
         text = str(self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end])).strip()
         return Decoded(text, chance, silence, bool(overridden))
 

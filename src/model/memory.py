@@ -118,8 +118,8 @@ def saved_by_layer(config: Idefics2Config) -> int:
 
 def saved_by_connector(config: Idefics2Config, dtype: torch.dtype) -> int:
     """Bytes per patch that the connector keeps for its backward pass: its projection, and what each block reads."""
-    sizes, perceiver = _sizes(config), config.perceiver_config
-    depth = perceiver.resampler_depth  # type: ignore[union-attr]  # an object, once the configuration is loaded
+    perceiver: Any = config.perceiver_config
+    sizes, depth = _sizes(config), perceiver.resampler_depth
     return (5 * sizes.inner + 9 * depth * sizes.hidden) * _width(dtype)
 
 

@@ -193,6 +193,8 @@ class F1Trainer(Trainer):
     batch, not waited for; the rest goes to `Trainer`.
     """
 
+    control: Any  # `Trainer`'s
+
     def __init__(
         self,
         *,
@@ -201,7 +203,7 @@ class F1Trainer(Trainer):
         losses: Losses | None = None,
         **rest: Any,
     ) -> None:
-        super().__init__(eval_dataset=eval_dataset, **rest)  # type: ignore[arg-type]  # a list is all it needs
+        super().__init__(eval_dataset=eval_dataset, **rest)
         self.answer, self.held_out = answer, eval_dataset
         self.losses = [] if losses is None else losses
 
