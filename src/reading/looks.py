@@ -20,7 +20,6 @@ _ENLARGED, _LARGE = 1000, 1600
 """Long sides in pixels: up to the first a picture is enlarged twice for its tiles, from the second on it has nine."""
 TILE_SIDES = 576, 768
 """As `ocr.SIDES`, for a tile: as much is found as with those, and 12 % sooner (benchmarks/README.md)."""
-_LENGTHS = ("depth", "height", "width")
 _OVERLAP = 0.16
 """Of neighbouring tiles, as a share of the picture's side."""
 _NEAR = 3
@@ -30,16 +29,12 @@ _SURE = 0.6
 
 
 def is_missing(lines: Sequence[Line], width: int, height: int, entities: Sequence[str]) -> bool:
-    """Whether one of ``entities`` has too few candidates in the lines; with none known: whether there is no quantity.
-
-    A single length is too few: where there is only one, the one that is meant was often not seen.
-    """
+    """Whether one of ``entities`` has no candidate in the lines; with none known: whether there is no quantity."""
     found = readings(lines, width, height)
     known = [entity for entity in entities if entity in ENTITY_UNITS]
     if not known:
         return not any(reading.mentions for reading in found)
-    counts = {entity: len({c.quantity for c in candidates(found, entity)}) for entity in known}
-    return any(count < (2 if entity in _LENGTHS else 1) for entity, count in counts.items())
+    return any(not candidates(found, entity) for entity in known)
 
 
 @dataclass(frozen=True, slots=True)
