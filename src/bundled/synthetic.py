@@ -152,10 +152,8 @@ def _drawing(picture: Picture, rng: np.random.Generator) -> None:
     image = picture.image
     height, width = image.shape[:2]
     slant = int(rng.integers(60, 120)) if rng.random() < 0.6 else 0
-    left, right = (
-        int(width * rng.uniform(0.2, 0.3)),
-        int(width * (rng.uniform(0.5, 0.58) if slant else rng.uniform(0.6, 0.74))),
-    )
+    left = int(width * rng.uniform(0.2, 0.3))
+    right = int(width * (rng.uniform(0.5, 0.58) if slant else rng.uniform(0.6, 0.74)))
     top, bottom = int(height * rng.uniform(0.24, 0.36)), int(height * rng.uniform(0.66, 0.78))
     draw_product(image, (left, top, right, bottom), slant, rng)
     size = int(rng.integers(26, 42))
@@ -178,9 +176,8 @@ def _drawing(picture: Picture, rng: np.random.Generator) -> None:
     if rng.random() < 0.4:
         entity = str(rng.choice(["item_weight", "item_volume", "maximum_weight_recommendation"]))
         picture.values[entity], printed = _value(entity, rng)
-        write_text(
-            image, f"{rng.choice(_WORDS[entity])} {printed}", (width / 2, height * 0.93), size, rng, (40, 40, 150)
-        )
+        text = f"{rng.choice(_WORDS[entity])} {printed}"
+        write_text(image, text, (width / 2, height * 0.93), size, rng, (40, 40, 150))
     write_text(image, str(rng.choice(["Product size", "Dimensions", *_BRANDS])), (width / 2, 70), size + 14, rng)
 
 
@@ -203,9 +200,8 @@ def _panel(picture: Picture, rng: np.random.Generator) -> None:
     for i, (word, printed) in enumerate(rows):
         y = top + i * step
         if i % 2 == 0:
-            cv2.rectangle(
-                image, (int(width * 0.06), y - step // 2), (int(width * 0.94), y + step // 2), (232, 232, 226), -1
-            )
+            corners = (int(width * 0.06), y - step // 2), (int(width * 0.94), y + step // 2)
+            cv2.rectangle(image, *corners, (232, 232, 226), -1)
         write_text(image, word, (width * 0.28, y), size, rng)
         write_text(image, printed, (width * 0.7, y), size, rng)
 
@@ -264,9 +260,7 @@ def write_data_folder(out: Path, train_rows: int, test_rows: int, seed: int) -> 
     gaps = np.random.default_rng([seed, 2]).integers(1, 4, len(test))
     test.insert(0, "index", gaps.cumsum() - 1)  # the official indices have gaps, too
     truth = [normalise_label(v, e)[0] for v, e in zip(test["entity_value"], test["entity_name"], strict=True)]
-    test.assign(entity_value=truth)[["index", "entity_name", "entity_value"]].to_csv(
-        beside / "test_truth.csv", index=False
-    )
+    test[["index", "entity_name"]].assign(entity_value=truth).to_csv(beside / "test_truth.csv", index=False)
     test.drop(columns="entity_value").to_csv(beside / "test.csv", index=False)
     beside.replace(out)
 
