@@ -1,11 +1,14 @@
 """What the repository itself promises: its notebooks, its README."""
 
+import importlib
 import json
 import re
+import subprocess
 
 import nbformat
 import pytest
 
+from src.data.folders import listing
 from src.run import clean
 from tests.conftest import ROOT
 
@@ -44,10 +47,44 @@ def test_cleaning_keeps_the_last_state_of_a_bar():
 def test_readme_names_only_what_is_there():
     readme = (ROOT / "README.md").read_text()
     targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"^\s*make ([a-z][\w-]*)|`make ([a-z][\w-]*)", readme, re.M)) - {(t, "") for t in targets} - {
-        ("", t) for t in targets
-    } == set()  # fmt: skip
-    for path in re.findall(r"`((?:src|data|tests)/[\w./-]+)`", readme):
+    assert set(re.findall(r"\bmake ([a-z][\w-]*)", readme)) <= targets
+    for path in re.findall(r"`((?:src|data|tests|benchmarks)/[\w./-]+)`", readme):
         assert (ROOT / path).exists(), path
-    modules = {p.name for p in (ROOT / "src").glob("*.py")} - {"__init__.py"}
-    assert modules == set(re.findall(r"^\| `(?:src/)?(\w+\.py)`", readme, re.M))  # the map of src/ is complete
+    rooms = {path.name for path in (ROOT / "src").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == set(re.findall(r"^    src/(\w+)/ ", readme, re.M))
+
+
+def test_readme_lists_what_a_run_leaves():
+    shown = re.findall(r"^- `([^`]+)`: (.+)$", (ROOT / "README.md").read_text(), re.M)
+    assert shown[: len(list(listing()))] == list(listing())
+
+
+COMMANDS = sorted(
+    {
+        (module or script, tuple(re.findall(r"(--[a-z][\w-]*)", rest)))
+        for text in (ROOT / "README.md", ROOT / "Makefile")
+        for script, module, rest in re.findall(
+            r"(?:python|\$\(PY\)) (?:(\w[\w/]*\.py)|-m ((?:src|benchmarks)[\w.]*)|)([^`\n]*)", text.read_text()
+        ) + [("", *found) for found in re.findall(r"launch .*-m (src\.\w+)([^`\n]*)", text.read_text())]
+        if script or module
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "flags"), COMMANDS)
+def test_every_command_shown_runs_and_knows_its_flags(command, flags, monkeypatch, capsys):
+    name = command.removesuffix(".py").replace("/", ".")
+    if not hasattr(importlib.import_module(name), "main"):
+        name += ".__main__"  # a package that is run
+    module = importlib.import_module(name)
+    monkeypatch.setattr("sys.argv", [command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    assert set(flags) <= set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
+
+
+def test_every_target_of_the_makefile_is_a_command():
+    targets = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.M)
+    done = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("-m src.run") >= 2
