@@ -98,9 +98,11 @@ def _part(reading: Reading, mention: Mention) -> Box:
 
 
 LOAD_PHRASE = re.compile(
-    r"(?:weight|load|loading)\s?(?:capacity|limit|rating|bearing)|max(?:imum|\.)?\s?(?:load|weight|capacity|user)"
-    r"|(?:supports?|holds?|bears?|carr(?:y|ies))\s(?:up|max|to)|withstand|load.?bearing|belastbar|traglast|tragkraft"
-    r"|carga\s?m[aá]x|charge\s?max|portata",
+    r"(?:weight|load|loading|lifting|carrying|bearing)\s?(?:capacity|limit|rating|bearing|support)"
+    r"|max(?:imum|\.)?\s?(?:load|weight|capacity|bearing|user(?:\sweight)?|belast|tragf)"
+    r"|(?:supports?|holds?|bears?|carr(?:y|ies))\s(?:up|max|to)|can\s(?:support|hold|bear|carry)|withstand"
+    r"|load.?bearing|(?:static|dynamic)\sload|belastbar|traglast|tragkraft|tragf[aä]hig|carga\s?m[aá]x|charge\s?max"
+    r"|(?:capacidad|capacit[eéà])\s(?:de|di)\scar(?:ga|ico)|capacit[eé]\sde\scharge|portata|承重|载重|负重|限重|нагрузк",
     re.IGNORECASE,
 )
 """What says of a value near it that it is what a product carries."""
@@ -111,7 +113,7 @@ def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
     """Kinds of words about a line's quantities: 1.0 in it or in a label to its left, 0.5 in other lines next to it."""
     own = found[line]
     texts = [(own.text, 1.0)]
-    words: dict[str, float] = {}
+    words: dict[str, float] = {"load": 1.0} if LOAD_PHRASE.search(own.text) else {}
     for other in found:
         if other is own or (len(other.mentions) > 0 and other.size < own.size * 0.5):
             continue
@@ -125,6 +127,10 @@ def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
         if overlap and -0.5 * size < gap < (1.0 if other.mentions else 3.5) * size and LOAD_PHRASE.search(other.text):
             words["load"] = 1.0  # a heading, or the beginning of the sentence
         under = overlap and -0.5 * own.size < other.box[1] - own.box[3] < 0.8 * own.size and not other.mentions
+        if under and LOAD_PHRASE.search(other.text) and not _is_above_a_value(other, found):
+            words["load"] = 1.0  # a caption
+        if left and LOAD_PHRASE.search(other.text):
+            words["load"] = 1.0
         if left or above or under:
             texts.append((other.text, 1.0 if left and label else 0.5))
     for text, weight in texts:
@@ -134,6 +140,16 @@ def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
             if kind == letter or pattern.search(without_load if kind == "weight" else text):
                 words[kind] = max(weight, words.get(kind, 0.0))
     return words
+
+
+def _is_above_a_value(label: Reading, found: Sequence[Reading]) -> bool:
+    """Whether the line below a label has a quantity, so that the label is rather for that one."""
+    return any(
+        reading.mentions
+        and min(label.box[2], reading.box[2]) > max(label.box[0], reading.box[0])
+        and -0.5 * label.size < reading.box[1] - label.box[3] < 1.5 * label.size
+        for reading in found
+    )
 
 
 def is_same(first: Candidate, second: Candidate) -> bool:

@@ -11,11 +11,12 @@ from src.reading.quantity import Quantity, same_amount
 from src.reading.units import DIMENSION, UNIT
 
 _BARE = re.compile(r"\W{0,2}([0-9]{1,5}(?:[.,][0-9]{1,3})?)\W{0,2}")
+_BARE_ONES = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,3})?(?:\s?[x×*~–-]\s?[0-9]{1,5}(?:\.[0-9]{1,3})?){1,2}", re.IGNORECASE)
 _LAST = re.compile(r"(?:^|[^0-9.,a-z])([0-9]{1,5}(?:[.,][0-9]{1,3})?)\W{0,2}$", re.IGNORECASE)
 _MARKED_INCH = re.compile(r"[0-9]\s?(?:[\"“”″]|'')")
 _GENERAL_UNIT = re.compile(r"(?:unit|einheit|unidad|unit[eéà]|单位|\()\W{0,3}(cm|mm|inch(?:es)?|in)\b", re.IGNORECASE)
 _LABEL_UNIT = re.compile(
-    r"[a-zа-я一-鿿]\W{0,2}[(\[（/:,]\s?(kgs?|g|mg|lbs?|oz|ml|l|cm|mm|m|inch(?:es)?|in|v|w|kw|кг|г|мл|см|мм|в|вт)"
+    r"[a-zа-я一-鿿]\W{0,2}[(\[（/:,]\s?(kgs?|g|mg|lbs?|oz|ml|l|cm|mm|m|inch(?:es)?|in|v|w|kw|volts?|watts?|grams?|pounds?|кг|г|мл|см|мм|в|вт)"
     r"\s?[~)\]）]{0,2}\W?$",
     re.IGNORECASE,
 )
@@ -46,17 +47,17 @@ def _join_units(found: list[Reading], aspect: float) -> list[Reading]:
         last = None if number.mentions else _LAST.search(number.text)
         if last is None:
             continue
-        nearest: tuple[float, Mention] | None = None
+        nearest: tuple[float, list[Mention]] | None = None
         for other in found:
             distance = None if other is number else _distance(number, other, aspect)
             if distance is None or (nearest and distance >= nearest[0]):
                 continue
             if unit := _unit_for(number, other, aspect):
-                both = find_quantities(f"{last[1]} {unit}")
-                if both:
-                    nearest = distance, both[0]
+                several = _BARE_ONES.fullmatch(number.text)
+                if both := find_quantities(f"{number.text if several else last[1]} {unit}"):
+                    nearest = distance, both if several else both[:1]
         if nearest:
-            joined[i] = replace(number, mentions=[nearest[1]])
+            joined[i] = replace(number, mentions=nearest[1])
     return joined
 
 
@@ -97,7 +98,8 @@ def _unit_for(number: Reading, other: Reading, aspect: float) -> str:
         alone = len(unit[0]) < len(other.text) and unit[0].strip(".").lower() in _SHORT_WORDS
         if not alone and (in_sentence or not other.mentions):
             return unit[0]
-    is_label = not other.mentions and not has_digits and _BARE.fullmatch(number.text) is not None
+    is_bare = _BARE.fullmatch(number.text) is not None or _BARE_ONES.fullmatch(number.text) is not None
+    is_label = is_bare and not other.mentions and not has_digits
     left = row and other.box.left < number.box.left
     above = column and other.box.top < number.box.top and down < 1.5 * size
     if is_label and (left or above) and (unit := _LABEL_UNIT.search(other.text)):
@@ -142,17 +144,21 @@ def _with_lost_c(found: list[Reading]) -> list[Reading]:
 
 def _with_lone_primes(found: list[Reading]) -> list[Reading]:
     """Read ``46'`` as inches where it can hardly be feet: OCR loses one of two primes."""
-    inches = [m.quantity for r in found for m in r.mentions if m.quantity.unit == "inch"]
+    lengths = [(m, m.quantity) for r in found for m in r.mentions]
+    inches = [q for m, q in lengths if q.unit == "inch" or ("prime" in m.flags and _is_long(q.number))]
 
     def mended(reading: Reading, mention: Mention) -> Mention:
         feet = mention.quantity
         if "prime" not in mention.flags or any("compound" in m.flags for m in reading.mentions):
             return mention
-        long = feet.number > 20 and feet.number not in _HOSES
         odd = feet.number % 1 not in (0, Decimal("0.5")) and any(not same_amount(feet, other) for other in inches)
-        return replace(mention, quantity=Quantity(feet.number, "inch")) if long or odd else mention
+        return replace(mention, quantity=Quantity(feet.number, "inch")) if _is_long(feet.number) or odd else mention
 
     return [replace(reading, mentions=[mended(reading, m) for m in reading.mentions]) for reading in found]
+
+
+def _is_long(feet: Decimal) -> bool:
+    return feet > 20 and feet not in _HOSES
 
 
 def _with_thousands(found: list[Reading]) -> list[Reading]:

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
+from src.reading.amounts import is_no_amount
 from src.reading.numbers import next_number, normalised
 from src.reading.quantity import Quantity
 from src.reading.units import DIMENSION, SIZE, UNIT, name_of
@@ -32,7 +33,7 @@ _LONGEST_GAP = 12  # characters between two numbers that belong together
 _PRODUCT = re.compile(r"\s*(?:x|\*|by)\s*[(\[]?", re.IGNORECASE)
 _RANGE = re.compile(r"\s*(?:-{1,2}|~|÷|to|up to|bis|à)\s*", re.IGNORECASE)
 _EITHER = re.compile(r"\s*[/|(=;,]?\s*(?:or|approx\.?|/)?\s*\(?\s*", re.IGNORECASE)
-_TOLERANCE = re.compile(r"\s*\(?(±|\+\s?/\s?-|\+-)\s*$")
+_TOLERANCE = re.compile(r"\s*\(?(±|士|\+\s?/\s?-|\+-)\s*$")
 _PER = re.compile(r"\s*(?:/|per|pro)\s*", re.IGNORECASE)
 _COMPOUND = re.compile(r"\s*[.,]?\s*(?:-|&|and)?\s*", re.IGNORECASE)
 _AXIS = r"(?:L|W|H|D|B|T|Ø|dia|diam)"
@@ -42,24 +43,19 @@ _AXIS_AFTER = re.compile(
 )
 _LETTERED = re.compile(
     r"(?<![a-z0-9])[(\[]?([LWHDBT])\s?[)\]]?[.:=]?\s?[0-9]"
-    r"|[0-9]\s?(?:cm|mm|in|inch|ft|'{1,2}|\")?\s?[(\[]?([LWHDBT])(?![a-wyz0-9])",
+    r"|[0-9]\s?(?:cm|mm|in|inch|ft|'{1,2}|\")?\s?[(\[]?([LWHDBT])(?:(?![a-wyz0-9])|(?=(?:cm|mm|in)\b))",
     re.IGNORECASE,
 )
-"""A letter for an axis beside a number; with two different ones and a sign for times, L and W are no units."""
-_TIMES = re.compile(r"[0-9LWHDBT)\]\"'m]\s?(?:x|\*|by)\s?[0-9LWHDBT(\[]", re.IGNORECASE)
+"""A letter for an axis beside a number; with two different ones, times each other, L and W are no units."""
+_TIMES = re.compile(
+    r"[0-9]\s?[(\[]?[LWHDBT][)\]]?\s?(?:x|\*|by)\s?[0-9][0-9.,/ ]{0,8}(?:cm|mm|inch|in|ft|'{1,2}|\")?\s?"
+    r"[(\[]?[LWHDBT](?:(?![a-z0-9])|(?=(?:cm|mm|in)\b))",
+    re.IGNORECASE,
+)
 _AXIS_FIRST = re.compile(
     r"\s?[(\[]?\s?[LWHDBT]\s?[)\]]?\s?(?:(?:x|\*|by|,|;)\s?|(?:cm|mm|in|inch|inches|ft|m)\b|['\"]|$)", re.IGNORECASE
 )
 _BEFORE_UNIT = re.compile(r"\.(?=(?:cm|mm|in|kg|ml|oz|lbs?)(?![a-z]))|\s{0,2}[-(_]?\s?", re.IGNORECASE)
-_RATE = re.compile(
-    r"\.?\s?(?:/\s?(?:h|hr|hrs|hour|min|minute|s|sec|second|day|week|month|year|kg|g|mg|l|ml|m[23²³]?|cm[23²³]|"
-    r"sq\.?)(?![a-z0-9])(?!\s?[0-9.:=])"
-    r"|\s?per\s(?:hour|minute|second|day|metre|meter|m\b|m2|sq|kg|kilo|lit|ml\b|gram))",
-    re.IGNORECASE,
-)
-"""After a unit: a rate or a concentration, which is no amount."""
-_PRICE = re.compile(r"[$€£¥₹]\s?[0-9][0-9.,]*\s?(?:/|per)\s?$", re.IGNORECASE)
-_CODE = re.compile(r"(?<=w)-?[0-9]{2}(?![0-9.]|\s?w)", re.IGNORECASE)  # 12W-30: an oil
 _HEADER = re.compile(
     r"[(\[:]\s?(mm|cm|m|in|inch|inches|kg|kgs|g|gr|lb|lbs|oz|ml|l|v|w)\s?[~)\]]"
     r"|\b(?:unit|in)\s?:?\s(cm|mm|inch|inches)\b",
@@ -132,7 +128,7 @@ def _numbers(text: str) -> list[_Number]:
             number.axis, number.end = _axis(axis[1]), axis.end()
             if not number.unit:
                 _take_unit(number, text, number.end + text.startswith(" ", number.end))
-        number.is_amount = not (number.unit and _is_no_amount(number, text))
+        number.is_amount = not (number.unit and is_no_amount(number.value, number.unit, text, number.start, number.end))
         if (sign := _TOLERANCE.search(gap)) and not (sign[1] == "±" and not numbers and _is_about(number, text)):
             number.is_amount = False
         numbers.append(number)
@@ -146,16 +142,6 @@ def _take_unit(number: _Number, text: str, at: int) -> None:
         number.unit, number.end = name_of(unit), unit.end()
         if unit.lastgroup == "feet":
             number.flags |= {"prime"}
-
-
-def _is_no_amount(number: _Number, text: str) -> bool:
-    """Whether a number with a unit is a rate, a concentration, a price's measure, or part of a code."""
-    if _RATE.match(text, number.end) or _PRICE.search(text, max(0, number.start - 16), number.start):
-        return True
-    if number.unit == "watt" and _CODE.match(text, number.end):
-        return True
-    glued = text[number.end - 2].isdigit()
-    return glued and number.unit == "volt" and number.value >= 1000 and number.value % 10 != 0  # 5018V: a model
 
 
 def _is_about(number: _Number, text: str) -> bool:
@@ -201,7 +187,8 @@ def _link(first: _Number, second: _Number, gap: str) -> str:
             return "compound"
         if _EITHER.fullmatch(gap) and Decimal("0.8") < first.amount / second.amount < Decimal("1.25"):
             return "converted"
-    if first.unit and second.value == 100 and second.unit in ("gram", "millilitre") and _PER.fullmatch(gap):
+    solute = first.unit in ("gram", "milligram", "microgram")  # 3.4 oz / 100 ml are two units for one bottle
+    if solute and second.value == 100 and second.unit in ("gram", "millilitre") and _PER.fullmatch(gap):
         return "rate"  # 5 g / 100 g
     return ""
 
@@ -216,6 +203,7 @@ def _mend_point(first: _Number, second: _Number, gap: str) -> None:
     for power in (10, 100):
         for number, other, share in ((first, second, ratio / power), (second, first, 1 / ratio / power)):
             lacks_point = number.value.as_tuple().exponent == 0 and other.value.as_tuple().exponent != 0
+            lacks_point = lacks_point and number.value % power != 0  # nobody prints 2.00 beside .90
             if lacks_point and Decimal("0.95") < share < Decimal("1.05"):
                 number.value /= power
 
@@ -251,6 +239,8 @@ def _share_units(numbers: list[_Number], links: list[str]) -> None:
     for (first, second), link in zip(itertools.pairwise(numbers), links, strict=True):
         if link == "tolerance":
             first.unit = first.unit or second.unit
+        elif link == "range" and not (first.is_amount and second.is_amount):
+            first.is_amount = second.is_amount = False  # ±1-3 cm
         elif link == "rate":
             first.is_amount = second.is_amount = False
     start = 0

@@ -11,10 +11,11 @@ from decimal import Decimal
 from src.reading.units import UNIT
 
 _SIGNS = str.maketrans(
-    "“”″º＂‶‘’′´＇ʹ`，．×✕✖⨯–—−〜～：（）／⁄⌀øΦφ\u00a0\u2009\u202f",
-    "\"\"\"\"\"\"''''''',.xxxx---~~:()//ØØØØ   ",
+    "“”″º‶‘’′´ʹ`×✕✖⨯–—−〜⁄⌀øΦφ₀₁₂₃₄₅₆₇₈₉\u00a0\u2009\u202f",
+    "\"\"\"\"\"''''''xxxx---~/ØØØØ0123456789   ",
 )
-_DIGITS = {ord("０") + i: str(i) for i in range(10)}
+_WIDE = {ord("！") + i: chr(ord("!") + i) for i in range(94)}
+"""Letters, digits and signs of the width of a Chinese character."""
 _VULGAR = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅓": "1/3", "⅔": "2/3"}
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
@@ -28,13 +29,16 @@ _MIXED = re.compile(
 _FRACTION = r"(?P<above>[1-9][0-9]?|[¹²³⁴-⁹])(?:/|\s/|/\s)(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
 _VALUE = re.compile(
     rf"""(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|\.|(?=[¹²³⁴-⁹])){_FRACTION}
-    |(?P<round>[0-9]{{0,4}})[¹²³]?\s?(?P<vulgar>[{"".join(_VULGAR)}])(?:/?[0-9](?![0-9.,]))?  # 31½/2: damaged, 31.5
+    |(?P<round>[0-9]{{0,4}})[¹²³]?(?:\s|-)?(?P<vulgar>[{"".join(_VULGAR)}])(?:/?[0-9](?![0-9.,]))?
+        # 31½/2 is damaged: 31.5
+    |(?P<glued>[1-9][0-9])(?P<above2>[1357])/(?P<below2>[248])(?![0-9.,/])  # 123/4": 12 3/4
     |{_FRACTION.replace("above", "above1").replace("below", "below1")}
     |(?P<misread>[0-9]{{1,4}}(?:[.,][0-9]{{1,3}})?(?=[1I|]bs?\b|0z\b))  # 501bs, 2.50Z
     |(?P<grouped>[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?(?![0-9,]))
-    |(?P<spaced>(?<!of\s)[1-9][0-9]{{0,2}}(?:(?:[ ][0-9]{{3}}){{1,2}}(?=\s)|(?:'[0-9]{{3}}){{1,2}})(?=\s?[a-zа-я]))
+    |(?P<spaced>(?<!of\s)[1-9][0-9]{{0,2}}(?:(?:[ ][0-9]{{3}}){{1,2}}(?:(?=\s)|(?<=000))|(?:'[0-9]{{3}}){{1,2}})
+        (?:,[0-9]{{1,2}})?(?=\s?[a-zа-я克千毫升厘瓦]))
     |(?P<dotted>[0-9]{{1,3}}(?:\.[0-9]{{3}})+,[0-9]{{1,2}}(?![0-9]))
-    |(?P<plain>[0-9]{{1,9}}(?:[.,]\s?[0-9]{{1,6}})?|(?<!\w)\.[0-9]{{1,6}})""",
+    |(?P<plain>[0-9]{{1,9}}(?:(?:\.\s?|,)[0-9]{{1,6}})?|(?<!\w)\.[0-9]{{1,6}})""",
     re.VERBOSE | re.IGNORECASE,
 )
 _LONGEST = 6  # digits before the point; more are codes
@@ -52,7 +56,7 @@ class Number:
 
 def normalised(text: str) -> str:
     """``text`` with one spelling for each sign, and with digits for letters in numbers before a unit (``25olbs``)."""
-    text = text.translate(_SIGNS).translate(_DIGITS)
+    text = text.translate(_WIDE).translate(_SIGNS)
     return _MIXED.sub(_mended, text)
 
 
@@ -99,6 +103,9 @@ def _value(match: re.Match[str]) -> Decimal | None:
     if part["vulgar"]:
         above, below = _VULGAR[part["vulgar"]].split("/")
         return Decimal(part["round"] or 0) + _fraction(above, below)
+    if part["glued"]:
+        proper = int(part["above2"]) < int(part["below2"])
+        return Decimal(part["glued"]) + _fraction(part["above2"], part["below2"]) if proper else None
     if part["above"] or part["above1"]:
         above, below = (part["above"] or part["above1"]).translate(_RAISED), part["below"] or part["below1"]
         whole = part["whole"]

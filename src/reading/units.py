@@ -7,19 +7,19 @@ _SPELLINGS = {
     "millimetre": r"mm|㎜|мм|毫米|millim[eè]t(?:er|re|ri|ro)s?|mil[ií]metros?",
     "centimetre": r"c?cms?|om|㎝|crn|см|厘米|公分|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter",
     "inch": r"inch(?:es|s)?|[l|]nch(?:es)?"
-    r"|ins?\.?(?![\s-]*1\b|\s+(?:one|the|an?|your|our|stock|total|all|each|this|just)\b)"
+    r"|ins?\.?(?![\s.-]*(?-i:[1Il])\b(?![.,/][0-9])|\s+(?:one|the|an?|your|our|stock|total|all|each|this|just)\b)"
     r"|(?<=[.,][0-9])n|(?<=[.,][0-9][0-9])n|英寸|zoll|pouces?|pulgadas?|polegadas?|pollic[ei]",
-    "foot": r"ft\.?|f[eo]et|foot",
+    "foot": r"ft(?![23²³^](?![0-9]|\s?(?:in|[\"'])))\.?|f[eo]et|foot",
     "yard": r"yards?|yds?\.?",
     "kilogram": r"k[gq9](?:s|r)?\.?|㎏|кг|千克|公斤|[kq]uilos?|kilos?|kilogram(?:me|m|o|a|mi)?s?",
-    "milligram": r"mgs?\.?|мг|毫克|milligram(?:me|m|mi)?s?|miligramos?",
+    "milligram": r"mgs?\.?|㎎|мг|毫克|milligram(?:me|m|mi)?s?|miligramos?",
     "microgram": r"mcg|[µμu]g|microgram(?:me|m)?s?",
     "fluid ounce": r"(?<=[0-9])r[o0]z"
     r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0]z\.?s?|ounces?)|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?",
     "ounce": r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?",
     "pound": r"[l1|i]bs?\.?|(?<=[0-9])tbs|pounds?|libras?|libbre|pfund",
     "ton": r"tons?|tonn(?:e|en|es)|toneladas?|тонн?|吨",
-    "millilitre": r"m[l1|ℓ]s?e?\.?|㎖|мл|毫升|millilit(?:er|re|ri|ro)s?|mililitros?|cc",
+    "millilitre": r"m[l1|ℓ]s?e?\.?|㎖|мл|毫升|millilit(?:er|re|ri|ro)s?|mililitros?|cc|㏄",
     "centilitre": r"cl\.?|centilit(?:er|re|ri|ro)s?",
     "decilitre": r"dl\.?|decilit(?:er|re|ri|ro)s?",
     "microlitre": r"[µμu]l|microlit(?:er|re)s?",
@@ -30,14 +30,15 @@ _SPELLINGS = {
     "quart": r"quarts?|qts?\.?",
     "pint": r"pints?|pts?\.?",
     "cup": r"cups?|tazas?|tasses?",
-    "litre": r"ltrs?\.?|lts?\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ|л|升",
-    "metre": r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m|м|米",
-    "gram": r"(?!(?:(?<=[^.,0-9][1-6])|(?<=^[1-6]))(?-i:G)\b)g[rm]?s?\.?|гр?|克|gram(?:me|m|o|a|mi)?s?",
+    "litre": r"ltrs?\.?|lts?\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ|л(?:итр(?:а|ов)?)?|升(?!级)",
+    "metre": r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m|м(?:етр(?:а|ов)?)?|米",
+    "gram": r"(?!(?:(?<=[^.,0-9][1-6])|(?<=^[1-6]))(?-i:G)\b)g[rm]?s?\.?|г(?:р(?:амм(?:а|ов)?)?)?|克"
+    r"|gram(?:me|m|o|a|mi)?s?",
     "kilowatt": r"kilowatts?|kw|квт|千瓦",
-    "watt": r"watt(?:s|age)?|vatios|w|вт|瓦",
+    "watt": r"watt(?:s|age)?|vatios|w|вт(?!\s?[·*]\s?ч)|ватт|瓦(?!时|小时)",
     "kilovolt": r"kilovolts?|kv",
     "millivolt": r"millivolts?|mv",
-    "volt": r"(?:vol?[tk](?:s|age)?|voltios|v|в|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?",
+    "volt": r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?",
 }
 """By name. Order matters where one spelling begins another (``fl oz`` before ``l``): the longest is not sought."""
 
@@ -47,12 +48,13 @@ _AFTER = r"(?![a-zа-яµμ²³])(?!(?<=[fmn])\s?[23]\b(?![.,/]))"
 _NOUNS = (
     r"(?:l?ith|li-?ion|ion|lxt|max|cordless|brushless|batter|led|bulb|lamp|light|solar|power|motor|fast|output|input|"
     r"adapter|charger|heat|jar|bottle|can\b|bag|pack|tub\b|tube|box|pouch|cup|tumbler|glass|mug|net|total|each|approx|"
-    r"capacity|weight|load)"
+    r"capacity|weight|load|usb|one\+)"
 )
 _GLUED = (
     r"(?=e(?:net|(?![a-z])))(?<=[0-9][gl])|(?=e(?:net|(?![a-z])))(?<=[0-9][kcm][gl])"  # the e-mark: 500ge
     rf"|(?<=[0-9][vwgl])(?={_NOUNS})|(?<=[0-9](?:oz|ml|kg|lb|cm|mm|in))(?={_NOUNS})"  # 18VLITHIUM
     r"|(?<=[0-9](?:oz|ml|kg|lb|cm|mm))(?=[a-z]{3})(?<!oz(?=o))"  # no word begins with these
+    r"|(?<=[0-9]v)(?=[b-df-hj-np-tv-xz][a-z])|(?<=[0-9]w)(?=[b-dfgj-np-qs-tvxz][a-z])"  # nor with V or W and these
     r"|(?<=[0-9](?:cm|mm|in|ft))(?=(?-i:[LWHD])(?![a-z0-9]))"  # 20cmH: the letter of an axis
     r"|(?=x\s?[0-9])"
 )
