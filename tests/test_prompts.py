@@ -126,10 +126,10 @@ def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
     want = encode(processor, pictures, [prompt("height")] * 2, "left")
     got = picture_bytes(processor, pictures)
     assert got.values.dtype == np.uint8
-    tensors = got.to(torch.device("cpu"), torch.float32)
+    tensors = got.as_input(torch.device("cpu"), torch.float32)
     assert torch.equal(tensors["pixel_values"], want["pixel_values"])
     assert torch.equal(tensors["pixel_attention_mask"].long(), want["pixel_attention_mask"])
-    half = got.to(torch.device("cpu"), torch.bfloat16)["pixel_values"]
+    half = got.as_input(torch.device("cpu"), torch.bfloat16)["pixel_values"]
     assert torch.equal(half, want["pixel_values"].bfloat16())
 
 

@@ -44,7 +44,7 @@ class Pixels:
         """Some of the rows."""
         return Pixels(self.values[rows], self.sizes[rows])
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    def as_input(self, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """What the model takes, bit for bit as `encode` makes it in float32, then in ``dtype``.
 
         ``pixel_values`` (rows, pictures, 3, height, width) in -1..1, 0 for padding; ``pixel_attention_mask`` bool
@@ -149,4 +149,4 @@ class TrainingCollator:
 def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """A batch of `TrainingCollator` as the model takes it: its `Pixels` on the device, no numbers of its rows."""
     rest = {name: value for name, value in batch.items() if name not in ("pixels", "rows")}
-    return batch["pixels"].to(device, dtype) | rest
+    return batch["pixels"].as_input(device, dtype) | rest

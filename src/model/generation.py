@@ -134,7 +134,7 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
     picture_index = on_device(batch.picture_index, device)
     cache = DynamicCache(config=base.config)
     base.model(
-        **batch.pixels.to(device, base.dtype),
+        **batch.pixels.as_input(device, base.dtype),
         input_ids=prefixes,
         attention_mask=prefix_mask,
         position_ids=(prefix_mask.cumsum(dim=1) - 1).clamp(min=0),
