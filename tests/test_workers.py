@@ -133,7 +133,7 @@ def test_few_items_are_in_flight_whatever_their_number():
         return i
 
     with ThreadPoolExecutor(4) as pool:
-        assert sorted(in_flight(pool, work, items(), 16)) == list(range(5000))
+        assert sorted(in_flight(pool, work, items(), 16)) == [(i, i) for i in range(5000)]
     assert most <= 32
 
 
