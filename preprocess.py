@@ -28,9 +28,11 @@ def main() -> int:
 
         download(settings.data, DownloadSettings(), given.retry_failed)
     from src.prepare.preprocessing import preprocess
+    from src.prepare.processes import UNREAD
 
     manifest = preprocess(settings)
-    return 1 if given.strict and manifest["status"].ne("ok").any() else 0
+    faulty = manifest["status"].ne("ok") | manifest["error"].str.contains(UNREAD)
+    return 1 if given.strict and faulty.any() else 0
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def _is_current(settings: PreprocessSettings, row: ManifestRow, has_text: bool) 
     if row.settings != _dependence(row.error, settings):
         return False
     if row.status in ("failed", "blank"):
-        return row.error != WORKER_DIED  # that may have been an accident
+        return row.error != WORKER_DIED and not row.error.startswith("error: ")  # an accident, or mended since
     return (settings.out / row.file).is_file() and (has_text or not settings.ocr)
 
 

@@ -24,6 +24,8 @@ JPEG_QUALITY = 95
 CUT_OFF = "cut off"
 """Of a picture that is processed nevertheless: its last bytes are missing, 95 % of it and more are there."""
 ONE_COLOUR = "one colour only: a placeholder, not a picture"
+UNREAD = "text not read"
+"""Begins what is said of a picture whose text brought up an unexpected error."""
 WORKER_DIED = "its worker process died (killed, or out of memory)"
 
 
@@ -85,9 +87,9 @@ def _process(job: Job) -> Outcome:
             outcome["lines"] = read_lines(full)
             outcome["lines"] = look_closer(full, outcome["lines"], job.entities)
         except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
-            what = "not read closer" if outcome["lines"] else "not read"
+            what = f"{UNREAD} closer" if outcome["lines"] else UNREAD
             outcome["trace"] = unexpected(error)[1]
-            outcome["error"] += f"{'; ' * bool(outcome['error'])}text {what} ({type(error).__name__})"
+            outcome["error"] += f"{'; ' * bool(outcome['error'])}{what} ({type(error).__name__})"
     return outcome
 
 

@@ -31,11 +31,11 @@ class TrainData:
 
     samples: list[Sample]  # to train on, after the audit, in the order of training
     held_out: list[Sample]
-    reasons: Counter[str]  # rows per reason of `dataset.train_samples`
+    reasons: Counter[str]  # rows per reason of `samples.train_samples`
     audited: list[tuple[Sample, Verdict]]  # before what the audit does
     added: int  # made rows with the empty answer
     readings: ReadingStore | None  # None without OCR
-    sizes: dict[str, tuple[int, int]]  # `dataset.letterboxed_sizes`
+    sizes: dict[str, tuple[int, int]]  # `samples.letterboxed_sizes`
 
 
 def load_data(settings: TrainSettings) -> TrainData:
