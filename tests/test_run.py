@@ -34,7 +34,7 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     assert {p.name for p in out.iterdir()} == {
         "adapter", "processed", "training.ipynb", "inference.ipynb",
         "rules_out.csv", "gallery.png", "test_out.csv", "test_out.details.csv", "test_out.journal-0.jsonl",
-        "metrics.jsonl",
+        "metrics.jsonl", "report.html", "run.json",
     }  # fmt: skip
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
     assert sanity.check(out / "rules_out.csv", data / "test.csv") == []
@@ -112,14 +112,14 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
     test, train = read_test(data), read_train(data)
     test.head(0).to_csv(data / "test.csv", index=False)
     with pytest.raises(InputError, match=r"test\.csv.*no rows"):
-        run(data, out, str(TINY))
+        run({"data": data, "out": out, "model": str(TINY)})
     test.to_csv(data / "test.csv", index=False)
     train.drop(columns="entity_value").to_csv(data / "train.csv", index=False)
     with pytest.raises(InputError, match=r"train\.csv: has no column entity_value"):
-        run(data, out, str(TINY))
+        run({"data": data, "out": out, "model": str(TINY)})
     (data / "train.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(InputError, match="not a readable"):
-        run(data, out, str(TINY))
+        run({"data": data, "out": out, "model": str(TINY)})
     train.to_csv(data / "train.csv", index=False)
     shutil.rmtree(data / "images")
     assert_one_sentence(run_python("-m", "src.run", "--data", data, "--out", out), "no pictures")
