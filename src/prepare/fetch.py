@@ -134,16 +134,16 @@ def _inflated(data: bytes, window: int, limit: int) -> bytes:
     """Nothing where the data are no such stream."""
     stream = zlib.decompressobj(window)
     try:
-        made = stream.decompress(data, limit + 1)
+        plain = stream.decompress(data, limit + 1)
     except zlib.error:
         return b""
-    if len(made) > limit:
+    if len(plain) > limit:
         raise FetchError(f"larger than {limit} bytes, unpacked")
     if not stream.eof:
         if window < 0:
             return b""  # nearly anything begins like a stream without a header
         raise FetchError(_CUT, again=True)
-    return made
+    return plain
 
 
 def _without_brotli(data: bytes, limit: int) -> bytes:
@@ -151,12 +151,12 @@ def _without_brotli(data: bytes, limit: int) -> bytes:
         import brotli
     except ImportError:
         raise FetchError("packed as br, which the package brotli unpacks; install requirements.txt") from None
-    stream, made = brotli.Decompressor(), b""
+    stream, plain = brotli.Decompressor(), b""
     try:
         while not stream.is_finished():
-            piece = stream.process(b"" if made else data, output_buffer_limit=limit + 1)
-            made += piece
-            if len(made) > limit:
+            piece = stream.process(b"" if plain else data, output_buffer_limit=limit + 1)
+            plain += piece
+            if len(plain) > limit:
                 raise FetchError(f"larger than {limit} bytes, unpacked")
             if not piece:
                 break
@@ -164,7 +164,7 @@ def _without_brotli(data: bytes, limit: int) -> bytes:
         return data
     if not stream.is_finished():
         raise FetchError(_CUT, again=True)
-    return made
+    return plain
 
 
 def _retry_after(header: str) -> float:

@@ -40,7 +40,7 @@ class ManifestRow(NamedTuple):
 MANIFEST_COLUMNS = ManifestRow._fields
 
 
-class TextPlace(NamedTuple):
+class TextOffset(NamedTuple):
     """Where the text of a picture stands (the journal or ``text.jsonl``), and for which entities it was looked for."""
 
     journal: Journal
@@ -48,7 +48,7 @@ class TextPlace(NamedTuple):
     asked: tuple[str, ...]
 
 
-TextPlaces = dict[str, TextPlace]
+TextOffsets = dict[str, TextOffset]
 
 
 def manifest_row(entry: Mapping[str, Any]) -> ManifestRow:
@@ -56,10 +56,10 @@ def manifest_row(entry: Mapping[str, Any]) -> ManifestRow:
     return ManifestRow(**{column: entry[column] for column in MANIFEST_COLUMNS if column in entry})
 
 
-def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextPlaces]:
+def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextOffsets]:
     """What the last whole run left, and what a killed one after it has in its journal."""
     rows: dict[str, ManifestRow] = {}
-    texts: TextPlaces = {}
+    texts: TextOffsets = {}
     if folder.manifest.is_file():
         table = read_table(folder.manifest, MANIFEST_COLUMNS)
         for values in zip(*(table[column] for column in MANIFEST_COLUMNS), strict=True):
@@ -76,11 +76,11 @@ def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextPlace
                 rows[entry["image"]] = manifest_row(entry)
                 texts.pop(entry["image"], None)
             if "lines" in entry and entry["image"] in rows:
-                texts[entry["image"]] = TextPlace(journal, offset, tuple(entry.get("asked", ())))
+                texts[entry["image"]] = TextOffset(journal, offset, tuple(entry.get("asked", ())))
     return rows, texts
 
 
-def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextPlaces) -> pd.DataFrame:
+def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextOffsets) -> pd.DataFrame:
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
     manifest = pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
     write_whole(folder.manifest, table_text(manifest))
@@ -91,8 +91,8 @@ def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], tex
     return manifest
 
 
-def _text_line(place: TextPlace, row: ManifestRow) -> str:
-    lines = place.journal.at(place.offset)["lines"]
+def _text_line(text: TextOffset, row: ManifestRow) -> str:
+    lines = text.journal.at(text.offset)["lines"]
     entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
-    entry |= {"asked": list(place.asked), "lines": lines}
+    entry |= {"asked": list(text.asked), "lines": lines}
     return json.dumps(entry, ensure_ascii=False) + "\n"

@@ -18,7 +18,7 @@ from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, picture_names, processed_name, read_files, read_links
-from src.prepare.manifest import ManifestRow, TextPlace, TextPlaces, finished, manifest_row, write_manifest
+from src.prepare.manifest import ManifestRow, TextOffset, TextOffsets, finished, manifest_row, write_manifest
 from src.prepare.processes import WORKER_DIED, Job, run
 from src.settings import MAX_PIXELS, EnhanceSettings, PreprocessSettings, cpu_count
 
@@ -56,7 +56,7 @@ def _pictures(data: Path) -> tuple[list[str], set[str]]:
 
 def _process_all(
     settings: PreprocessSettings, folder: ProcessedFolder, present: list[str]
-) -> tuple[dict[str, ManifestRow], TextPlaces, int]:
+) -> tuple[dict[str, ManifestRow], TextOffsets, int]:
     """Rows of all ``present`` pictures by name, their texts, and how many of them were done before."""
     folder.root.mkdir(parents=True, exist_ok=True)
     for left in folder.root.glob(".*.part"):  # of a worker that was killed while it wrote
@@ -102,7 +102,7 @@ def _process_all(
             rows[job.image] = manifest_row(known | outcome)
             texts.pop(job.image, None)
             if "lines" in outcome:
-                texts[job.image] = TextPlace(journal, offset, asked.get(job.image, ()))
+                texts[job.image] = TextOffset(journal, offset, asked.get(job.image, ()))
     if unexpected_errors:
         print(f"preprocess: unexpected errors on {unexpected_errors} pictures, the first is in {folder.errors}")
     return rows, texts, reused

@@ -149,7 +149,7 @@ def _train_rows(
     held = {(cells["row"], cells["entity"]): cells for cells in _answers(record).to_dict("records")}
     order = np.random.default_rng(0).permutation(len(samples)).tolist()
     order.sort(key=lambda i: (samples[i].row, samples[i].entity) not in held)
-    made = []
+    shown = []
     for sample in (samples[i] for i in sorted(order[:count])):
         answer = held.get((sample.row, sample.entity), {})
         given = answer.get("model_answer", "")
@@ -164,8 +164,8 @@ def _train_rows(
             row.verdict = audit.judge(texts[sample.image], sample.entity, sample.answer).verdict
             row.action = audit.ACTIONS[row.verdict]
         row.asked = bool(answer)
-        made.append(row)
-    return made
+        shown.append(row)
+    return shown
 
 
 def _facts(rows: Sequence[Row], shown: Sequence[Row], record: Mapping[str, Any]) -> list[str]:

@@ -64,14 +64,14 @@ def looks(
 
 def uris(processed: Path, names: Sequence[str], budget: int) -> list[str]:
     """The pictures as data URIs, together at most ``budget`` characters; empty where a picture cannot be read."""
-    made: list[str] = []
+    uris: list[str] = []
     for side in _SIDES:
         if side * side * 0.04 * len(names) > budget and side != _SIDES[-1]:
             continue  # not even the emptiest pictures would fit
-        made = list(_in_threads(lambda name, side=side: _uri(processed / name, side), names).values())
-        if sum(map(len, made)) <= budget:
-            return made
-    return [""] * len(made)
+        uris = list(_in_threads(lambda name, side=side: _uri(processed / name, side), names).values())
+        if sum(map(len, uris)) <= budget:
+            return uris
+    return [""] * len(uris)
 
 
 def _in_threads(work: Any, names: Iterable[str]) -> dict[str, Any]:

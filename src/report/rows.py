@@ -76,7 +76,7 @@ def number(value: object) -> float | None:
 
 def test_rows(details: pd.DataFrame, truths: dict[int, str]) -> list[Row]:
     """The rows of a details table (see `predict.predict`); ``truths`` by index, where they are known."""
-    made = []
+    rows = []
     for cells in details.to_dict("records"):
         truth = truths.get(int(cells["index"]))
         row = Row(
@@ -98,8 +98,8 @@ def test_rows(details: pd.DataFrame, truths: dict[int, str]) -> list[Row]:
             setattr(row, name, number(cells.get(name, "")))
         if "model_answer" not in cells:
             row.confidence = None
-        made.append(row)
-    return made
+        rows.append(row)
+    return rows
 
 
 def shown_rows(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
@@ -127,11 +127,11 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
     values = [*logits(groups, row.entity, drawn), 0.0]
     top = max(values)
     weights = [math.exp((value - top) / TEMPERATURE) for value in values]
-    made = []
+    entries = []
     for group, weight in zip([*groups, []], weights, strict=True):
         texts = list(dict.fromkeys(str(candidate.quantity) for candidate in group))
         same = {comparable(text) for text in texts} or {""}
-        made.append(
+        entries.append(
             {
                 "texts": texts[:4],
                 "boxes": [rounded(candidate.box) for candidate in group[:6]],
@@ -141,10 +141,10 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
                 "truth": row.truth is not None and comparable(row.truth) in same,
             }
         )
-    kept = sorted(range(len(made)), key=lambda i: (made[i]["chosen"], made[i]["truth"], made[i]["rules"]))[
+    kept = sorted(range(len(entries)), key=lambda i: (entries[i]["chosen"], entries[i]["truth"], entries[i]["rules"]))[
         -MOST_OPTIONS:
     ]
-    return [made[i] for i in sorted(kept)]
+    return [entries[i] for i in sorted(kept)]
 
 
 def rounded(shares: Sequence[float] | np.ndarray) -> list[float]:

@@ -26,13 +26,13 @@ def summary(rows: Sequence[Row], held_out: pd.DataFrame, times: Mapping[str, flo
         columns=["entity", "truth", "answer", "chance"],
     )
     answered = known if len(known) else held_out
-    told = "test rows" if len(known) else "held-out train rows, by the model alone"
+    scored_on = "test rows" if len(known) else "held-out train rows, by the model alone"
     if answered.empty:
         return {"scores": [], "of": "", "reliability": [], "units": None, "times": dict(times)}
     columns = [answered[name].tolist() for name in ("entity", "truth", "answer")]
     return {
         "scores": metrics.table(*columns).to_dict("records"),
-        "of": told,
+        "of": scored_on,
         "reliability": reliability(answered),
         "units": _units(columns[1], columns[2]),
         "times": dict(times),
