@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from src.data.errors import InputError
 from src.data.readings import ReadingStore
 from src.data.samples import train_samples
 from src.data.tables import read_train
@@ -139,3 +140,17 @@ def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
     assert pixels.shape[1:] == (picture.height, picture.width)
     want = torch.tensor(list(picture.get_flattened_data())).reshape(picture.height, picture.width, 3) / 127.5 - 1
     assert torch.allclose(pixels, want.permute(2, 0, 1), atol=1e-5)
+
+
+def test_a_row_with_an_unexpected_error_is_left_out_of_its_batch(processor, samples, capsys):
+    class Poisoned:
+        def __getitem__(self, image):
+            if image == samples[0].image:
+                raise ZeroDivisionError("a text nobody thought of")
+            return []
+
+    rows = TrainingCollator(processor, Poisoned())(samples[:3])["rows"]
+    assert rows == [sample.row for sample in samples[:3] if sample.image != samples[0].image]
+    assert f"train row {samples[0].row}" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"train row {samples[0].row}"):
+        TrainingCollator(processor, Poisoned())(samples[:1])

@@ -3,6 +3,7 @@
 Pictures stay bytes until they are on the model's device: a quarter of the memory on the way there.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from transformers import BatchFeature, Idefics2Processor
 
-from src.data.errors import InputError
+from src.data.errors import InputError, unexpected
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.model.prompts import completion, describe, prompt
@@ -119,12 +120,24 @@ class TrainingCollator:
 
         ``labels`` int64 (batch, tokens) are `IGNORED` but for the answer and its end token.
         ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model compute
-        logits at labelled positions only; loss and gradients equal those of ``labels`` alone.
+        logits at labelled positions only; loss and gradients equal those of ``labels`` alone. A row with an unexpected
+        error is left out and told on stderr.
         """
         one_thread_in_workers()
-        prompts = [prompt_of(sample, self.readings) for sample in samples]
-        pictures, answers = [open_picture(sample) for sample in samples], [sample.answer for sample in samples]
-        return {"rows": [sample.row for sample in samples], **self.batch(pictures, prompts, answers)}
+        ready: list[tuple[Sample, Image.Image, str]] = []
+        for sample in samples:
+            try:
+                ready.append((sample, open_picture(sample), prompt_of(sample, self.readings)))
+            except InputError:
+                raise
+            except Exception as error:  # whatever a picture or its text brings up: it costs this row
+                reason, trace = unexpected(error)
+                print(f"train row {sample.row} ({sample.image}) is left out: {reason}\n{trace}", file=sys.stderr)
+        if not ready:
+            raise InputError(f"no row of a batch could be made ready (train row {samples[0].row} is one of them)")
+        kept, pictures, prompts = zip(*ready, strict=True)
+        answers = [sample.answer for sample in kept]
+        return {"rows": [sample.row for sample in kept], **self.batch(pictures, prompts, answers)}
 
     def batch(self, pictures: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
         """Like calling it, with pictures, prompts and answers given, and without ``rows``."""
