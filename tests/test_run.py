@@ -117,9 +117,10 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
     train.drop(columns="entity_value").to_csv(data / "train.csv", index=False)
     with pytest.raises(InputError, match=r"train\.csv: has no column entity_value"):
         run({"data": data, "out": out, "model": str(TINY)})
-    (data / "train.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(InputError, match="not a readable"):
-        run({"data": data, "out": out, "model": str(TINY)})
+    for content, words in ((b"image_link,\x81\xff", "not a readable"), (b"\xff\xfe\x00\x01", "has no column")):
+        (data / "train.csv").write_bytes(content)  # neither UTF-8 nor UTF-16; UTF-16 of one letter
+        with pytest.raises(InputError, match=words):
+            run({"data": data, "out": out, "model": str(TINY)})
     train.to_csv(data / "train.csv", index=False)
     shutil.rmtree(data / "images")
     assert_one_sentence(run_python("-m", "src.run", "--data", data, "--out", out), "no pictures")
