@@ -17,7 +17,7 @@ from tqdm import tqdm
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
-from src.data.names import asked_entities, picture_names, processed_name, read_files, read_links
+from src.data.names import asked_entities, processed_name, read_files
 from src.prepare.manifest import ManifestRow, TextOffset, TextOffsets, finished, manifest_row, write_manifest
 from src.prepare.processes import WORKER_DIED, Job, run
 from src.settings import MAX_PIXELS, EnhanceSettings, PreprocessSettings, cpu_count
@@ -29,11 +29,12 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out`` cannot be
     written.
     """
-    present, named = _pictures(settings.data)
+    present = _pictures(settings.data)
+    asked = asked_entities(settings.data, read_files(settings.data))
     folder = ProcessedFolder(settings.out)
     try:
-        rows, texts, reused = _process_all(settings, folder, present)
-        for image in named - set(present):
+        rows, texts, reused = _process_all(settings, folder, present, asked)
+        for image in asked.keys() - set(present):
             rows[image] = ManifestRow(image, status="missing", error="not in images/")
         manifest = write_manifest(folder, rows, texts)
     except OSError as error:
@@ -43,19 +44,19 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     return manifest
 
 
-def _pictures(data: Path) -> tuple[list[str], set[str]]:
-    """Names of the files in ``images/``, sorted, and the names that the tables ask for."""
+def _pictures(data: Path) -> list[str]:
+    """Names of the files in ``images/``, sorted."""
     images = DataFolder(data).images
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; a data folder holds train.csv, test.csv and images/")
     present = sorted(p.name for p in images.iterdir() if p.is_file() and p.name[0] != ".") if images.is_dir() else []
     if not present:
         raise InputError(f"{images}: no pictures there; put the image files of {data}'s tables into it")
-    return present, set(picture_names(read_links(data), read_files(data)))
+    return present
 
 
 def _process_all(
-    settings: PreprocessSettings, folder: ProcessedFolder, present: list[str]
+    settings: PreprocessSettings, folder: ProcessedFolder, present: list[str], asked: dict[str, tuple[str, ...]]
 ) -> tuple[dict[str, ManifestRow], TextOffsets, int]:
     """Rows of all ``present`` pictures by name, their texts, and how many of them were done before."""
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,6 @@ def _process_all(
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
     images = DataFolder(settings.data).images
     done, texts = finished(folder)
-    asked = asked_entities(settings.data, read_files(settings.data)) if settings.ocr else {}
     rows: dict[str, ManifestRow] = {}
     waiting: list[str] = []
     for image in present:
