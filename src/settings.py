@@ -4,6 +4,8 @@ Flags are made of them (`data.flags`): ``learning_rate`` is ``--learning-rate`` 
 machine or by the size of the model.
 """
 
+import contextlib
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 
 MAX_PIXELS = 64_000_000
 """A 0.9 MB PNG of 30,000 x 30,000 passes OpenCV's own limit and takes 2.5 GiB."""
+ROWS = 150_000
+_ROWS = "of train.csv, at most so many, entities in the proportions of test.csv; pictures of other rows are not needed"
+_SEED = "of all that is drawn"
 
 
 def _setting(default: Any, what: str, least: float | None = None) -> Any:
@@ -41,6 +46,14 @@ class PreprocessSettings(EnhanceSettings):
     ocr: bool = _setting(False, "also read the text of each picture into text.jsonl")
     workers: int | None = _setting(None, "processes; default: by the machine's cores", least=1)
     max_pixels: int = _setting(MAX_PIXELS, "limit of one picture, px; larger ones fail", least=1)
+    rows: int = _setting(ROWS, _ROWS, least=1)
+    seed: int = _setting(0, _SEED)
+    all: bool = _setting(False, "also the pictures of rows of train.csv that are not drawn")
+
+    @property
+    def drawn_rows(self) -> int | None:
+        """Rows of train.csv whose pictures are needed; None: all."""
+        return None if self.all else self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,7 @@ class TrainSettings(LoraSettings):
     data: Path = _required("data folder with train.csv")
     out: Path = _required("run folder with processed/; adapter/ and metrics.jsonl are written there")
     model: str = _setting("data/idefics2-tiny", "folder or hub id")
-    rows: int = _setting(150_000, "at most so many, entities in the proportions of test.csv", least=1)
+    rows: int = _setting(ROWS, _ROWS, least=1)
     epochs: float = _setting(1.0, "passes over the rows", least=0)
     batch_size: int | None = _setting(None, "rows that a process puts through the model at once", least=1)
     accumulation: int | None = _setting(None, "batches per optimizer step", least=1)
@@ -94,7 +107,7 @@ class TrainSettings(LoraSettings):
     scored_rows: int = _setting(500, "held-out rows at most, about; all are answered for the F1", least=1)
     evaluations: int = _setting(4, "how often in the run; the adapter of the best one is kept", least=1)
     checkpoint_steps: int = _setting(200, "optimizer steps between checkpoints", least=1)
-    seed: int = _setting(0, "of all that is drawn")
+    seed: int = _setting(0, _SEED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +124,28 @@ class PredictSettings:
     workers: int | None = _setting(None, "processes that decode pictures; default: by the machine's cores", least=0)
 
 
-def cpu_count() -> int:
-    """Cores that this process may use."""
-    return os.cpu_count() or 1
+def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Cores that this process may use: those of its affinity, at most its control groups' quota (a container's limit).
+
+    Version 1 and 2 of Linux' control groups, see its documentation (cgroup-v2.rst, sched-bwc.rst); the quota of a group
+    that this process is in at any level counts, rounded up.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    groups = own.read_text().splitlines() if own.is_file() else []
+    names = {line.rsplit(":", 1)[-1].strip("/") for line in groups} | {""}
+    paths = {parent for name in names for parent in (Path(name), *Path(name).parents)}
+    quotas = [_quota(cgroups / root / path) for root in ("", "cpu", "cpu,cpuacct") for path in paths]
+    return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota)]))
+
+
+def _quota(group: Path) -> float:
+    """Cores that a control group may use; 0: no limit there, or none that can be read."""
+    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = (int(number) for file in files for number in (group / file).read_text().split())
+            return max(0.0, quota / period)
+    return 0
 
 
 def decoding_workers(wanted: int | None, cuda: bool) -> int:

@@ -2,13 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from src.data.folders import DataFolder
-from src.data.tables import TEST_COLUMNS, TRAIN_COLUMNS, read_table
+from src.data.tables import read_table
 
 LONGEST_NAME = 200  # bytes; file systems allow 255, and a name gets a few more on the way
 
@@ -41,31 +41,15 @@ def with_hash(name: str, text: str) -> str:
     return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:10]}{path.suffix}"
 
 
-def read_links(data: Path) -> list[str]:
-    """The links of ``train.csv`` and ``test.csv`` (those there are) in their order, each once, without blank ones."""
-    links: dict[str, None] = {}
-    for table in _tables(data):
-        links |= dict.fromkeys(table["image_link"])
-    return [link for link in links if link.strip()]
-
-
-def asked_entities(data: Path, files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """What the tables ask of each image they name, sorted; ``files`` as `read_files` gives them."""
+def asked_entities(tables: Iterable[pd.DataFrame], files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What tables ask of each image they name, sorted; ``files`` as `read_files` gives them."""
     asked: dict[str, set[str]] = {}
-    for table in _tables(data):
+    for table in tables:
         for image, entity in zip(picture_names(table["image_link"], files), table["entity_name"], strict=True):
             asked.setdefault(image, set()).add(entity)
     asked.pop("", None)  # of blank links
     same: dict[tuple[str, ...], tuple[str, ...]] = {}  # few combinations: one object each
     return {image: same.setdefault(key, key) for image, found in asked.items() if (key := tuple(sorted(found)))}
-
-
-def _tables(data: Path) -> Iterator[pd.DataFrame]:
-    """``train.csv`` and ``test.csv``, those there are."""
-    folder = DataFolder(data)
-    for path, columns in ((folder.train, TRAIN_COLUMNS), (folder.test, TEST_COLUMNS)):
-        if path.exists():
-            yield read_table(path, columns)
 
 
 def read_files(data: Path) -> dict[str, str]:

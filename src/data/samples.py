@@ -48,7 +48,7 @@ class _Unusable:
 
 
 def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], Counter[str]]:
-    """Samples of all usable rows of a `read_train` table, and the count of rows per reason.
+    """Samples of all usable rows of a `read_train` table, or of some of its rows, and the count of rows per reason.
 
     Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `_Unusable`.
     """
@@ -56,12 +56,12 @@ def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]
     reasons: Counter[str] = Counter()
     unusable = _Unusable(processed)
     columns = (picture_names(table["image_link"], files), table["entity_name"], table["entity_value"])
-    for row, (image, entity, value) in enumerate(zip(*columns, strict=True)):
+    for row, image, entity, value in zip(table.index, *columns, strict=True):
         answer, reason = normalise_label(value, entity)
         reason = unusable(image, entity) or reason
         reasons[reason] += 1
         if reason in USABLE_REASONS:
-            samples.append(Sample(row, image, processed / processed_name(image), entity, answer))
+            samples.append(Sample(int(row), image, processed / processed_name(image), entity, answer))
     return samples, reasons
 
 

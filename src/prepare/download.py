@@ -17,10 +17,11 @@ import pandas as pd
 import requests
 from tqdm import tqdm
 
+from src.data.drawing import read_drawn
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder
-from src.data.names import image_name, read_links, with_hash
+from src.data.names import image_name, with_hash
 from src.data.tables import read_table, table_text
 from src.prepare.fetch import FetchError, fetch, host_of, new_session
 from src.prepare.window import in_flight
@@ -41,8 +42,12 @@ class Download:
     bytes: int = 0
 
 
-def download(data: Path, settings: DownloadSettings, retry_failed: bool = False) -> pd.DataFrame:
+def download(
+    data: Path, settings: DownloadSettings, retry_failed: bool = False, rows: int | None = None, seed: int = 0
+) -> pd.DataFrame:
     """Fetch every picture that ``data``'s tables name and ``images/`` lacks; return the table of `COLUMNS`.
+
+    ``rows`` and ``seed``: of train.csv, only those of drawn rows, see `drawing.read_drawn`.
 
     What failed in an earlier run is left alone unless ``retry_failed``. Raises `InputError` when the tables cannot be
     read or the folder not be written.
@@ -55,9 +60,10 @@ def download(data: Path, settings: DownloadSettings, retry_failed: bool = False)
         images.mkdir(parents=True, exist_ok=True)
         for left in images.glob(".*.part"):  # of a run that was killed while it wrote
             left.unlink()
-        rows = plan(read_links(data), [*_read(folder.downloads), *(Download(**entry) for entry in journal.read())])
+        earlier = [*_read(folder.downloads), *(Download(**entry) for entry in journal.read())]
+        wanted = plan(read_drawn(data, rows, seed).links, earlier)
         todo, reused = [], 0
-        for row in rows:
+        for row in wanted:
             if (images / row.file).is_file():
                 row.status, row.error, row.bytes = _there(images / row.file)
             if row.status == "ok" and (images / row.file).is_file():
@@ -65,12 +71,15 @@ def download(data: Path, settings: DownloadSettings, retry_failed: bool = False)
             elif row.status != "failed" or retry_failed:
                 todo.append(row)
         fetched = _fetch_all(todo, images, settings, journal)
-        table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
-        write_whole(folder.downloads, table_text(table))
+        table = pd.DataFrame(map(asdict, wanted), columns=list(COLUMNS))
+        named = set(table["link"])
+        others = {row.link: row for row in earlier if row.link not in named}  # of rows that were drawn before
+        kept = pd.concat([table, pd.DataFrame(map(asdict, others.values()), columns=list(COLUMNS))])
+        write_whole(folder.downloads, table_text(kept))
         journal.remove()
     except OSError as error:
         raise InputError(f"{images}: cannot be written ({error.strerror}); fetched pictures are kept") from None
-    _report(todo, fetched, reused, len(rows) - len(todo) - reused, time.monotonic() - start)
+    _report(todo, fetched, reused, len(wanted) - len(todo) - reused, time.monotonic() - start)
     return table
 
 

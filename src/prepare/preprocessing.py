@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from src.data.drawing import read_drawn
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
-from src.data.names import asked_entities, processed_name, read_files
+from src.data.names import asked_entities, picture_names, processed_name, read_files
 from src.prepare.manifest import ManifestRow, TextOffset, TextOffsets, finished, manifest_row, write_manifest
 from src.prepare.processes import WORKER_DIED, Job, run
 from src.settings import MAX_PIXELS, EnhanceSettings, PreprocessSettings, cpu_count
@@ -29,18 +30,20 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out`` cannot be
     written.
     """
-    present = _pictures(settings.data)
-    asked = asked_entities(settings.data, read_files(settings.data))
+    present, files = _pictures(settings.data), read_files(settings.data)
+    drawn = read_drawn(settings.data, settings.drawn_rows, settings.seed)
+    asked = asked_entities(drawn.tables, files)
+    others = set() if drawn.left_out is None else set(picture_names(drawn.left_out["image_link"], files)) - asked.keys()
     folder = ProcessedFolder(settings.out)
     try:
-        rows, texts, reused = _process_all(settings, folder, present, asked)
+        rows, texts, reused = _process_all(settings, folder, present, asked, others)
         for image in asked.keys() - set(present):
             rows[image] = ManifestRow(image, status="missing", error="not in images/")
         manifest = write_manifest(folder, rows, texts)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{settings.out}: cannot be written ({reason}); finished pictures are kept") from None
-    _report(manifest, reused)
+    _report(manifest, reused, len(others.intersection(present) - rows.keys()))
     return manifest
 
 
@@ -56,9 +59,16 @@ def _pictures(data: Path) -> list[str]:
 
 
 def _process_all(
-    settings: PreprocessSettings, folder: ProcessedFolder, present: list[str], asked: dict[str, tuple[str, ...]]
+    settings: PreprocessSettings,
+    folder: ProcessedFolder,
+    present: list[str],
+    asked: dict[str, tuple[str, ...]],
+    others: set[str],
 ) -> tuple[dict[str, ManifestRow], TextOffsets, int]:
-    """Rows of all ``present`` pictures by name, their texts, and how many of them were done before."""
+    """Rows of ``present`` pictures by name, their texts, and how many of them were done before.
+
+    ``others``: pictures that no row needs; only what was done of them before is kept.
+    """
     folder.root.mkdir(parents=True, exist_ok=True)
     for left in folder.root.glob(".*.part"):  # of a worker that was killed while it wrote
         left.unlink()
@@ -74,7 +84,7 @@ def _process_all(
         has_text = image in texts and set(asked.get(image, ())) <= set(texts[image].asked)
         if row and unchanged and _is_current(settings, row, has_text):
             rows[image] = row
-        else:
+        elif image not in others:
             waiting.append(image)
     reused = len(rows)
     stamps: dict[str, tuple[int, int]] = {}  # of the sources in flight, from before they are read
@@ -131,7 +141,7 @@ def _dependence(error: str, settings: PreprocessSettings) -> str:
     return sys.intern(" ".join(f"{key}={value}" for key, value in values.items()))
 
 
-def _report(manifest: pd.DataFrame, reused: int) -> None:
+def _report(manifest: pd.DataFrame, reused: int, others: int) -> None:
     counts = Counter(manifest["status"])
     bad = manifest[manifest["status"] != "ok"]
     for row in bad.head(10).itertuples():
@@ -141,4 +151,5 @@ def _report(manifest: pd.DataFrame, reused: int) -> None:
     print(
         f"preprocess: {len(manifest)} pictures, {counts['ok']} ok ({reused} reused), "
         f"{counts['failed']} failed, {counts['blank']} blank, {counts['missing']} missing"
+        f"{f'; {others} others, of rows that are not drawn (--all for them)' * bool(others)}"
     )

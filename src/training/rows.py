@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.data.drawing import drawn_rows, in_proportions, test_counts
 from src.data.errors import InputError
-from src.data.folders import DataFolder, RunFolder
+from src.data.folders import RunFolder
 from src.data.names import read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, letterboxed_sizes, split_by_picture, train_samples
-from src.data.tables import read_table, read_train
+from src.data.tables import read_train
 from src.model.batches import described_lengths
 from src.settings import TrainSettings
 from src.training import audit
@@ -39,12 +40,14 @@ class TrainData:
 
 
 def load_data(settings: TrainSettings) -> TrainData:
-    """Read, split by picture, audit the labels to train on, add empty answers (these two with OCR only), draw, order.
+    """Read, draw, split by picture, audit the labels to train on, add empty answers (these two with OCR only), order.
 
     The rows per optimizer step are taken into account in the order, see `bucketed`. Raises `InputError`.
     """
     processed = RunFolder(settings.out).processed
-    samples, reasons = train_samples(read_train(settings.data), processed, read_files(settings.data))
+    table, shares = read_train(settings.data), test_counts(settings.data)
+    table = table.iloc[drawn_rows(table, settings.rows, shares, settings.seed)]
+    samples, reasons = train_samples(table, processed, read_files(settings.data))
     if len({sample.picture for sample in samples}) < 2:
         found = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
         raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")
@@ -62,7 +65,8 @@ def load_data(settings: TrainSettings) -> TrainData:
         empty = sum(not sample.answer for sample in kept) / max(1, len(kept))
         if empty < settings.empty_share:
             wanted = int(wanted * (1 - settings.empty_share) / (1 - empty))
-    kept = in_proportions(kept, wanted, _test_counts(settings), settings.seed)
+    entities = [sample.entity for sample in kept]
+    kept = [kept[position] for position in in_proportions(entities, wanted, shares, settings.seed)]
     if readings is not None:
         more = _more_empty(kept, readings, settings)
         held_part = held_part + _more_empty(held_part, readings, settings)
@@ -78,42 +82,6 @@ def _more_empty(samples: Sequence[Sample], readings: ReadingStore, settings: Tra
     valued = sum(bool(sample.answer) for sample in samples)
     missing = round(valued / (1 - settings.empty_share)) - len(samples)
     return audit.empty_samples(samples, readings, max(0, missing), settings.seed)
-
-
-def _test_counts(settings: TrainSettings) -> Mapping[str, int]:
-    """Questions per entity in ``test.csv``; none when there is no such file."""
-    path = DataFolder(settings.data).test
-    return Counter(read_table(path, ["entity_name"])["entity_name"]) if path.is_file() else {}
-
-
-def in_proportions(samples: Sequence[Sample], count: int, shares: Mapping[str, float], seed: int) -> list[Sample]:
-    """``count`` of ``samples`` drawn without replacement, entities in the proportions of ``shares``; order is kept.
-
-    What a rare entity lacks is shared out among the others in their proportions; all are kept when there are no more
-    than ``count``. Without ``shares``, in the proportions of the samples themselves.
-    """
-    if count >= len(samples):
-        return list(samples)
-    positions: dict[str, list[int]] = {}
-    for position, sample in enumerate(samples):
-        positions.setdefault(sample.entity, []).append(position)
-    shares = {entity: shares.get(entity, 0) for entity in positions}
-    if not any(shares.values()):
-        shares = {entity: len(rows) for entity, rows in positions.items()}
-    order = np.random.default_rng(seed)
-    taken: list[int] = []
-    open_entities = sorted(positions)
-    while open_entities and len(taken) < count:
-        total, left = sum(shares[e] for e in open_entities), count - len(taken)
-        if not total:  # only entities the test does not ask about are left
-            shares |= {e: len(positions[e]) for e in open_entities}
-            continue
-        short = [e for e in open_entities if len(positions[e]) <= left * shares[e] / total]
-        for entity in short or open_entities:
-            size = len(positions[entity]) if short else round(left * shares[entity] / total)
-            taken += order.permutation(positions[entity])[:size].tolist()
-        open_entities = [e for e in open_entities if e not in short] if short else []
-    return [samples[position] for position in sorted(taken)]
 
 
 def bucketed(
