@@ -22,7 +22,7 @@ run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)" $(ARGS)
 
 test: $(VENV)/.dev
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .

@@ -37,6 +37,7 @@ from src.model.modeling import (
     model_stamp,
     preset_for,
 )
+from src.rules import COLUMNS, ByRules, answer_samples
 from src.settings import PredictSettings
 from src.training import adapter
 
@@ -47,7 +48,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     Details, one row per test row in its order: ``index, image_link, entity_name, prediction``; its ``source``
     and ``chance`` (see `decide.decide`); ``model_answer`` with ``confidence, silence, overridden`` as in
     `decoding.Decoded`; ``rules, rules_score, candidates``; ``reason`` why there was no question (see
-    `samples.unusable`, `generation.BROKEN`, or ``error: ...``); ``picture``, the processed picture's name. What does
+    `samples.unusable`, `samples.BROKEN`, or ``error: ...``); ``picture``, the processed picture's name. What does
     not apply is empty. The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
     """
     process, run = _process(), RunFolder(settings.out)
@@ -72,8 +73,16 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     if process.is_main_process:
         _drop_others(run, key)
     process.wait_for_everyone()
+    # By one process, on all cores; the others find them there.
+    by_rules: dict[int, ByRules] = {}
+    for turn in (process.is_main_process, not process.is_main_process):
+        if turn and readings is not None:
+            found = answer_samples(samples, readings, run.rules_journal)
+            by_rules = {sample.row: answer for sample, answer in zip(samples, found, strict=True)}
+        process.wait_for_everyone()
+    reasons |= {row: answer.reason for row, answer in by_rules.items() if answer.reason}
     answers, _ = _journalled(run)
-    todo = [sample for sample in samples if sample.row not in answers]
+    todo = [sample for sample in samples if sample.row not in answers | reasons]
     shared = by_picture(todo)[process.process_index :: process.num_processes]
     todo = [todo[position] for positions in shared for position in positions]
     process.wait_for_everyone()  # all have shared out the same rows before the first answer is written
@@ -81,10 +90,11 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         _answer(settings, todo, readings, trained_with, merged, process.process_index, key)
     process.wait_for_everyone()
     answers, failed = _journalled(run)
-    details = _details(table, files, answers, reasons | failed, policy)
+    rules_entries = {row: answer.entry() for row, answer in by_rules.items()}
+    details = _details(table, files, answers, rules_entries, reasons | failed, policy)
     if process.is_main_process:
         _write(details, settings)
-        _report_errors(details, run)
+        _report_errors(details, run, [answer.trace for answer in by_rules.values() if answer.trace])
     process.wait_for_everyone()
     return details
 
@@ -168,15 +178,15 @@ def _journalled(run: RunFolder) -> tuple[dict[int, dict[str, Any]], dict[int, st
     return answers, {index: reason for index, reason in reasons.items() if index not in answers}
 
 
-def _report_errors(details: pd.DataFrame, run: RunFolder) -> None:
+def _report_errors(details: pd.DataFrame, run: RunFolder, traces: list[str]) -> None:
     """Tell how many rows an unexpected error has cost; the traceback of the first goes to the run's log of errors."""
     hit = details["reason"].str.startswith("error: ")
     run.errors.unlink(missing_ok=True)
     if not hit.any():
         return
     entries = (entry for journal in _journals(run) for entry in journal.read()[1:])
-    trace = next((entry["trace"] for entry in entries if entry.get("trace")), "")
-    write_whole(run.errors, trace)
+    traces += [entry["trace"] for entry in entries if entry.get("trace")]
+    write_whole(run.errors, traces[0] if traces else "")
     first = details.loc[hit, "reason"].iloc[0]
     print(f"predict: {hit.sum()} rows have no answer for an unexpected error, the first: {first} (see {run.errors})")
 
@@ -185,15 +195,16 @@ def _details(
     table: pd.DataFrame,
     files: Mapping[str, str],
     answers: Mapping[int, dict[str, Any]],
+    by_rules: Mapping[int, dict[str, Any]],
     reasons: Mapping[int, str],
     policy: decide.Policy,
 ) -> pd.DataFrame:
-    """The details table of `predict`."""
+    """The details table of `predict`; ``by_rules`` is empty without OCR."""
     details = table[["index", "image_link", "entity_name"]].copy()
     rows = pd.DataFrame(list(answers.values()), index=list(answers), columns=list(ENTRY))
-    ocr = rows["rules_score"].ne("").any()
-    chosen = decide.decide(rows if ocr else rows.drop(columns=["rules", "rules_score", "candidates"]), policy)
-    columns = ["prediction", "source", "chance", *ENTRY]
+    rules_rows = pd.DataFrame([by_rules.get(row) for row in answers], index=list(answers), columns=list(COLUMNS))
+    chosen = decide.decide(rows.join(rules_rows) if by_rules else rows, policy)
+    rows, columns = rows.join(rules_rows), ["prediction", "source", "chance", *ENTRY, *COLUMNS]
     details = details.join(rows.join(chosen)[columns].astype(object), on="index")
     details[columns] = details[columns].fillna("")
     details["reason"] = [reasons.get(index, "") for index in table["index"]]

@@ -2,47 +2,147 @@
 
     python -m src.rules --data data/sample --processed outputs/processed --out outputs/rules_out.csv
 
+On all cores. Answers are kept as they come, and inference takes them from there.
 Exit code 1: with --strict, an unexpected error has cost a picture its answers.
 """
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 from src.data.errors import run_main, unexpected
-from src.data.files import write_whole
+from src.data.files import Journal, fingerprint, write_whole
+from src.data.folders import ProcessedFolder
 from src.data.names import read_files
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, by_picture, test_samples
+from src.data.samples import BROKEN, Sample, by_picture, test_samples
 from src.data.tables import read_test
+from src.prepare.processes import WORKER_DIED, run
+from src.reading.candidates import candidates
 from src.reading.choose import Answer, answer, layout_for
+from src.reading.geometry import Layout
+from src.reading.images import ImageError
+from src.reading.lines import Reading
+from src.settings import cpu_count
+
+PER_PROCESS = 50
+"""Pictures that are worth another process: one takes as long to start as to answer so many."""
 
 
-def answer_samples(samples: Sequence[Sample], readings: ReadingStore) -> tuple[list[Answer], list[str]]:
-    """`answer` for each sample; a picture is looked at once for all of its questions.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a picture (its source's name, the processed file), and where its text is."""
 
-    An unexpected error costs one picture its answers: they are empty, and its traceback is among those returned.
+    image: str
+    picture: Path
+    entities: tuple[str, ...]
+    readings: ReadingStore
+
+
+@dataclass(frozen=True, slots=True)
+class ByRules:
+    """What the rules say of a question, and what could be meant: candidates as text, in reading order, each once.
+
+    After an unexpected error ``reason`` and ``trace`` tell it, and the rest is empty.
     """
-    answers: dict[int, Answer] = {}
-    traces: list[str] = []
-    bar = tqdm(total=len(samples), desc="rules", unit="row", smoothing=0.05)
-    for positions in by_picture(samples):
-        first = samples[positions[0]]
-        try:
-            found = readings[first.image]
-            layout = layout_for(first.picture, found, [samples[position].entity for position in positions])
-            answers |= {position: answer(found, samples[position].entity, layout) for position in positions}
-        except Exception as error:  # whatever a picture or its text brings up: it is not worth the run
-            reason, trace = unexpected(error)
-            traces.append(f"{first.image}: {reason}\n{trace}")
-            answers |= {position: Answer("", 0.0) for position in positions}
-        bar.update(len(positions))
-    bar.close()
-    return [answers[position] for position in range(len(samples))], traces
+
+    answer: Answer
+    candidates: tuple[str, ...]
+    reason: str = ""
+    trace: str = ""
+
+    def entry(self) -> dict[str, str | float]:
+        """What tables keep of it: ``rules, rules_score, candidates``."""
+        return dict(zip(COLUMNS, (self.answer.text, self.answer.score, "; ".join(self.candidates)), strict=True))
+
+
+COLUMNS = ("rules", "rules_score", "candidates")
+NOTHING = ByRules(Answer("", 0.0), ())
+
+
+def answer_picture(asked: Asked) -> list[ByRules]:
+    """The answer to each question about a picture; an unexpected error costs it all of them."""
+    try:
+        found = asked.readings[asked.image]
+        layout = layout_for(asked.picture, found, asked.entities)
+        return [_answer(found, entity, layout) for entity in asked.entities]
+    except ImageError:
+        return [replace(NOTHING, reason=BROKEN)] * len(asked.entities)
+    except Exception as error:  # whatever a picture or its text brings up: it is not worth the run
+        reason, trace = unexpected(error)
+        return [replace(NOTHING, reason=reason, trace=trace)] * len(asked.entities)
+
+
+def _answer(found: Sequence[Reading], entity: str, layout: Layout | None) -> ByRules:
+    texts = dict.fromkeys(str(candidate.quantity) for candidate in candidates(found, entity))
+    return ByRules(answer(found, entity, layout), tuple(texts))
+
+
+def answer_samples(samples: Sequence[Sample], readings: ReadingStore, kept: Path | None = None) -> list[ByRules]:
+    """The rules' answer to each sample, in order, on all cores; a picture is looked at once for all of its questions.
+
+    ``kept``: a journal; what it has of the same texts is not answered again, and the rest is added to it. An unexpected
+    error, or the death of a process, costs one picture its answers.
+    """
+    known: dict[tuple[str, str], ByRules] = {}
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(_opened(kept, readings)) if kept else None
+        for entry in journal.read()[1:] if journal else ():
+            known |= {(entry["image"], entity): _from_json(found) for entity, found in entry["answers"].items()}
+        todo = _asked([sample for sample in samples if (sample.image, sample.entity) not in known], readings)
+        workers = min(cpu_count(), 1 + len(todo) // PER_PROCESS)
+        died = replace(NOTHING, reason=f"error: {WORKER_DIED}")
+        results: Iterable[tuple[Asked, list[ByRules]]] = ((asked, answer_picture(asked)) for asked in todo)
+        if workers > 1:
+            results = run(answer_picture, todo, workers, lambda asked: [died] * len(asked.entities))
+        for asked, answers in tqdm(
+            results, total=len(todo), desc="rules", unit="img", smoothing=0.05, disable=not todo
+        ):
+            found = dict(zip(asked.entities, answers, strict=True))
+            known |= {(asked.image, entity): by_rules for entity, by_rules in found.items()}
+            if journal and not any(by_rules.reason for by_rules in answers):  # what went wrong is tried again
+                journal.add({"image": asked.image, "answers": {e: _to_json(by_rules) for e, by_rules in found.items()}})
+    return [known[sample.image, sample.entity] for sample in samples]
+
+
+def _asked(samples: Sequence[Sample], readings: ReadingStore) -> list[Asked]:
+    """The questions of each picture, each once."""
+    groups = [[samples[position] for position in positions] for positions in by_picture(samples)]
+    return [
+        Asked(group[0].image, group[0].picture, tuple(dict.fromkeys(s.entity for s in group)),
+              readings.part(group[0].image))
+        for group in groups
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _opened(path: Path, readings: ReadingStore) -> Iterator[Journal]:
+    """A journal of answers to these readings, begun anew if it is of others."""
+    texts, processed = readings.path, ProcessedFolder(readings.path.parent)
+    depends_on = {texts: "run preprocess.py with --ocr", processed.manifest: "run preprocess.py first"}
+    journal, key = Journal(path), {"fingerprint": fingerprint("rules", depends_on)}
+    if next((entry for _, entry in journal.scan()), None) != key:
+        journal.remove()
+    begun = path.is_file()
+    with journal:
+        if not begun:
+            journal.add(key)
+        yield journal
+
+
+def _to_json(by_rules: ByRules) -> dict[str, Any]:
+    return {"text": by_rules.answer.text, "score": by_rules.answer.score, "candidates": by_rules.candidates}
+
+
+def _from_json(found: dict[str, Any]) -> ByRules:
+    return ByRules(Answer(found["text"], found["score"]), tuple(found["candidates"]))
 
 
 def main() -> int:
@@ -55,15 +155,17 @@ def main() -> int:
     args = parser.parse_args()
     table = read_test(args.data)
     samples, _ = test_samples(table, args.processed, read_files(args.data))
-    answers, traces = answer_samples(samples, ReadingStore(args.processed))
-    texts = {sample.row: by_rules.text for sample, by_rules in zip(samples, answers, strict=True)}
+    answers = answer_samples(samples, ReadingStore(args.processed), args.out.with_suffix(".journal.jsonl"))
+    texts = {sample.row: by_rules.answer.text for sample, by_rules in zip(samples, answers, strict=True)}
     predictions = pd.DataFrame({"index": table["index"], "prediction": table["index"].map(texts).fillna("")})
     write_whole(args.out, predictions.to_csv(index=False))
     print(f"{args.out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
-    if traces:
-        print(f"rules: {len(traces)} pictures have no answer for an unexpected error, the first:\n{traces[0]}",
-              file=sys.stderr)  # fmt: skip
-    return 1 if args.strict and traces else 0
+    failed = {sample.image: by_rules for sample, by_rules in zip(samples, answers, strict=True) if by_rules.reason}
+    if failed:
+        image, first = next(iter(failed.items()))
+        print(f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:\n"
+              f"{image}: {first.reason}\n{first.trace}", file=sys.stderr)  # fmt: skip
+    return 1 if args.strict and failed else 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,14 @@ TINY = ROOT / "data" / "idefics2-tiny"
 REAL = ROOT.parent / "shared" / "real"
 
 
+LONGEST = ("test_run.py", "test_train.py", "test_scenes.py", "test_benchmarks.py", "test_preprocess.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: of two processes that share the files, none waits long for the other at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def real() -> Path:
     if not REAL.is_dir():

@@ -26,7 +26,7 @@ FLAGS = (
 def run_folder(data: Path, out: Path) -> Path:
     """What a run leaves, with the rules' answers; the first is made wrong, one is not asked, texts are nasty."""
     samples, _ = make_test_samples(read_test(data), out / "processed", {})
-    answers, _ = answer_samples(samples, ReadingStore(out / "processed"))
+    answers = [by_rules.answer for by_rules in answer_samples(samples, ReadingStore(out / "processed"))]
     details = read_test(data)[["index", "image_link", "entity_name"]]
     details["prediction"] = [answer.text for answer in answers]
     details.loc[0, "prediction"] = "77 kilogram"

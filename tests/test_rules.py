@@ -1,9 +1,13 @@
+import json
+
 import pandas as pd
 import pytest
 
 from src import rules, sanity
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.data.samples import test_samples as make_test_samples
+from src.data.tables import read_test
 from src.metrics import score
 from src.reading import choose
 from src.reading.candidates import candidates
@@ -102,9 +106,9 @@ def test_hand_read_rows_of_real_pictures(gold_read):
     texts = ReadingStore(processed)
     truths, answers, held = [], [], []
     samples = [Sample(0, row.image, processed / row.image, row.entity_name) for row in gold.itertuples()]
-    by_rules, errors = rules.answer_samples(samples, texts)
-    assert errors == []
-    for row, answer in zip(gold.itertuples(), (a.text for a in by_rules), strict=True):
+    by_rules = rules.answer_samples(samples, texts)
+    assert {answer.reason for answer in by_rules} == {""}
+    for row, answer in zip(gold.itertuples(), (a.answer.text for a in by_rules), strict=True):
         accepted = [canonical(text) for text in (row.gold, *row.alternatives.split(";")) if text.strip()]
         truths.append(answer if answer in accepted else canonical(row.gold))
         answers.append(answer)
@@ -113,6 +117,68 @@ def test_hand_read_rows_of_real_pictures(gold_read):
             held.append(bool(shown & set(accepted)))
     assert sum(held) / len(held) >= 0.9
     assert score(truths, answers).f1 >= 0.85
+
+
+@pytest.fixture
+def test_rows(processed):
+    data, out = processed
+    samples, _ = make_test_samples(read_test(data), out / "processed", {})
+    return samples, ReadingStore(out / "processed")
+
+
+def test_answers_are_kept_and_only_what_lacks_is_answered(test_rows, tmp_path):
+    samples, texts = test_rows
+    kept, answers = tmp_path / "rules.journal.jsonl", rules.answer_samples(samples, texts)
+    assert rules.answer_samples(samples[:3], texts, kept) == answers[:3]
+    # A run that was killed while it wrote; and an entry that shows whether it is used.
+    entries = kept.read_text().splitlines()
+    first = json.loads(entries[1])
+    first["answers"][samples[0].entity]["text"] = "9 ton"
+    kept.write_text("\n".join([entries[0], json.dumps(first), *entries[2:]]) + '\n{"image": "to')
+    again = rules.answer_samples(samples, texts, kept)
+    assert again[0].answer.text == "9 ton"
+    assert again[3:] == answers[3:]
+    assert rules.answer_samples(samples, texts, kept) == again
+    for by_rules in answers:
+        assert by_rules.answer.text in ("", *by_rules.candidates)
+        assert tuple(by_rules.entry()) == rules.COLUMNS
+
+
+def test_answers_to_other_texts_are_not_kept(fresh, tmp_path):
+    data, out = fresh
+    samples, _ = make_test_samples(read_test(data), out / "processed", {})
+    kept = tmp_path / "rules.journal.jsonl"
+    rules.answer_samples(samples, ReadingStore(out / "processed"), kept)
+    (out / "processed" / "text.jsonl").write_text("")
+    assert {b.answer.text for b in rules.answer_samples(samples, ReadingStore(out / "processed"), kept)} == {""}
+
+
+def test_several_processes_answer_as_one_does(test_rows, monkeypatch):
+    samples, texts = test_rows
+    alone = rules.answer_samples(samples, texts)
+    monkeypatch.setattr(rules, "PER_PROCESS", 2)
+    monkeypatch.setattr(rules, "cpu_count", lambda: 2)
+    assert rules.answer_samples(samples, texts) == alone
+
+
+def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_answers(fresh):
+    data, out = fresh
+    samples, _ = make_test_samples(read_test(data), out / "processed", {})
+    text = out / "processed" / "text.jsonl"
+    entries = [json.loads(entry) for entry in text.read_text().splitlines()]
+    for entry in entries:
+        if entry["image"] == samples[0].image:
+            entry["lines"] = [["12 cm", 0.9, "no box"]]
+    text.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    answers = rules.answer_samples(samples, ReadingStore(out / "processed"))
+    hit = [sample.image == samples[0].image for sample in samples]
+    assert [answer.reason.startswith("error: ") for answer in answers] == hit
+    assert "Traceback" in answers[0].trace
+    command = ("-m", "src.rules", "--data", data, "--processed", out / "processed", "--out", out / "rules_out.csv")
+    assert run_python(*command).returncode == 0
+    strict = run_python(*command, "--strict")
+    assert strict.returncode == 1
+    assert "1 pictures have no answer for an unexpected error" in strict.stderr
 
 
 READ = [line("NET WT 500 g", 0, 0), line("120", 0, 100)]

@@ -14,7 +14,7 @@ import pytest
 
 from src.data.files import Journal
 from src.prepare.preprocessing import preprocess
-from src.prepare.processes import WORKER_DIED, Job, run
+from src.prepare.processes import WORKER_DIED, Job, failed, process, run
 from src.prepare.window import in_flight
 from src.reading.images import MAX_PIXELS
 from src.settings import EnhanceSettings, PreprocessSettings
@@ -38,7 +38,8 @@ def job(name: str, folder: Path, **changes) -> Job:
 def test_a_picture_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
     jobs = [job(f"{i}.jpg", tmp_path) for i in range(12)]
     jobs.insert(3, job("deadly.jpg", tmp_path, source=Deadly()))
-    outcomes = {job.image: outcome for job, outcome in run(jobs, workers=2)}
+    results = run(process, jobs, workers=2, died=lambda _: failed(WORKER_DIED))
+    outcomes = {job.image: outcome for job, outcome in results}
     assert len(outcomes) == 13
     assert outcomes.pop("deadly.jpg") == {"status": "failed", "error": WORKER_DIED}
     assert {outcome["status"] for outcome in outcomes.values()} == {"ok"}

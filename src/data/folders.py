@@ -82,6 +82,11 @@ class RunFolder:
         return self.root / "rules_out.csv"
 
     @property
+    def rules_journal(self) -> Path:
+        """the rules' answers as they come, and what could be meant"""
+        return self.by_rules.with_suffix(".journal.jsonl")
+
+    @property
     def adapter(self) -> Path:
         """LoRA weights, settings, log, held-out answers, a model card"""
         return self.root / "adapter"

@@ -1,5 +1,6 @@
 """What was read on pictures, from ``text.jsonl``: the file stays on disk, only offsets in it are held."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,17 @@ class ReadingStore:
             return []
         entry = self._file.at(self._offsets[image])
         return readings(entry["lines"], entry["width"], entry["height"])
+
+    @property
+    def path(self) -> Path:
+        """The file with the texts."""
+        return self._file.path
+
+    def part(self, image: str) -> "ReadingStore":
+        """Of one picture only: small enough to go with it to another process."""
+        part = copy.copy(self)
+        part._offsets = {image: self._offsets[image]} if image in self._offsets else {}
+        return part
 
     def __iter__(self) -> Iterator[str]:
         """Names of the pictures that were read."""

@@ -15,6 +15,9 @@ from src.reading.constants import ENTITY_UNITS
 from src.reading.images import letterboxed
 from src.reading.quantity import USABLE_REASONS, normalise_label
 
+BROKEN = "broken picture"
+"""Why a sample whose processed picture cannot be read has no answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

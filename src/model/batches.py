@@ -16,23 +16,9 @@ from transformers import Idefics2Processor
 
 from src.data.errors import InputError, unexpected
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, by_picture
+from src.data.samples import BROKEN, Sample, by_picture
 from src.model.collator import Pixels, on_device, one_thread_in_workers, open_picture, picture_bytes
 from src.model.prompts import describe, prefix, prompt
-from src.reading import choose
-from src.reading.candidates import candidates
-
-BROKEN = "broken picture"
-"""Why a sample whose picture cannot be read has no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A sample, and beside it what the rules say and what could be meant (with OCR only)."""
-
-    sample: Sample
-    by_rules: choose.Answer | None
-    candidates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +63,7 @@ class Batch:
     prompt) one per question. ``picture_index`` int64 (questions,): each one's picture.
     """
 
-    questions: list[Question]
+    questions: list[Sample]
     pixels: Pixels
     prefixes: Tokens
     suffixes: Tokens
@@ -103,7 +89,7 @@ class _Prepared:
 
     picture: Image.Image
     prefix: str
-    questions: list[Question]
+    questions: list[Sample]
     suffixes: list[list[int]]
 
 
@@ -133,15 +119,8 @@ class Preparation:
         """The questions about one picture."""
         first = group[0]
         picture = open_picture(first)
-        found = None if self.readings is None else self.readings[first.image]
-        read = "" if found is None else describe(found)
-        layout = choose.layout_for(first.picture, found, [s.entity for s in group]) if found else None
-        questions = []
-        for sample in group:
-            by_rules = None if found is None else choose.answer(found, sample.entity, layout)
-            texts = [str(c.quantity) for c in candidates(found or [], sample.entity)]
-            questions.append(Question(sample, by_rules, tuple(dict.fromkeys(texts))))
-        return _Prepared(picture, prefix(read), questions, [self._suffix(s.entity, read) for s in group])
+        read = "" if self.readings is None else describe(self.readings[first.image])
+        return _Prepared(picture, prefix(read), group, [self._suffix(s.entity, read) for s in group])
 
     def _batch(self, prepared: list[_Prepared]) -> Batch:
         return Batch(

@@ -17,7 +17,7 @@ from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics
 
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
-from src.model.batches import Batch, Preparation, Question, Unanswered, described_lengths, in_batches
+from src.model.batches import Batch, Preparation, Unanswered, described_lengths, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, Decoded, generate_in_grammar
 from src.model.modeling import in_float32
@@ -27,31 +27,21 @@ from src.settings import decoding_workers
 NO_NUMBER = "probabilities that are no numbers"
 """Why a question has no answer that the model overflowed at, in float32, too."""
 Model: TypeAlias = PeftModel | Idefics2ForConditionalGeneration
-ENTRY = ("model_answer", "confidence", "silence", "overridden", "rules", "rules_score", "candidates")
+ENTRY = ("model_answer", "confidence", "silence", "overridden")
 """What is kept of an answer, see `Answered.entry`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A question with the model's answer."""
+    """A sample with the model's answer."""
 
-    question: Question
+    sample: Sample
     decoded: Decoded
 
-    @property
-    def sample(self) -> Sample:
-        """The question's."""
-        return self.question.sample
-
     def entry(self) -> dict[str, Any]:
-        """What is kept of it: `ENTRY`; the last three are empty without OCR."""
-        by_rules = self.question.by_rules
-        text, score = ("", "") if by_rules is None else (by_rules.text, by_rules.score)
-        values = (
-            canonical(self.decoded.text, self.sample.entity), self.decoded.confidence, self.decoded.silence,
-            self.decoded.overridden, text, score, "; ".join(self.question.candidates),
-        )  # fmt: skip
-        return dict(zip(ENTRY, values, strict=True))
+        """What is kept of it: `ENTRY`."""
+        text, decoded = canonical(self.decoded.text, self.sample.entity), self.decoded
+        return dict(zip(ENTRY, (text, decoded.confidence, decoded.silence, decoded.overridden), strict=True))
 
 
 def generate(
@@ -98,8 +88,8 @@ def generate(
                 torch.cuda.empty_cache()
                 continue
             start += len(part.questions)
-            for question, row in zip(part.questions, decoded, strict=True):
-                yield Unanswered(question.sample, NO_NUMBER) if row is None else Answered(question, row)
+            for sample, row in zip(part.questions, decoded, strict=True):
+                yield Unanswered(sample, NO_NUMBER) if row is None else Answered(sample, row)
         bar.update(len(asked))
     bar.close()
 
@@ -145,7 +135,7 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
     return generate_in_grammar(
         base,
         grammar,
-        [question.sample.entity for question in batch.questions],
+        [sample.entity for sample in batch.questions],
         to_the_limit,
         input_ids=torch.cat([prefixes[picture_index], suffixes], dim=1),
         attention_mask=torch.cat([prefix_mask[picture_index], suffix_mask], dim=1),

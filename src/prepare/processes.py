@@ -6,12 +6,12 @@ Imported by every worker: nothing heavy at the top (pandas alone would cost each
 import multiprocessing
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from src.data.errors import unexpected
 from src.data.files import write_whole
@@ -19,6 +19,9 @@ from src.prepare.window import PoolDied, in_flight
 from src.reading.images import ImageError, cv2, decode, enhance, is_blank, read_bytes, shown_size
 from src.reading.jpeg import is_cut
 from src.settings import EnhanceSettings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 JPEG_QUALITY = 95
 CUT_OFF = "cut off"
@@ -98,31 +101,34 @@ def failed(error: str) -> Outcome:
     return {"status": "failed", "error": error}
 
 
-def run(jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
-    """Outcomes as they finish; few jobs are in flight at a time.
+def run(
+    work: Callable[[Item], Result], jobs: Iterable[Item], workers: int, died: Callable[[Item], Result]
+) -> Iterator[tuple[Item, Result]]:
+    """Each job with the result of ``work``, as they finish, by processes; few jobs are in flight at a time.
 
     When a worker dies (killed, out of memory) its pool is lost with all that was in flight. Those jobs are then run one
-    at a time, so that one which kills its worker again is found and set aside, and a new pool goes on with the rest.
+    at a time, so that one which kills its worker again is found, its result is what ``died`` says, and a new pool goes
+    on with the rest.
     """
     waiting = iter(jobs)
     while True:
         try:
             with _Pool(workers) as pool:
-                yield from in_flight(pool, process, waiting, window=4 * workers)
+                yield from in_flight(pool, work, waiting, window=4 * workers)
             return
-        except PoolDied as died:
-            suspects: list[Job] = died.items
+        except PoolDied as death:
+            suspects: list[Item] = death.items
         print(f"a worker died; the {len(suspects)} pictures in flight are tried again one by one", file=sys.stderr)
-        yield from ((job, _alone(job)) for job in suspects)
+        yield from ((job, _alone(work, job, died)) for job in suspects)
 
 
-def _alone(job: Job) -> Outcome:
-    """The outcome of a job with a worker of its own; ``failed`` when that dies, too."""
+def _alone(work: Callable[[Item], Result], job: Item, died: Callable[[Item], Result]) -> Result:
+    """The result of a job with a worker of its own; what ``died`` says when that dies, too."""
     try:
         with _Pool(1) as pool:
-            return pool.submit(process, job).result()
+            return pool.submit(work, job).result()
     except BrokenProcessPool:
-        return failed(WORKER_DIED)
+        return died(job)
 
 
 class _Pool(ProcessPoolExecutor):

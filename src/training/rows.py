@@ -6,9 +6,11 @@ Only the table is held in memory; pictures and texts stay on disk until the coll
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from src import rules
 from src.data.drawing import drawn_rows, in_proportions, test_counts
 from src.data.errors import InputError
 from src.data.folders import RunFolder
@@ -36,6 +38,7 @@ class TrainData:
     audited: list[tuple[Sample, Verdict]]  # before what the audit does
     added: int  # made rows with the empty answer
     readings: ReadingStore | None  # None without OCR
+    by_rules: Mapping[Sample, Mapping[str, Any]]  # of held-out samples, see `rules.ByRules.entry`; none without OCR
     sizes: dict[str, tuple[int, int]]  # `samples.letterboxed_sizes`
 
 
@@ -74,7 +77,11 @@ def load_data(settings: TrainSettings) -> TrainData:
     rows_per_step = (settings.batch_size or 1) * (settings.accumulation or 1)
     drawn = kept + more
     ordered = bucketed(drawn, sizes, described_lengths(drawn, readings), rows_per_step, settings.seed)
-    return TrainData(ordered, held_part, reasons, audited, len(more), readings, sizes)
+    by_rules: dict[Sample, dict[str, Any]] = {}
+    if readings is not None:
+        answers = rules.answer_samples(held_part, readings)
+        by_rules = {sample: answer.entry() for sample, answer in zip(held_part, answers, strict=True)}
+    return TrainData(ordered, held_part, reasons, audited, len(more), readings, by_rules, sizes)
 
 
 def _more_empty(samples: Sequence[Sample], readings: ReadingStore, settings: TrainSettings) -> list[Sample]:

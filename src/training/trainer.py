@@ -177,13 +177,11 @@ def answers_of(
     batch_size = preset_for(model.config).predict_batch_size
     results = generate(model, processor, samples, data.readings, data.sizes, batch_size, settings.workers, bar_name="")
     answered = {result.sample: result.entry() for result in results if isinstance(result, Answered)}
-    answers = []
-    for s in (sample for sample in samples if sample in answered):
-        entry = answered[s]
-        if data.readings is None:
-            entry = {key: entry[key] for key in ("model_answer", "confidence", "silence")}
-        answers.append({"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **entry})
-    return answers
+    return [
+        {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **answered[s],
+         **data.by_rules.get(s, {})}
+        for s in samples if s in answered
+    ]  # fmt: skip
 
 
 class F1Trainer(Trainer):
