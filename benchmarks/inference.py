@@ -38,6 +38,7 @@ from src.model import generation
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import MAX_NEW_TOKENS
 from src.model.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
+from src.plan.sizes import forward_flops
 from src.settings import LoraSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,8 +196,8 @@ def main() -> int:
     parts = found["ours"][0]["parts"].items()
     print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts))
     config = models.config(args.size)
-    picture = models.forward_flops(config, 43 * 43, 130)
-    row = sum(picture.values()) * pictures / len(samples) + models.forward_flops(config, 0, 25 + TOKENS)["text"]
+    picture = forward_flops(config, 43 * 43, 130)
+    row = sum(picture.values()) * pictures / len(samples) + forward_flops(config, 0, 25 + TOKENS)["text"]
     best = models.matmul_rate()
     rate = middle["ours"]
     print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: {rate * row / best:.0%}; "

@@ -202,7 +202,7 @@ def _details(
     """The details table of `predict`; ``by_rules`` is empty without OCR."""
     details = table[["index", "image_link", "entity_name"]].copy()
     rows = pd.DataFrame(list(answers.values()), index=list(answers), columns=list(ENTRY))
-    rules_rows = pd.DataFrame([by_rules.get(row) for row in answers], index=list(answers), columns=list(COLUMNS))
+    rules_rows = pd.DataFrame([by_rules.get(row, {}) for row in answers], index=list(answers), columns=list(COLUMNS))
     chosen = decide.decide(rows.join(rules_rows) if by_rules else rows, policy)
     rows, columns = rows.join(rules_rows), ["prediction", "source", "chance", *ENTRY, *COLUMNS]
     details = details.join(rows.join(chosen)[columns].astype(object), on="index")

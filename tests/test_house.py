@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "train": {"settings", "data", "model", "training", "metrics"},
     "predict": {"settings", "data", "model", "training", "decide", "sanity", "rules"},
     "report": {"reading", "data", "model", "training", "metrics", "report"},
+    "plan": {"settings", "data", "prepare", "model", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report"},
     "bundled": {"reading", "data", "model", "bundled"},
 }

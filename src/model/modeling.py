@@ -219,8 +219,13 @@ def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForCo
     Equal to base and adapter but for rounding. Merging into the 4-bit weights, or into the ones before quantisation,
     would give other answers. ``save_pretrained`` of the result writes an ordinary IDEFICS2 checkpoint.
     """
+    return load_adapter(dequantised(base), folder).merge_and_unload()
+
+
+def dequantised(base: Idefics2ForConditionalGeneration) -> Idefics2ForConditionalGeneration:
+    """A base from `load_base` with the values of its NF4 weights in `compute_dtype`, in place."""
     with _quiet_loading():
-        return load_adapter(base.dequantize(dtype=compute_dtype()), folder).merge_and_unload()
+        return base.dequantize(dtype=compute_dtype())
 
 
 def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
