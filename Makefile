@@ -5,6 +5,7 @@
 # make bench-reading   recall, F1 by rules and audit on DATA, against OUT/processed
 # make bench-train   speed and memory of training beside the official notebook's way, same folders
 # make bench-infer   speed of answering beside a plain loop, same folders
+# make bench-gpu   everything about a GPU at idefics2-8b's size, into benchmarks/gpu.json and the README
 # make results   every figure of the README's results, on DATA with gold_dev.csv, after make run (same DATA and OUT)
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
@@ -16,7 +17,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test lint notebooks bench-preprocess bench-reading bench-train bench-infer results
+.PHONY: run test lint notebooks bench-preprocess bench-reading bench-train bench-infer bench-gpu results
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)" $(ARGS)
@@ -45,6 +46,9 @@ bench-infer: $(VENV)/.run
 
 results: $(VENV)/.run
 	$(PY) -m benchmarks.results --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)"
+
+bench-gpu: $(VENV)/.run
+	$(PY) -m benchmarks.gpu --data "$(DATA)" --out "$(OUT)"
 
 bench-train: $(VENV)/.run
 	$(PY) -m benchmarks.training --data "$(DATA)" --out "$(OUT)"

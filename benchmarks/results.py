@@ -194,12 +194,12 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
     ])  # fmt: skip
 
 
-def put_into(text: str, table: str) -> str:
-    """``text`` with what is between `MARKS` replaced; raises `InputError` where they are missing."""
-    pattern = re.compile(f"({re.escape(MARKS[0])}\n).*(\n{re.escape(MARKS[1])})", re.DOTALL)
+def put_into(text: str, table: str, marks: tuple[str, str] = MARKS) -> str:
+    """``text`` with what is between two lines replaced; raises `InputError` where they are missing."""
+    pattern = re.compile(f"({re.escape(marks[0])}\n).*(\n{re.escape(marks[1])})", re.DOTALL)
     replaced, count = pattern.subn(lambda found: f"{found[1]}\n{table}\n{found[2]}", text)
     if count != 1:
-        raise InputError(f"README.md: needs the lines {MARKS[0]} and {MARKS[1]} once")
+        raise InputError(f"README.md: needs the lines {marks[0]} and {marks[1]} once")
     return replaced
 
 

@@ -1,16 +1,20 @@
 """The benchmarks run; what they measure is in benchmarks/README.md, never in a test."""
 
+import json
+import math
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
-from benchmarks import reading
+from benchmarks import gpu, reading
+from benchmarks.results import put_into
 from src.data.errors import InputError
 from src.data.samples import Sample
 from src.reading.choose import Answer
-from tests.conftest import run_python
+from tests.conftest import ROOT, assert_one_sentence, run_python
 
 
 def test_recall_and_agreement_by_hand():
@@ -71,3 +75,34 @@ def test_the_inference_benchmark_runs_at_a_small_size(processed):
         assert re.search(rf"{title}: ours \d+\.\d+ rows/s", result.stdout)
         assert re.search(rf"{title}: x \d+\.\d+", result.stdout)
     assert re.search(r"seconds by part: vision \d+\.\d, prefill", result.stdout)
+
+
+def test_what_the_gpu_benchmark_measures_runs_at_a_small_size(processed, tmp_path):
+    data, out = processed
+    gpu.write_model("tiny", tmp_path)
+    trained = gpu.training(tmp_path, data, out, rows=8)
+    answered = gpu.answering(tmp_path, data, out, rows=6)
+    assert trained["rows_per_s"] > 0 < trained["share_of_matrix_rate"]
+    assert 0 <= answered["differ_merged"] <= answered["compared"]
+    assert answered["compared"] >= 6
+    assert all(math.isfinite(value) for value in (*trained.values(), *answered.values()))
+    record = {"device": "A card", "bfloat16": {"training": trained, "answering": answered}}
+    table = gpu.as_markdown(record)
+    assert f"{trained['rows_per_s']:.1f} rows/s" in table
+    assert f"{answered['differ_merged']} of {answered['compared']}" in table
+    assert table.count("not measured") == 5  # of float16
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here: make bench-gpu runs whole")
+def test_the_gpu_benchmark_gets_as_far_as_its_first_cuda_call(processed):
+    data, out = processed
+    before = gpu.RECORD.read_bytes()
+    done = run_python("-m", "benchmarks.gpu", "--data", data, "--out", out, "--rows", 6)
+    assert_one_sentence(done, "measures a CUDA GPU")
+    assert "pictures; estimated to train 8 rows at once: " in done.stdout
+    assert gpu.RECORD.read_bytes() == before
+
+
+def test_the_readme_shows_what_was_measured_on_a_gpu():
+    readme = (ROOT / "README.md").read_text()
+    assert put_into(readme, gpu.as_markdown(json.loads(gpu.RECORD.read_text())), gpu.MARKS) == readme

@@ -33,7 +33,8 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
         assert (out / name).exists()
     assert {p.name for p in out.iterdir()} == {
         "adapter", "processed", "training.ipynb", "inference.ipynb",
-        "rules_out.csv", "rules_out.journal.jsonl", "gallery.png", "test_out.csv", "test_out.details.csv", "test_out.journal-0.jsonl",
+        "rules_out.csv", "rules_out.journal.jsonl", "gallery.png", "test_out.csv",
+        "test_out.details.csv", "test_out.journal-0.jsonl",
         "metrics.jsonl", "report.html", "run.json",
     }  # fmt: skip
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
