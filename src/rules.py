@@ -25,11 +25,8 @@ from src.data.readings import ReadingStore
 from src.data.samples import BROKEN, Sample, by_picture, test_samples
 from src.data.tables import read_test
 from src.prepare.processes import WORKER_DIED, run
-from src.reading.candidates import candidates
-from src.reading.choose import Answer, answer, layout_for
-from src.reading.geometry import Layout
+from src.reading.choose import Answer, Option, layout_for, pick, weigh
 from src.reading.images import ImageError
-from src.reading.lines import Reading
 from src.settings import cpu_count
 
 PER_PROCESS = 50
@@ -48,23 +45,28 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class ByRules:
-    """What the rules say of a question, and what could be meant: candidates as text, in reading order, each once.
+    """What could be meant by a question, as the rules weigh it.
 
-    After an unexpected error ``reason`` and ``trace`` tell it, and the rest is empty.
+    After an unexpected error ``reason`` and ``trace`` tell it, and there is no option.
     """
 
-    answer: Answer
-    candidates: tuple[str, ...]
+    options: tuple[Option, ...]
     reason: str = ""
     trace: str = ""
 
+    @property
+    def answer(self) -> Answer:
+        """What the rules pick."""
+        return Answer("", 0.0) if self.reason else pick(self.options)
+
     def entry(self) -> dict[str, str | float]:
         """What tables keep of it: ``rules, rules_score, candidates``."""
-        return dict(zip(COLUMNS, (self.answer.text, self.answer.score, "; ".join(self.candidates)), strict=True))
+        texts, picked = [text for option in self.options for text in option.texts], self.answer
+        return dict(zip(COLUMNS, (picked.text, picked.score, "; ".join(dict.fromkeys(texts))), strict=True))
 
 
 COLUMNS = ("rules", "rules_score", "candidates")
-NOTHING = ByRules(Answer("", 0.0), ())
+NOTHING = ByRules(())
 
 
 def answer_picture(asked: Asked) -> list[ByRules]:
@@ -72,17 +74,12 @@ def answer_picture(asked: Asked) -> list[ByRules]:
     try:
         found = asked.readings[asked.image]
         layout = layout_for(asked.picture, found, asked.entities)
-        return [_answer(found, entity, layout) for entity in asked.entities]
+        return [ByRules(tuple(weigh(found, entity, layout))) for entity in asked.entities]
     except ImageError:
         return [replace(NOTHING, reason=BROKEN)] * len(asked.entities)
     except Exception as error:  # whatever a picture or its text brings up: it is not worth the run
         reason, trace = unexpected(error)
         return [replace(NOTHING, reason=reason, trace=trace)] * len(asked.entities)
-
-
-def _answer(found: Sequence[Reading], entity: str, layout: Layout | None) -> ByRules:
-    texts = dict.fromkeys(str(candidate.quantity) for candidate in candidates(found, entity))
-    return ByRules(answer(found, entity, layout), tuple(texts))
 
 
 def answer_samples(samples: Sequence[Sample], readings: ReadingStore, kept: Path | None = None) -> list[ByRules]:
@@ -137,12 +134,32 @@ def _opened(path: Path, readings: ReadingStore) -> Iterator[Journal]:
         yield journal
 
 
-def _to_json(by_rules: ByRules) -> dict[str, Any]:
-    return {"text": by_rules.answer.text, "score": by_rules.answer.score, "candidates": by_rules.candidates}
+def _to_json(by_rules: ByRules) -> list[Any]:
+    return [[option.logit, *option.texts] for option in by_rules.options]
 
 
-def _from_json(found: dict[str, Any]) -> ByRules:
-    return ByRules(Answer(found["text"], found["score"]), tuple(found["candidates"]))
+def _from_json(found: list[Any]) -> ByRules:
+    return ByRules(tuple(Option(tuple(texts), logit) for logit, *texts in found))
+
+
+def write_predictions(data: Path, processed: Path, out: Path) -> int:
+    """Answer ``data``'s test.csv into the file ``out``; how many pictures an unexpected error cost their answers.
+
+    Raises `InputError`.
+    """
+    table = read_test(data)
+    samples, _ = test_samples(table, processed, read_files(data))
+    answers = answer_samples(samples, ReadingStore(processed), out.with_suffix(".journal.jsonl"))
+    texts = {sample.row: by_rules.answer.text for sample, by_rules in zip(samples, answers, strict=True)}
+    predictions = pd.DataFrame({"index": table["index"], "prediction": table["index"].map(texts).fillna("")})
+    write_whole(out, predictions.to_csv(index=False))
+    print(f"{out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
+    failed = {sample.image: by_rules for sample, by_rules in zip(samples, answers, strict=True) if by_rules.reason}
+    if failed:
+        image, first = next(iter(failed.items()))
+        print(f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:\n"
+              f"{image}: {first.reason}\n{first.trace}", file=sys.stderr)  # fmt: skip
+    return len(failed)
 
 
 def main() -> int:
@@ -153,18 +170,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="prediction file to write")
     parser.add_argument("--strict", action="store_true", help="exit with 1 after an unexpected error on a picture")
     args = parser.parse_args()
-    table = read_test(args.data)
-    samples, _ = test_samples(table, args.processed, read_files(args.data))
-    answers = answer_samples(samples, ReadingStore(args.processed), args.out.with_suffix(".journal.jsonl"))
-    texts = {sample.row: by_rules.answer.text for sample, by_rules in zip(samples, answers, strict=True)}
-    predictions = pd.DataFrame({"index": table["index"], "prediction": table["index"].map(texts).fillna("")})
-    write_whole(args.out, predictions.to_csv(index=False))
-    print(f"{args.out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
-    failed = {sample.image: by_rules for sample, by_rules in zip(samples, answers, strict=True) if by_rules.reason}
-    if failed:
-        image, first = next(iter(failed.items()))
-        print(f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:\n"
-              f"{image}: {first.reason}\n{first.trace}", file=sys.stderr)  # fmt: skip
+    failed = write_predictions(args.data, args.processed, args.out)
     return 1 if args.strict and failed else 0
 
 

@@ -36,6 +36,7 @@ from src.data.folders import DataFolder, RunFolder
 from src.data.tables import read_table, read_test, read_train
 from src.model.modeling import load_config, preset_for
 from src.report.page import write_report
+from src.rules import write_predictions
 from src.settings import PredictSettings, PreprocessSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,8 +95,11 @@ def _stages(
     own = {key: given[key] for key in DEFAULTS}
     rest = {key: value for key, value in given.items() if key not in DEFAULTS}
     preprocess = overrides_for(PreprocessSettings, rest) | {"data": data.root, "out": out.processed, "ocr": ocr}
-    files = ["--data", str(data.root), "--processed", str(out.processed), "--out", str(out.by_rules)]
     parameters = {key.upper(): str(value) if isinstance(value, Path) else value for key, value in own.items()}
+
+    def answer_by_rules() -> int:
+        write_predictions(data.root, out.processed, out.by_rules)
+        return 0
 
     def notebook(path: Path, stage: type) -> Callable[[], int]:
         known = {key: value for key, value in parameters.items() if key.lower() in {f.name for f in fields(stage)}}
@@ -103,7 +107,7 @@ def _stages(
 
     stages: list[tuple[str, Callable[[], int]]] = [
         ("preprocess", partial(_python, "preprocess.py", *(f"--{key}={value}" for key, value in preprocess.items()))),
-        ("rules", partial(_python, "-m", "src.rules", *files)),
+        ("rules", answer_by_rules),
         ("training", notebook(out.training_notebook, TrainSettings)),
         ("inference", notebook(out.inference_notebook, PredictSettings)),
         ("sanity", partial(_python, "src/sanity.py", "--file", str(out.predictions), "--test", str(data.test))),

@@ -1,10 +1,12 @@
 """Shared data of the tests: the sample folder, small folders made of it, real pictures where they are at hand."""
 
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ import pytest
 
 from src.prepare.preprocessing import preprocess
 from src.settings import PreprocessSettings
+from tests import child
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -34,10 +37,23 @@ def real() -> Path:
     return REAL
 
 
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(child.LIBRARIES)
+
+
 def run_python(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run this Python with ``arguments``, as a user would."""
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+    """Run this Python with ``arguments``, as a user would, in a process of its own: only its libraries are there."""
+    command = [str(argument) for argument in arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        process = _SERVER.Process(target=child.run, args=(command, str(cwd), dict(os.environ), str(out), str(err)))
+        process.start()
+        process.join(timeout=600)
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(f"{command} ran for more than ten minutes")
+        code = process.exitcode or 0
+        return subprocess.CompletedProcess([sys.executable, *command], code, out.read_text(), err.read_text())
 
 
 def hear_ctrl_c() -> None:

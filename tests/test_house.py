@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "predict": {"settings", "data", "model", "training", "decide", "sanity", "rules"},
     "report": {"reading", "data", "model", "training", "metrics", "report"},
     "plan": {"settings", "data", "prepare", "model", "rules", "plan"},
-    "run": {"settings", "data", "model", "metrics", "report"},
+    "run": {"settings", "data", "model", "metrics", "report", "rules"},
     "bundled": {"reading", "data", "model", "bundled"},
 }
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from src.data.drawing import read_drawn
 from src.model import memory
+from src.plan import __main__ as plan_command
 from src.plan import measure
-from src.plan.__main__ import parser, plan
-from src.plan.measure import ModelRates, PictureRates
+from src.plan.measure import ModelRates, PictureRates, picture_rates
 from src.plan.sizes import CARDS, answering_flops, config_8b, training_flops
 from src.plan.stages import Machine, Work, estimated_rates, rows_that_fit, stages
 from tests.conftest import assert_one_sentence, run_python
@@ -53,13 +54,28 @@ def test_work_of_the_published_model_is_what_is_known_of_it():
     assert slow.training / fast.training == pytest.approx(989 / 65)
 
 
+@pytest.fixture(scope="module")
+def measured(processed):
+    """What `picture_rates` measures on few pictures, once; the folder is left."""
+    data, out = processed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "PER_CORE", 2)
+        return picture_rates(data, read_drawn(data, None, 0), 2, out / "measured")
+
+
 @pytest.fixture
-def planned(processed, monkeypatch):
-    """The plan for the folder of `processed`, of which few pictures are measured."""
-    monkeypatch.setattr(measure, "PER_CORE", 2)
+def planned(processed, measured, monkeypatch):
+    """The plan for the folder of `processed`."""
+    data, out = processed
+
+    def known(_, __, ___, folder):
+        folder.rmdir()
+        folder.symlink_to(out / "measured")
+        return measured
+
+    monkeypatch.setattr(plan_command, "picture_rates", known)
     monkeypatch.setattr(measure, "STEPS", 2)
-    data, _ = processed
-    return lambda *flags: plan(parser().parse_args(["--data", str(data), *flags]))
+    return lambda *flags: plan_command.plan(plan_command.parser().parse_args(["--data", str(data), *flags]))
 
 
 def test_a_plan_runs_some_of_the_rows_here(planned):

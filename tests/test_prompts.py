@@ -70,11 +70,7 @@ def test_training_and_inference_ask_alike(processor, processed, samples):
         assert (labels[: len(whole)] == IGNORED).all()
 
 
-def test_readings_of_real_pictures_stay_short(processor, gold_read):
-    texts = ReadingStore(gold_read[1])
-    lengths = [len(processor.tokenizer(describe(texts[image])).input_ids) for image in texts]
-    assert max(lengths) <= 160
-    assert sorted(lengths)[len(lengths) // 2] <= 70
+def test_many_readings_stay_short(processor):
     many = [line(f"{i}.25 millilitre diameter height", 0, 10 * i) for i in range(39)]
     assert 100 < len(processor.tokenizer(describe(readings(many, 400, 400))).input_ids) <= 160
 

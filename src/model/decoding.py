@@ -41,8 +41,9 @@ class Decoded:
 class AnswerGrammar:
     """The tables for a tokenizer.
 
-    ``mask`` bool (states, vocabulary): allowed next tokens. ``step`` int64 (states, columns): the next state, where
-    ``column`` int64 (vocabulary,) maps a token to its column; tokens outside the grammar (padding) change nothing.
+    ``mask`` bool (states, vocabulary): allowed next tokens; ``tokens`` int64 (columns - 1,) are those of the grammar,
+    ``allowed`` bool (states, columns - 1) their part of the mask. ``step`` int64 (states, columns): the next state,
+    where ``column`` int64 (vocabulary,) maps a token to its column; others (padding) change nothing.
     ``determined`` bool (states,): only one way is left, `tail`.
     """
 
@@ -51,6 +52,7 @@ class AnswerGrammar:
         self.end = _tail_of(tokenizer, "height", "")[-1]
         self.start: dict[str, int] = {}
         self._edges: list[dict[int, int]] = []
+        self._pieces: dict[str, list[int]] = {}  # of digits, the point and units
         done = self._state()
         for entity, units in ENTITY_UNITS.items():
             self.start[entity] = self._entity(entity, units, done)
@@ -65,6 +67,8 @@ class AnswerGrammar:
             for token, after in edges.items():
                 self.mask[state, token] = True
                 self.step[state, self.column[token]] = after
+        self.tokens = torch.tensor(tokens)
+        self.allowed = self.mask[:, self.tokens]
         self.determined = torch.tensor([self._is_determined(state) for state in range(len(self._edges))])
 
     def _state(self) -> int:
@@ -75,9 +79,11 @@ class AnswerGrammar:
         """Add the states of an entity; return the one before the number."""
         digit = [_tail_of(self.tokenizer, entity, f"{i} {units[0]}")[0] for i in range(10)]
         point = _tail_of(self.tokenizer, entity, f"1.5 {units[0]}")[1]
+        self._pieces |= {str(number): [token] for number, token in enumerate(digit)} | {".": [point]}
         unit_edges: dict[int, int] = {}
         for unit in units:
             tokens = _tail_of(self.tokenizer, entity, f"1 {unit}")[1:]
+            self._pieces[unit] = tokens[:-1]
             edges = unit_edges
             for token in tokens[:-1]:
                 if token not in edges:
@@ -116,6 +122,20 @@ class AnswerGrammar:
             tokens.append(token)
         return tokens
 
+    def path(self, entity: str, answer: str) -> list[tuple[int, int]]:
+        """The tokens of a canonical answer, each with the state before it, to where one way is left.
+
+        Empty when the grammar has no such answer.
+        """
+        number, _, unit = answer.partition(" ")
+        path, state = [], self.start[entity]
+        for token in [token for piece in (*number, unit) for token in self._pieces.get(piece, [-1])]:
+            if token not in self._edges[state]:
+                return []
+            path.append((token, state))
+            state = self._edges[state][token]
+        return path if self.end in self._edges[state] else []
+
     def replay(self, starts: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
         """States int64 (rows,) after the tokens ``written`` (rows, steps) from the states ``starts`` (rows,)."""
         states = starts
@@ -125,7 +145,7 @@ class AnswerGrammar:
 
     def to(self, device: torch.device) -> "AnswerGrammar":
         """Move the tables."""
-        for name in ("mask", "step", "column", "determined"):
+        for name in ("mask", "step", "column", "determined", "tokens", "allowed"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 

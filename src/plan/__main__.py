@@ -56,8 +56,10 @@ def plan(args: argparse.Namespace) -> str:
     if machine.card and not machine.card.bfloat16:
         dtype = torch.float16
     with tempfile.TemporaryDirectory() as folder:
-        pictures = picture_rates(args.data, drawn, cpu_count(), Path(folder))
-        rates, source = _model_rates(args, config, machine, dtype, work, Path(folder) / "more")
+        measured = Path(folder) / "measured"
+        measured.mkdir()
+        pictures = picture_rates(args.data, drawn, cpu_count(), measured)
+        rates, source = _model_rates(args, config, machine, dtype, work, measured / "more")
     found = stages(work, machine, pictures, rates, source)
     return "\n".join(_lines(args, work, machine, pictures, config, dtype, found))
 

@@ -80,6 +80,14 @@ _OTHERS = {e: [o for o in AXES if o != e] for e in AXES}
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """What could be meant: an amount as it is printed, in the units it is printed in, and the rules' logit of it."""
+
+    texts: tuple[str, ...]  # canonical, in reading order; the first is the answer
+    logit: float  # silence has 0
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Canonical text, or empty; ``score`` is the chance that it is right."""
 
@@ -173,12 +181,23 @@ def logits(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | N
     ]
 
 
-def answer(found: Sequence[Reading], entity: str, drawn: Layout | None) -> Answer:
-    """Pick one option or none; ``drawn`` is needed for dimensions only, and they get worse without."""
+def weigh(found: Sequence[Reading], entity: str, drawn: Layout | None) -> list[Option]:
+    """The options of a question, in reading order; ``drawn`` is needed for dimensions only, they get worse without."""
     groups = options(found, entity)
-    if not groups:
-        return Answer("", 1.0)
-    values = [*logits(groups, entity, drawn), 0.0]
+    return [
+        Option(tuple(dict.fromkeys(str(candidate.quantity) for candidate in group)), round(logit, 4))
+        for group, logit in zip(groups, logits(groups, entity, drawn), strict=True)
+    ]
+
+
+def pick(weighed: Sequence[Option]) -> Answer:
+    """The option with the highest logit, or none."""
+    values = [*(option.logit for option in weighed), 0.0]
     best = max(range(len(values)), key=values.__getitem__)
     chance = 1 / sum(math.exp((value - values[best]) / TEMPERATURE) for value in values)
-    return Answer("" if best == len(groups) else str(groups[best][0].quantity), round(chance, 4))
+    return Answer("" if best == len(weighed) else weighed[best].texts[0], round(chance, 4))
+
+
+def answer(found: Sequence[Reading], entity: str, drawn: Layout | None) -> Answer:
+    """`pick` of `weigh`."""
+    return pick(weigh(found, entity, drawn))

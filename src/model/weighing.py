@@ -1,0 +1,116 @@
+"""What the model makes of options that are given: the probability of each, and of silence, in one pass.
+
+All options of a question are put behind it side by side, each seeing the question and its own tokens only, at the
+positions it would have alone: the question is run once and its cache never copied (tree attention, as in SpecInfer,
+Miao et al. 2023, arXiv:2305.09781).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from src.model.decoding import AnswerGrammar
+
+NEVER = -50.0
+"""The log probability of an option that the grammar does not have: a number of too many digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The options of each question of a batch, side by side, right-padded; int64 (rows, width) each."""
+
+    tokens: torch.Tensor
+    states: torch.Tensor  # of the grammar before each token
+    option: torch.Tensor  # each token's option in its row, -1 for padding
+    depth: torch.Tensor  # its place in its option
+
+    @classmethod
+    def of(cls, grammar: AnswerGrammar, entities: Sequence[str], options: Sequence[Sequence[str]]) -> "Tree":
+        """Of the answers that could be given to each question."""
+        rows = [
+            [
+                (token, state, number, depth)
+                for number, text in enumerate(texts)
+                for depth, (token, state) in enumerate(grammar.path(entity, text))
+            ]
+            for entity, texts in zip(entities, options, strict=True)
+        ]
+        width = max(1, *map(len, rows))
+        table = torch.tensor([row + [(0, 0, -1, 0)] * (width - len(row)) for row in rows], device=grammar.step.device)
+        return cls(*table.unbind(-1))
+
+    def mask(self, before: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
+        """Which positions the tokens of question and tree see: bool (rows, 1, q + width, b + q + width).
+
+        ``before`` (rows, b) and ``question`` (rows, q), left-padded: 1 where a token is the row's own.
+        """
+        rows, asked, width = len(self.tokens), question.shape[1], self.tokens.shape[1]
+        before, question = before.bool().unsqueeze(1), question.bool().unsqueeze(1)
+        earlier = torch.ones(asked, asked, dtype=torch.bool, device=question.device).tril()
+        later = torch.zeros(rows, asked, width, dtype=torch.bool, device=question.device)
+        of_question = torch.cat([before.expand(-1, asked, -1), question & earlier, later], dim=2)
+        same = self.option.unsqueeze(2) == self.option.unsqueeze(1)
+        same &= self.depth.unsqueeze(2) >= self.depth.unsqueeze(1)
+        of_tree = torch.cat([before.expand(-1, width, -1), question.expand(-1, width, -1), same], dim=2)
+        return torch.cat([of_question, of_tree], dim=1).unsqueeze(1)
+
+    def positions(self, before: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
+        """Position ids int64 (rows, q + width) of question and tree."""
+        start = before.sum(dim=1, keepdim=True)
+        asked = (start + question.cumsum(dim=1) - 1).clamp(min=0)
+        return torch.cat([asked, start + question.sum(dim=1, keepdim=True) + self.depth], dim=1)
+
+
+def weigh(
+    model: Any,
+    grammar: AnswerGrammar,
+    entities: Sequence[str],
+    options: Sequence[Sequence[str]],
+    cache: DynamicCache,
+    before: torch.Tensor,
+    questions: torch.Tensor,
+    question_mask: torch.Tensor,
+) -> list[list[float]]:
+    """Log probabilities of each question's options in order, and of silence last, of all that the grammar allows.
+
+    ``cache`` holds what stands before the questions, with the mask ``before`` (rows, tokens), and is left as it was;
+    ``questions`` int64 (rows, tokens) left-padded, with their mask. Equal to a plain pass per option (to 1e-4).
+    """
+    tree = Tree.of(grammar, entities, options)
+    asked = questions.shape[1]
+    seen = tree.mask(before, question_mask)
+    hidden = model.model(
+        input_ids=torch.cat([questions, tree.tokens], dim=1),
+        attention_mask=torch.zeros(seen.shape, dtype=model.dtype, device=seen.device).masked_fill_(
+            ~seen, torch.finfo(model.dtype).min
+        ),
+        position_ids=tree.positions(before, question_mask),
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    cache.crop(before.shape[1])
+    first, inside = hidden[:, asked - 1], hidden[:, asked:]
+    starts = torch.tensor([grammar.start[entity] for entity in entities], device=first.device)
+    silence = _log_chances(model, grammar, first, starts)[:, grammar.column[grammar.end]]
+    earlier = torch.where(tree.depth.unsqueeze(2) == 0, first.unsqueeze(1), inside.roll(1, dims=1))
+    own = tree.option >= 0
+    chances = _log_chances(model, grammar, earlier[own], tree.states[own])
+    chances = chances.gather(1, grammar.column[tree.tokens[own]].unsqueeze(1)).squeeze(1)
+    count = max(map(len, options))
+    sums = torch.zeros(len(entities), max(1, count), dtype=chances.dtype, device=chances.device)
+    rows = own.nonzero()[:, 0]
+    sums.index_put_((rows, tree.option[own]), chances, accumulate=True)
+    table = torch.cat([sums, silence.unsqueeze(1)], dim=1).tolist()  # one transfer
+    return [
+        [value if grammar.path(entity, text) else NEVER for text, value in zip(texts, row, strict=False)] + [row[-1]]
+        for entity, texts, row in zip(entities, options, table, strict=True)
+    ]
+
+
+def _log_chances(model: Any, grammar: AnswerGrammar, hidden: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """Log probabilities float32 (positions, columns) of the grammar's tokens after ``hidden`` (positions, features)."""
+    logits = torch.nn.functional.linear(hidden, model.lm_head.weight[grammar.tokens]).float()
+    return torch.log_softmax(logits.masked_fill(~grammar.allowed[states], -torch.inf), dim=1)
