@@ -92,7 +92,7 @@ def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]
         for result in results:
             times.append(time.monotonic())
             if isinstance(result, generation.Answered):
-                texts[is_merged][result.sample] = result.decoded.text
+                texts[is_merged][result.sample] = result.weighed.answer
         later = [at for at in times if at - times[0] > 0.05]
         rate = len(later) / (later[-1] - times[0]) if later else float("nan")
         if is_merged == merged:

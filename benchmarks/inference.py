@@ -147,7 +147,7 @@ def agreement(samples: list[Sample], processed: Path) -> str:
         network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
         found = generation.generate(network, processor, samples, ReadingStore(processed), sizes, 16, bar_name="")
         answers.append(
-            {result.sample: result.decoded.text for result in found if isinstance(result, generation.Answered)}
+            {result.sample: result.weighed.answer for result in found if isinstance(result, generation.Answered)}
         )
     same = sum(answers[1][sample] == text for sample, text in answers[0].items())
     return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(samples)} answers are the same"

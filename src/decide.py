@@ -1,10 +1,13 @@
-"""From answers to predictions: the model's answer, the rules' one, or none, by calibrated probabilities.
+"""From what was weighed to predictions: one conditional logit over a question's options (McFadden 1974).
 
-Calibrated on held-out rows of training. A step is taken only if it gains F1 there, in folds whose rows it was not
-calibrated on: the rules as second opinion where they are surer than the model, silence where the expected F1 says so.
+An option's utility is a weighted sum of what the model and the rules give it; its probability is the softmax over the
+options of its question. The weights are fitted to training's held-out rows, with a prior; whether that gains F1 over
+the rules or the model alone is checked in folds whose rows it was not fitted to.
 """
 
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,177 +15,239 @@ import pandas as pd
 
 from src import metrics
 from src.data.errors import InputError
+from src.reading.choose import AXES, TEMPERATURE
+from src.reading.quantity import parse_answer, same_amount
 
 FOLDS = 5
-_SCORES = ("confidence", "silence", "rules_score")
-_PRIOR = 1.0
-"""Weight of a calibration's prior (the probability as it is) against the rows it is fitted to."""
+FEATURES = ("the model's log probability", "the rules' logit", "silence", "the model's own writing")
+"""Of an option; each once for all questions, and once more for lengths."""
+_PRIOR = np.array([0.25, 1 / TEMPERATURE, 0.0, -3.0, 0.0, 0.0, 0.0, 0.0])
+"""The rules decide, and the model where they hesitate: what is done without held-out rows."""
+_PRECISION = np.array([4.0] * 4 + [16.0] * 4)
+"""Of the prior: as much as a few rows say; that lengths are another matter takes more of them to believe."""
+_OWN_BELOW = (0.0, 0.5, 0.9, 1.0)
 
 Weights = tuple[float, ...]
+RULES_ALONE: Weights = (0.0, 1 / TEMPERATURE, 0.0, -100.0, 0.0, 0.0, 0.0, 0.0)
+MODEL_ALONE: Weights = (1.0, *[0.0] * 7)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How predictions are made; as it comes, for a model that was not trained here.
 
-    ``steps`` has the F1 on held-out rows after each step, with what was not taken, too.
-
-    ``model``, ``rules``, ``empty``: weights of the calibrations (see `_features`); ``f1``: for silence.
+    ``weights``: of `FEATURES`, twice. ``quiet``: whether silence goes by the expected F1, which is ``f1``.
+    ``own_below``: the model writes an answer of its own where the probabilities of options and silence sum up to less.
+    ``steps`` has the F1 on held-out rows of each step, with what was not taken, too.
     """
 
-    second_opinion: bool = True
-    silence: bool = False
-    model: Weights = (1.0, 0.0, 0.0)
-    rules: Weights = (1.0, 0.0, 0.0)
-    empty: Weights = (1.0, 0.0, 0.0)
+    weights: Weights = tuple(_PRIOR)
+    quiet: bool = False
     f1: float = 0.5
+    own_below: float = 0.0
     steps: tuple[tuple[str, float, bool], ...] = ()  # name, F1, whether it is taken
 
 
 def fit(answers: pd.DataFrame) -> Policy:
-    """Calibrate on held-out answers and choose the steps. Raises `InputError` for probabilities that are no numbers.
+    """Fit to held-out answers and choose the steps. Raises `InputError` for probabilities that are no numbers.
 
-    ``answers``: one row per question with ``picture, truth, model_answer, confidence, silence, rules, rules_score,
-    candidates`` as in `adapter.TrainResult`; without the last three (no OCR) the rules are left out.
+    ``answers``: one row per question with ``picture, entity, truth, weighed`` (see `generation.Answered.entry`) and,
+    with OCR, ``logits`` (see `rules.ByRules.entry`).
     """
-    odd = {name: int((~np.isfinite(answers[name].to_numpy(float))).sum()) for name in _SCORES if name in answers}
-    if any(odd.values()):
-        counts = ", ".join(f"{name} of {count}" for name, count in odd.items() if count)
+    odd = sum(not all(math.isfinite(value) for _, value in weighed) for weighed in answers["weighed"])
+    if odd:
         raise InputError(
-            f"probabilities of the held-out answers are no numbers ({counts} rows): their model overflowed; remove the "
+            f"probabilities of the held-out answers are no numbers ({odd} rows): their model overflowed; remove the "
             f"adapter folder and train again"
         )
-    f1 = _f1(answers, answers["model_answer"])
-    policy = Policy(second_opinion=False, f1=f1)
-    steps = [("model alone", f1, True)]
-
-    def step(name: str, tried: Policy) -> Policy:
-        f1 = _f1(answers, _in_folds(answers, tried))
-        gains = f1 > max(value for _, value, taken in steps if taken)
-        steps.append((name, f1, gains))
-        return tried if gains else policy
-
-    if "rules" in answers:
-        policy = step("rules as second opinion", replace(policy, second_opinion=True))
-    policy = step("silence", replace(policy, silence=True))
-    best = max(value for _, value, taken in steps if taken)
-    return _calibrated(answers, replace(policy, f1=best, steps=tuple(steps)))
+    ocr = "logits" in answers
+    steps = [("model alone", _f1(answers, decide(answers, Policy(MODEL_ALONE))["prediction"]))]
+    policies = [Policy(MODEL_ALONE)]
+    if ocr:
+        steps.append(("rules alone", _f1(answers, decide(answers, Policy(RULES_ALONE))["prediction"])))
+        policies.append(Policy(RULES_ALONE))
+        for below in _OWN_BELOW:
+            tried = Policy(own_below=below)
+            own = f", own writing below {below:g}" if below else ""
+            steps.append((f"model and rules{own}", _f1(answers, _in_folds(answers, tried, fitted=True))))
+            policies.append(tried)
+    best = max(range(len(steps)), key=lambda number: steps[number][1])
+    policy, fitted = replace(policies[best], f1=steps[best][1]), ocr and best > 1
+    quiet = replace(policy, quiet=True)
+    steps.append(("silence by the expected F1", _f1(answers, _in_folds(answers, quiet, fitted))))
+    gains = steps[-1][1] > steps[best][1]
+    taken = {best, len(steps) - 1} if gains else {best}
+    marked = tuple((name, f1, number in taken) for number, (name, f1) in enumerate(steps))
+    policy = replace(quiet if gains else policy, f1=max(f1 for _, f1 in steps), steps=marked)
+    return _fitted(answers, policy) if fitted else policy
 
 
 def decide(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """``prediction``, ``source`` (``model``, ``rules``, ``both`` or ``silence``) and ``chance`` that it is right.
+    """``prediction``, ``source`` (``model``, ``rules``, ``both``, ``neither``) and ``chance`` that it is right.
 
-    ``answers`` as for `fit`, without ``picture`` and ``truth``; index and order are kept.
+    ``answers`` as for `fit`, without ``picture`` and ``truth``; index and order are kept. ``chances`` has the
+    probability of each option of ``weighed``, in order.
     """
-    model = _probability(_features(answers, "model_answer", "confidence"), policy.model)
-    decided = pd.DataFrame({"prediction": answers["model_answer"], "source": "model", "chance": model})
-    if "rules" in answers:
-        agree = _same(answers["rules"], answers["model_answer"])
-        decided.loc[agree, "source"] = "both"
-        if policy.second_opinion:
-            rules = _probability(_features(answers, "rules", "rules_score"), policy.rules)
-            theirs = ~agree & (rules > model)
-            decided.loc[theirs, "prediction"], decided.loc[theirs, "source"] = answers["rules"], "rules"
-            decided["chance"] = np.maximum(model, rules)
-    if policy.silence:
-        empty = _probability(_empty_features(answers), policy.empty)
+    table = _Options.of(answers, policy.own_below)
+    chances = table.chances(policy.weights)
+    best = chances.argmax(axis=1)
+    if policy.quiet:
         # F1 = 2TP / (2TP + FP + FN): an answer gains its chance of being right, silence that there is no truth.
-        quiet = decided["prediction"].ne("") & (decided["chance"] < empty * policy.f1 / (2 - policy.f1))
-        decided.loc[quiet, ["prediction", "source"]] = "", "silence"
-        decided.loc[quiet, "chance"] = empty[quiet]
-    return decided
+        answered = np.where(table.silent, -1.0, chances)
+        empty = np.where(table.silent, chances, 0.0).sum(axis=1)
+        speaks = answered.max(axis=1) >= empty * policy.f1 / (2 - policy.f1)
+        best = np.where(speaks, answered.argmax(axis=1), table.silent.argmax(axis=1))
+    texts = [[text for text, _ in weighed] for weighed in answers["weighed"]]
+    chosen = [own[number] for own, number in zip(texts, best, strict=True)]
+    by_model, by_rules = table.log_chances.argmax(axis=1) == best, table.logits.argmax(axis=1) == best
+    if "logits" not in answers:
+        by_rules[:] = False
+    source = np.select([by_model & by_rules, by_model, by_rules], ["both", "model", "rules"], "neither")
+    rows = np.arange(len(best))
+    return pd.DataFrame(
+        {
+            "prediction": chosen,
+            "source": source,
+            "chance": chances[rows, best],
+            "chances": [row[: len(own)].tolist() for row, own in zip(chances, texts, strict=True)],
+        },
+        index=answers.index,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of all questions, padded to the most of one: (rows, options) each, features (rows, options, 8)."""
+
+    there: np.ndarray
+    silent: np.ndarray
+    log_chances: np.ndarray  # -inf where none is
+    logits: np.ndarray  # likewise, and for the model's own writing
+    features: np.ndarray
+
+    @classmethod
+    def of(cls, answers: pd.DataFrame, own_below: float) -> "_Options":
+        """Of what was weighed; the model's own writing is left out where the others sum up to ``own_below``."""
+        weighed = answers["weighed"].tolist()
+        by_rules = answers["logits"].tolist() if "logits" in answers else [None] * len(weighed)
+        shape = len(weighed), max(map(len, weighed), default=1)
+        there, silent, own = (np.zeros(shape, bool) for _ in range(3))
+        log_chances, logits = np.full(shape, -np.inf), np.full(shape, -np.inf)
+        for row, (options, given) in enumerate(zip(weighed, by_rules, strict=True)):
+            known = len(given) if given is not None else 0
+            for number, (text, value) in enumerate(options):
+                is_own = number > known or (given is None and bool(text))
+                total = sum(math.exp(other) for _, other in options[: known + 1])
+                if is_own and known and total >= own_below:
+                    continue
+                there[row, number], own[row, number] = True, is_own
+                silent[row, number] = not text and not is_own
+                log_chances[row, number] = value
+                logits[row, number] = given[number] if given is not None and number < known else 0.0
+        lengths = answers["entity"].isin(list(AXES)).to_numpy()[:, None, None]
+        plain = np.stack([np.where(there, log_chances, 0.0), np.where(there, logits, 0.0), silent, own], axis=2)
+        return cls(there, silent, log_chances, np.where(own, -np.inf, logits), np.dstack([plain, plain * lengths]))
+
+    def chances(self, weights: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The probability of each option (rows, options); 0 where none is."""
+        utility = np.where(self.there, self.features @ np.asarray(weights), -np.inf)
+        powers = np.exp(utility - utility.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _fitted(answers: pd.DataFrame, policy: Policy, steps: int = 30) -> Policy:
+    """``policy`` with the weights that make the true options most probable, by Newton's method, with the prior."""
+    table = _Options.of(answers, policy.own_below)
+    truths = [_position_of(*row) for row in zip(answers["weighed"], answers["truth"], answers["entity"], strict=True)]
+    usable = [number for number, place in enumerate(truths) if place >= 0 and table.there[number, place]]
+    table = _Options(*(getattr(table, name)[usable] for name in _Options.__slots__))
+    right = np.array([truths[number] for number in usable], int)
+    weights = _PRIOR.copy()
+    for _ in range(steps):
+        chances = table.chances(weights)
+        expected = np.einsum("ro,rof->rf", chances, table.features)
+        slope = (expected - table.features[np.arange(len(right)), right]).sum(axis=0) + _PRECISION * (weights - _PRIOR)
+        spread = table.features - expected[:, None, :]
+        bend = np.einsum("ro,rof,rog->fg", chances, spread, spread) + np.diag(_PRECISION)
+        weights = weights - np.clip(np.linalg.solve(bend, slope), -1, 1)
+    return replace(policy, weights=tuple(float(weight) for weight in weights))
+
+
+def _position_of(weighed: Sequence[tuple[str, float]], truth: str, entity: str) -> int:
+    """Which option says the truth, best in its unit, else its amount; -1: none."""
+    texts = [text for text, _ in weighed]
+    wanted = metrics.comparable(truth)
+    exact = next((number for number, text in enumerate(texts) if metrics.comparable(text) == wanted), -1)
+    quantity = parse_answer(truth, entity)
+    if exact >= 0 or quantity is None:
+        return exact
+    parsed = [parse_answer(text, entity) for text in texts]
+    return next((number for number, other in enumerate(parsed) if other and same_amount(other, quantity)), -1)
+
+
+def shown(answers: pd.DataFrame, decided: pd.DataFrame) -> list[str]:
+    """Per row what was weighed, as JSON: ``[text, probability by the model, by the rules, as decided]`` each.
+
+    By the model: of all that it could write; by the rules: null for what the model wrote itself, or without OCR.
+    """
+    table = _Options.of(answers, own_below=1.0)
+    by_rules = table.chances(RULES_ALONE)
+    texts = []
+    for row, (weighed, chances) in enumerate(zip(answers["weighed"], decided["chances"], strict=True)):
+        ruled = [
+            round(float(by_rules[row, number]), 4) if np.isfinite(table.logits[row, number]) else None
+            for number in range(len(weighed))
+        ]
+        entries = [
+            [text, round(math.exp(value), 4), rule if "logits" in answers else None, round(chance, 4)]
+            for (text, value), rule, chance in zip(weighed, ruled, chances, strict=True)
+        ]
+        texts.append(json.dumps(entries, ensure_ascii=False))
+    return texts
 
 
 def show(policy: Policy) -> str:
-    """The steps as text."""
-    return "\n".join(
-        f"{name:28s} F1 {f1:.3f}{'' if taken else '  (no gain: left out)'}" for name, f1, taken in policy.steps
-    )
+    """The steps and the weights as text."""
+    lines = [f"{name:36s} F1 {f1:.3f}{'' if taken else '  (left out)'}" for name, f1, taken in policy.steps]
+    for name, weight, more in zip(FEATURES, policy.weights[:4], policy.weights[4:], strict=True):
+        lines.append(f"{name:36s} {weight:+.2f}, of lengths {more:+.2f} more")
+    return "\n".join(lines)
 
 
 def _f1(answers: pd.DataFrame, predictions: pd.Series) -> float:
     return metrics.score(answers["truth"].tolist(), predictions.tolist()).f1
 
 
-def _folds(answers: pd.DataFrame, policy: Policy) -> Iterator[tuple[np.ndarray, Policy]]:
-    """Which rows are of each fifth of the pictures, with the policy calibrated on the others."""
+def _folds(answers: pd.DataFrame, policy: Policy, fitted: bool) -> Iterator[tuple[np.ndarray, Policy]]:
+    """Which rows are of each fifth of the pictures, with the policy fitted to the others."""
     fold = pd.factorize(answers["picture"])[0] % FOLDS
     for number in sorted(set(fold)):
         here = fold == number
-        yield here, _calibrated(answers[~here], policy)
+        yield here, _fitted(answers[~here], policy) if fitted else policy
 
 
-def _in_folds(answers: pd.DataFrame, policy: Policy) -> pd.Series:
-    """Predictions of each fold by calibrations on the others."""
+def _in_folds(answers: pd.DataFrame, policy: Policy, fitted: bool) -> pd.Series:
+    """Predictions of each fold by what was fitted to the others."""
     predictions = pd.Series("", index=answers.index)
-    for here, calibrated in _folds(answers, policy):
-        predictions[here] = decide(answers[here], calibrated)["prediction"]
+    for here, own in _folds(answers, policy, fitted):
+        predictions[here] = decide(answers[here], own)["prediction"]
     return predictions
 
 
-def _calibrated(answers: pd.DataFrame, policy: Policy) -> Policy:
-    """``policy`` with its probabilities fitted to the rows."""
-    right = _same(answers["model_answer"], answers["truth"])
-    fitted = replace(
-        policy,
-        model=_fit_logistic(_features(answers, "model_answer", "confidence"), right),
-        empty=_fit_logistic(_empty_features(answers), answers["truth"].eq("").to_numpy()),
-    )
-    if "rules" not in answers:
-        return fitted
-    rules_right = _same(answers["rules"], answers["truth"])
-    return replace(fitted, rules=_fit_logistic(_features(answers, "rules", "rules_score"), rules_right))
+def reliability(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """``chance, right, stage`` of held-out rows: of the model's answer as it is, of predictions of the other folds."""
+    parts = [(answers["confidence"], answers["model_answer"], "the model's answer")]
+    fitted = policy.weights not in (MODEL_ALONE, RULES_ALONE)
+    decided = pd.concat([decide(answers[here], own) for here, own in _folds(answers, policy, fitted)])
+    decided = decided.reindex(answers.index)
+    parts.append((decided["chance"], decided["prediction"], "the prediction"))
+    return pd.concat(
+        [pd.DataFrame({"chance": chance, "right": _same(given, answers["truth"]), "stage": stage})
+         for chance, given, stage in parts],
+        ignore_index=True,
+    )  # fmt: skip
 
 
 def _same(first: pd.Series, second: pd.Series) -> np.ndarray:
     pairs = zip(first, second, strict=True)
     return np.array([metrics.comparable(a) == metrics.comparable(b) for a, b in pairs], dtype=bool)
-
-
-def _features(answers: pd.DataFrame, text: str, score: str) -> np.ndarray:
-    """Per row: log-odds of the score, 1, and whether the answer is none that can be read on the picture."""
-    off = np.zeros(len(answers))
-    if "candidates" in answers:
-        pairs = zip(answers[text], answers["candidates"], strict=True)
-        off = np.array([bool(a) and a not in c.split("; ") for a, c in pairs], dtype=float)
-    return np.column_stack([_log_odds(answers[score]), np.ones(len(answers)), off])
-
-
-def _empty_features(answers: pd.DataFrame) -> np.ndarray:
-    """Per row: log-odds of the model's silence, 1, and whether nothing that could be meant can be read."""
-    nothing = answers["candidates"].eq("") if "candidates" in answers else np.zeros(len(answers))
-    return np.column_stack([_log_odds(answers["silence"]), np.ones(len(answers)), np.asarray(nothing, float)])
-
-
-def _log_odds(chances: pd.Series) -> np.ndarray:
-    clipped = np.clip(chances.to_numpy(float), 1e-4, 1 - 1e-4)
-    return np.log(clipped / (1 - clipped))
-
-
-def _probability(features: np.ndarray, weights: Weights) -> np.ndarray:
-    return 1 / (1 + np.exp(-features @ np.asarray(weights)))
-
-
-def _fit_logistic(features: np.ndarray, right: np.ndarray, steps: int = 50) -> Weights:
-    """Weights by Newton's method, with a normal prior around (1, 0, 0): temperature 1, no offset."""
-    prior = np.array([1.0, 0.0, 0.0])
-    weights, hits = prior.copy(), right.astype(float)
-    for _ in range(steps):
-        chance = _probability(features, tuple(weights))
-        slope = features.T @ (chance - hits) + _PRIOR * (weights - prior)
-        bend = (features * (chance * (1 - chance))[:, None]).T @ features + _PRIOR * np.eye(3)
-        weights = weights - np.clip(np.linalg.solve(bend, slope), -1, 1)
-    return tuple(float(weight) for weight in weights)
-
-
-def reliability(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """``chance, right, stage`` of each held-out row's model answer, as it is and calibrated on the other folds."""
-    right = _same(answers["model_answer"], answers["truth"])
-    after = np.zeros(len(answers))
-    for here, calibrated in _folds(answers, policy):
-        after[here] = _probability(_features(answers[here], "model_answer", "confidence"), calibrated.model)
-    stages = {"as it is": answers["confidence"].to_numpy(), "calibrated": after}
-    return pd.concat(
-        [pd.DataFrame({"chance": chance, "right": right, "stage": stage}) for stage, chance in stages.items()],
-        ignore_index=True,
-    )

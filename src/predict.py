@@ -47,7 +47,8 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
 
     Details, one row per test row in its order: ``index, image_link, entity_name, prediction``; its ``source``
     and ``chance`` (see `decide.decide`); ``model_answer`` with ``confidence, silence, overridden`` as in
-    `decoding.Decoded`; ``rules, rules_score, candidates``; ``reason`` why there was no question (see
+    `weighing.Weighed`; ``rules, rules_score, candidates``; ``weighed``, what could be answered as JSON: ``[text,
+    probability by the model, by the rules, as decided]`` each; ``reason`` why there was no question (see
     `samples.unusable`, `samples.BROKEN`, or ``error: ...``); ``picture``, the processed picture's name. What does
     not apply is empty. The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
     """
@@ -87,7 +88,8 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     todo = [todo[position] for positions in shared for position in positions]
     process.wait_for_everyone()  # all have shared out the same rows before the first answer is written
     if todo:
-        _answer(settings, todo, readings, trained_with, merged, process.process_index, key)
+        options = {sample: by_rules[sample.row].texts for sample in todo if sample.row in by_rules}
+        _answer(settings, todo, readings, options, policy, trained_with, merged, process.process_index, key)
     process.wait_for_everyone()
     answers, failed = _journalled(run)
     rules_entries = {row: answer.entry() for row, answer in by_rules.items()}
@@ -123,6 +125,8 @@ def _answer(
     settings: PredictSettings,
     todo: list[Sample],
     readings: ReadingStore | None,
+    options: Mapping[Sample, tuple[str, ...]],
+    policy: decide.Policy,
     trained_with: Mapping[str, Any],
     merged: bool,
     process: int,
@@ -145,7 +149,10 @@ def _answer(
     with journal:
         if not begun:
             journal.add(key)
-        for result in generate(model, processor, todo, readings, sizes, batch_size, settings.workers):
+        for result in generate(
+            model, processor, todo, readings, sizes, batch_size, settings.workers,
+            options=options, own_below=policy.own_below,
+        ):  # fmt: skip
             if isinstance(result, Answered):
                 journal.add({"index": result.sample.row, **result.entry()})
             else:
@@ -202,9 +209,12 @@ def _details(
     """The details table of `predict`; ``by_rules`` is empty without OCR."""
     details = table[["index", "image_link", "entity_name"]].copy()
     rows = pd.DataFrame(list(answers.values()), index=list(answers), columns=list(ENTRY))
+    rows["entity"] = table.set_index("index")["entity_name"].reindex(list(answers))
     rules_rows = pd.DataFrame([by_rules.get(row, {}) for row in answers], index=list(answers), columns=list(COLUMNS))
-    chosen = decide.decide(rows.join(rules_rows) if by_rules else rows, policy)
-    rows, columns = rows.join(rules_rows), ["prediction", "source", "chance", *ENTRY, *COLUMNS]
+    rows = rows.join(rules_rows if by_rules else rules_rows.drop(columns="logits"))
+    chosen = decide.decide(rows, policy)
+    rows["weighed"] = decide.shown(rows, chosen)
+    columns = ["prediction", "source", "chance", *ENTRY, *(name for name in COLUMNS if name != "logits")]
     details = details.join(rows.join(chosen)[columns].astype(object), on="index")
     details[columns] = details[columns].fillna("")
     details["reason"] = [reasons.get(index, "") for index in table["index"]]

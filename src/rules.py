@@ -55,17 +55,23 @@ class ByRules:
     trace: str = ""
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Each option's answer."""
+        return tuple(option.texts[0] for option in self.options)
+
+    @property
     def answer(self) -> Answer:
         """What the rules pick."""
         return Answer("", 0.0) if self.reason else pick(self.options)
 
-    def entry(self) -> dict[str, str | float]:
-        """What tables keep of it: ``rules, rules_score, candidates``."""
+    def entry(self) -> dict[str, Any]:
+        """What tables keep of it: what they pick, the chance of it, all candidates as text, the options' logits."""
         texts, picked = [text for option in self.options for text in option.texts], self.answer
-        return dict(zip(COLUMNS, (picked.text, picked.score, "; ".join(dict.fromkeys(texts))), strict=True))
+        logits = [option.logit for option in self.options]
+        return dict(zip(COLUMNS, (picked.text, picked.score, "; ".join(dict.fromkeys(texts)), logits), strict=True))
 
 
-COLUMNS = ("rules", "rules_score", "candidates")
+COLUMNS = ("rules", "rules_score", "candidates", "logits")
 NOTHING = ByRules(())
 
 

@@ -1,4 +1,4 @@
-"""A Python process that has its libraries loaded: forked from a server that imported them, see `conftest.run_python`."""
+"""A Python process that has its libraries loaded: forked from a server that has (see `conftest.run_python`)."""
 
 import os
 import runpy

@@ -1,6 +1,7 @@
 import math
 import random
 from multiprocessing.reduction import ForkingPickler
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.generation import NO_NUMBER, generate
 from src.model.modeling import add_lora, load_base, load_processor
+from src.reading.constants import ENTITY_UNITS
+from src.reading.quantity import canonical
 from src.settings import LoraSettings
 from tests.conftest import TINY
 
@@ -48,12 +51,18 @@ def processor():
     return load_processor(str(TINY))
 
 
-def answers(model, processor, asked, samples=None, batch_size=16, texts=True):
+def answers(model, processor, asked, samples=None, batch_size=16, texts=True, options=MappingProxyType({})):
     every, read, sizes = asked
     found = generate(
-        model, processor, every if samples is None else samples, read if texts else None, sizes, batch_size, workers=0
-    )
+        model, processor, every if samples is None else samples, read if texts else None, sizes, batch_size, workers=0,
+        options=options, own_below=0.9,
+    )  # fmt: skip
     return {answered.sample: answered for answered in found}
+
+
+def _some(sample):
+    units = ENTITY_UNITS[sample.entity]
+    return tuple(f"{number} {unit}" for number, unit in zip(("2.5", "30"), units, strict=False))
 
 
 @pytest.mark.parametrize("texts", [True, False])
@@ -65,22 +74,23 @@ def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, ask
         inputs = encode(processor, [open_picture(sample)], [prompt_of(sample, read)], "left")
         with torch.inference_mode():
             (want,) = generate_in_grammar(model, grammar, [sample.entity], **inputs)
-        found = got[sample].decoded
-        assert found.text == want.text
+        found = got[sample].weighed
+        assert found.answer == canonical(want.text, sample.entity)
         assert found.confidence == pytest.approx(want.confidence, abs=1e-4)
         assert found.silence == pytest.approx(want.silence, abs=1e-4)
 
 
 def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processor, asked):
-    want = answers(model, processor, asked, batch_size=1)
+    options = {sample: _some(sample) for sample in asked[0][::2]}  # the others write themselves
+    want = answers(model, processor, asked, batch_size=1, options=options)
     shuffled = random.Random(0).sample(asked[0], len(asked[0]))
     for batch_size in (16, 5):
-        got = answers(model, processor, asked, shuffled, batch_size)
+        got = answers(model, processor, asked, shuffled, batch_size, options=options)
         assert got.keys() == want.keys()
         for sample, first in want.items():
-            other = got[sample].decoded
-            assert other.text == first.decoded.text
-            assert other.confidence == pytest.approx(first.decoded.confidence, abs=1e-4)
+            other = got[sample].weighed
+            assert other.answer == first.weighed.answer
+            assert other.confidence == pytest.approx(first.weighed.confidence, abs=1e-4)
 
 
 def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
@@ -98,19 +108,19 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, aske
     want = answers(model, processor, asked)
     rows = []
 
-    def small_memory(model, grammar, batch, to_the_limit):
+    def small_memory(model, grammar, batch, *rest):
         rows.append(len(batch.questions))
         if len(batch.questions) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return generation_answer(model, grammar, batch, to_the_limit)
+        return generation_answer(model, grammar, batch, *rest)
 
     generation_answer = generation.answer
     monkeypatch.setattr(generation, "answer", small_memory)
     got = answers(model, processor, asked)
     assert rows[0] > rows[1] > rows[2] > 2
     assert max(rows[4:]) <= 2  # the halves are kept for the batches after
-    assert {sample: a.decoded.text for sample, a in got.items()} == {
-        sample: a.decoded.text for sample, a in want.items()
+    assert {sample: a.weighed.answer for sample, a in got.items()} == {
+        sample: a.weighed.answer for sample, a in want.items()
     }
 
 
@@ -128,12 +138,14 @@ def overflowing():
 def test_a_batch_that_overflows_is_answered_in_float32(overflowing, processor, asked):
     samples, readings, sizes = asked
     samples = samples[:6]
-    batch, _ = Preparation(processor, readings)(samples)
+    batch, _ = Preparation(processor, readings, {samples[0]: _some(samples[0])})(samples)
     grammar = AnswerGrammar(processor.tokenizer)
     assert not any(math.isfinite(row.confidence) for row in generation.answer(overflowing, grammar, batch))
-    got = {r.sample: r.decoded for r in generate(overflowing, processor, samples, readings, sizes, 4, workers=0)}
+    given = {"options": {samples[0]: _some(samples[0])}}
+    got = {r.sample: r.weighed for r in generate(overflowing, processor, samples, readings, sizes, 4, 0, **given)}
     assert {parameter.dtype for parameter in overflowing.parameters()} == {torch.float16}  # as it was
-    want = {r.sample: r.decoded for r in generate(overflowing.float(), processor, samples, readings, sizes, 4, 0)}
+    overflowing.float()
+    want = {r.sample: r.weighed for r in generate(overflowing, processor, samples, readings, sizes, 4, 0, **given)}
     assert got == want
     assert all(0 <= row.confidence <= 1 for row in got.values())
 
@@ -148,7 +160,7 @@ def test_rows_without_finite_probabilities_have_a_reason_and_no_answer(overflowi
 
 def test_pictures_come_from_other_processes_as_bytes_and_not_by_shared_memory(processor, asked):
     samples, readings, _ = asked
-    batch, _ = Preparation(processor, readings)(samples[:4])
+    batch, _ = Preparation(processor, readings, {})(samples[:4])
     height, width = batch.pixels.sizes[:, 0].max(axis=0)
     assert batch.pixels.values.nbytes == len(batch.pixels.values) * 3 * height * width
     assert len(ForkingPickler.dumps(batch)) > batch.pixels.values.nbytes  # all of it is in the message

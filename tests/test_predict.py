@@ -37,11 +37,19 @@ def test_every_row_is_answered_in_order_and_valid(ready):
     assert written["prediction"].tolist() == details["prediction"].tolist()
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
     assert details["prediction"].ne("").any()  # it wrote something
-    assert set(details["source"]) <= {"model", "rules", "both"}  # silence needs held-out rows to be calibrated on
+    assert set(details["source"]) <= {"model", "rules", "both", "neither"}
+    for row in details.to_dict("records"):
+        weighed = {text: chances for text, *chances in json.loads(row["weighed"])}
+        assert row["prediction"] in weighed
+        assert weighed[row["prediction"]][2] == pytest.approx(row["chance"], abs=1e-4)
+        assert sum(chances[2] for chances in weighed.values()) == pytest.approx(1, abs=1e-3)
+        assert weighed[row["rules"]][1] == max(chances[1] or 0 for chances in weighed.values())
+        assert weighed[row["model_answer"]][0] == max(chances[0] for chances in weighed.values())
     of_model = details["source"].isin(["model", "both"])
     assert details.loc[of_model, "prediction"].tolist() == details.loc[of_model, "model_answer"].tolist()
     kept = pd.read_csv(out / "test_out.details.csv", keep_default_na=False)
     assert kept["prediction"].tolist() == details["prediction"].tolist()
+    assert kept["weighed"].tolist() == details["weighed"].tolist()
     assert kept["confidence"].between(0, 1).all()
     assert kept["silence"].between(0, 1).all()
 

@@ -59,11 +59,13 @@ class Tokens:
 class Batch:
     """Questions ready for the model.
 
-    ``pixels`` and ``prefixes`` (the beginnings of the prompts) have a row per picture, ``suffixes`` (the rest of each
-    prompt) one per question. ``picture_index`` int64 (questions,): each one's picture.
+    ``options``: texts to weigh for each question. ``pixels`` and ``prefixes`` (the beginnings of the prompts) have a
+    row per picture, ``suffixes`` (the rest of each prompt) one per question. ``picture_index`` int64 (questions,): each
+    one's picture.
     """
 
     questions: list[Sample]
+    options: list[tuple[str, ...]]
     pixels: Pixels
     prefixes: Tokens
     suffixes: Tokens
@@ -75,7 +77,10 @@ class Batch:
             return self
         kept, picture_index = np.unique(self.picture_index[start:end], return_inverse=True)
         rows = slice(start, end)
-        return Batch(self.questions[rows], self.pixels[kept], self.prefixes[kept], self.suffixes[rows], picture_index)
+        return Batch(
+            self.questions[rows], self.options[rows], self.pixels[kept], self.prefixes[kept], self.suffixes[rows],
+            picture_index,
+        )  # fmt: skip
 
     def pin_memory(self) -> "Batch":
         """With the pictures in memory that a GPU reads by itself (`DataLoader` calls it)."""
@@ -94,10 +99,15 @@ class _Prepared:
 
 
 class Preparation:
-    """Makes a `Batch` of samples. A picture that cannot be asked costs only itself; ``readings``: None without OCR."""
+    """Makes a `Batch` of samples. A picture that cannot be asked costs only itself; ``readings``: None without OCR.
 
-    def __init__(self, processor: Idefics2Processor, readings: ReadingStore | None) -> None:
-        self.processor, self.readings = processor, readings
+    ``options``: texts that the model is to weigh for a sample; of those that have none it writes its own.
+    """
+
+    def __init__(
+        self, processor: Idefics2Processor, readings: ReadingStore | None, options: Mapping[Sample, tuple[str, ...]]
+    ) -> None:
+        self.processor, self.readings, self.options = processor, readings, options
 
     def __call__(self, samples: Sequence[Sample]) -> tuple[Batch | None, list[Unanswered]]:
         """A batch of the samples, those of one picture next to each other; None when none could be asked."""
@@ -123,8 +133,10 @@ class Preparation:
         return _Prepared(picture, prefix(read), group, [self._suffix(s.entity, read) for s in group])
 
     def _batch(self, prepared: list[_Prepared]) -> Batch:
+        questions = [question for p in prepared for question in p.questions]
         return Batch(
-            questions=[question for p in prepared for question in p.questions],
+            questions=questions,
+            options=[self.options.get(question, ()) for question in questions],
             pixels=picture_bytes(self.processor, [p.picture for p in prepared]),
             prefixes=Tokens.padded(self.processor(text=[p.prefix for p in prepared])["input_ids"]),
             suffixes=Tokens.padded([ids for p in prepared for ids in p.suffixes]),

@@ -1,12 +1,13 @@
-"""Answers by generation: a picture is encoded once for all of its questions, and the grammar allows valid answers only.
+"""Answers: options are weighed, or the model writes; a picture is encoded once for all of its questions.
 
 Everything of a prompt up to the question (picture, readings) is run through the model once per picture; its key-value
 cache is repeated for each question. Batches are made in other processes, see `batches`.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
@@ -21,13 +22,13 @@ from src.model.batches import Batch, Preparation, Unanswered, described_lengths,
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, Decoded, generate_in_grammar
 from src.model.modeling import in_float32
-from src.reading.quantity import canonical
+from src.model.weighing import Weighed, put_together, weigh
 from src.settings import decoding_workers
 
 NO_NUMBER = "probabilities that are no numbers"
 """Why a question has no answer that the model overflowed at, in float32, too."""
 Model: TypeAlias = PeftModel | Idefics2ForConditionalGeneration
-ENTRY = ("model_answer", "confidence", "silence", "overridden")
+ENTRY = ("model_answer", "confidence", "silence", "overridden", "weighed")
 """What is kept of an answer, see `Answered.entry`."""
 
 
@@ -36,12 +37,13 @@ class Answered:
     """A sample with the model's answer."""
 
     sample: Sample
-    decoded: Decoded
+    weighed: Weighed
 
     def entry(self) -> dict[str, Any]:
-        """What is kept of it: `ENTRY`."""
-        text, decoded = canonical(self.decoded.text, self.sample.entity), self.decoded
-        return dict(zip(ENTRY, (text, decoded.confidence, decoded.silence, decoded.overridden), strict=True))
+        """What is kept of it: `ENTRY`; ``weighed`` has text and log probability of each possible answer."""
+        own = self.weighed
+        values = own.answer, own.confidence, own.silence, own.overridden, [list(pair) for pair in own.chances]
+        return dict(zip(ENTRY, values, strict=True))
 
 
 def generate(
@@ -54,12 +56,16 @@ def generate(
     workers: int | None = None,
     bar_name: str = "predict",
     to_the_limit: bool = False,
+    options: Mapping[Sample, tuple[str, ...]] = MappingProxyType({}),
+    own_below: float = 0.0,
 ) -> Iterator[Answered | Unanswered]:
     """Yield each sample with its answer, or why it has none, in no certain order.
 
-    Greedy within the grammar. Out of memory, a batch is halved, and so are those after it; one whose probabilities are
-    no numbers (an overflow) is answered once more in float32. ``sizes`` as in `in_batches`; ``workers`` as in
-    `settings.decoding_workers`; ``bar_name`` empty for no bar; ``to_the_limit`` as in `decoding.generate_in_grammar`.
+    ``options`` of a sample are weighed; an answer of its own is written, greedily within the grammar, where there are
+    none, or where their probabilities and that of silence sum up to less than ``own_below``. Out of memory, a batch is
+    halved, and so are those after it; one whose probabilities are no numbers (an overflow) is answered once more in
+    float32. ``sizes`` as in `in_batches`; ``workers`` as in `settings.decoding_workers`; ``bar_name`` empty for no bar;
+    ``to_the_limit`` as in `decoding.generate_in_grammar`.
     """
     model.eval()
     grammar = AnswerGrammar(processor.tokenizer).to(model.device)
@@ -68,7 +74,7 @@ def generate(
     loader: DataLoader[Any] = DataLoader(
         batches,  # type: ignore[arg-type]  # lists of samples, one batch each: all that a map-style dataset needs
         batch_size=None,
-        collate_fn=Preparation(processor, readings),
+        collate_fn=Preparation(processor, readings, options),
         num_workers=min(decoding_workers(workers, cuda), len(batches)),
         pin_memory=cuda,
     )
@@ -80,7 +86,7 @@ def generate(
         while batch is not None and start < len(batch.questions):
             part = batch.part(start, start + limit)
             try:
-                decoded = finite_answers(model, grammar, part, to_the_limit)
+                weighed = finite_answers(model, grammar, part, own_below, to_the_limit)
             except torch.OutOfMemoryError:
                 if len(part.questions) == 1:
                     raise
@@ -88,35 +94,33 @@ def generate(
                 torch.cuda.empty_cache()
                 continue
             start += len(part.questions)
-            for sample, row in zip(part.questions, decoded, strict=True):
+            for sample, row in zip(part.questions, weighed, strict=True):
                 yield Unanswered(sample, NO_NUMBER) if row is None else Answered(sample, row)
         bar.update(len(asked))
     bar.close()
 
 
 def finite_answers(
-    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
-) -> list[Decoded | None]:
+    model: Model, grammar: AnswerGrammar, batch: Batch, own_below: float = 0.0, to_the_limit: bool = False
+) -> list[Weighed | None]:
     """`answer`; rows whose probabilities are no numbers come from a second try in float32, else are None."""
-    decoded: list[Decoded | None] = [*answer(model, grammar, batch, to_the_limit)]
-    if all(_is_finite(row) for row in decoded):
-        return decoded
+    weighed: list[Weighed | None] = [*answer(model, grammar, batch, own_below, to_the_limit)]
+    if all(row and row.is_finite for row in weighed):
+        return weighed
     try:
         with in_float32(model):
-            again: list[Decoded | None] = [*answer(model, grammar, batch, to_the_limit)]
+            again: list[Weighed | None] = [*answer(model, grammar, batch, own_below, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
-        again = [None] * len(decoded)
-    better = [first if _is_finite(first) else second for first, second in zip(decoded, again, strict=True)]
-    return [row if _is_finite(row) else None for row in better]
-
-
-def _is_finite(decoded: Decoded | None) -> bool:
-    return decoded is not None and isfinite(decoded.confidence) and isfinite(decoded.silence)
+        again = [None] * len(weighed)
+    better = [first if first and first.is_finite else second for first, second in zip(weighed, again, strict=True)]
+    return [row if row and row.is_finite else None for row in better]
 
 
 @torch.inference_mode()
-def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False) -> list[Decoded]:
-    """Answer the rows of a batch. Equal to plain ``generate`` of each whole prompt (the logits to 1e-4)."""
+def answer(
+    model: Model, grammar: AnswerGrammar, batch: Batch, own_below: float = 0.0, to_the_limit: bool = False
+) -> list[Weighed]:
+    """Answer the rows of a batch. Equal to plain passes and ``generate`` of each whole prompt (the logits to 1e-4)."""
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     device = model.device
     prefixes, prefix_mask = batch.prefixes.to(device)
@@ -132,12 +136,27 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
         use_cache=True,
     )
     cache.batch_select_indices(picture_index)
-    return generate_in_grammar(
-        base,
-        grammar,
-        [sample.entity for sample in batch.questions],
-        to_the_limit,
-        input_ids=torch.cat([prefixes[picture_index], suffixes], dim=1),
-        attention_mask=torch.cat([prefix_mask[picture_index], suffix_mask], dim=1),
-        past_key_values=cache,
-    )
+    entities = [sample.entity for sample in batch.questions]
+    before, begun = prefix_mask[picture_index], prefixes[picture_index]
+    chances: list[list[float]] = [[]] * len(entities)
+    if any(batch.options):
+        chances = weigh(base, grammar, entities, batch.options, cache, before, suffixes, suffix_mask)
+    totals = [sum(map(math.exp, own)) if texts else 0.0 for texts, own in zip(batch.options, chances, strict=True)]
+    # Also where a total is no number: what is written then is none either, and that is found out.
+    rows = [row for row, texts in enumerate(batch.options) if not texts or not totals[row] >= own_below]
+    written: dict[int, Decoded] = {}
+    if rows:
+        if len(rows) < len(entities):
+            cache.batch_select_indices(torch.tensor(rows, device=device))
+        decoded = generate_in_grammar(
+            base,
+            grammar,
+            [entities[row] for row in rows],
+            to_the_limit,
+            input_ids=torch.cat([begun[rows], suffixes[rows]], dim=1),
+            attention_mask=torch.cat([before[rows], suffix_mask[rows]], dim=1),
+            past_key_values=cache,
+        )
+        written = dict(zip(rows, decoded, strict=True))
+    parts = zip(entities, batch.options, chances, strict=True)
+    return [put_together(*part, written.get(row)) for row, part in enumerate(parts)]

@@ -5,6 +5,7 @@ positions it would have alone: the question is run once and its cache never copi
 Miao et al. 2023, arXiv:2305.09781).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,50 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from src.model.decoding import AnswerGrammar
+from src.model.decoding import AnswerGrammar, Decoded
+from src.reading.quantity import canonical
 
 NEVER = -50.0
 """The log probability of an option that the grammar does not have: a number of too many digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What could be answered to a question, and what the model makes of each."""
+
+    answer: str
+    confidence: float  # probability of the answer: among the options, or of all that the grammar allows where none are
+    silence: float  # of the empty answer, likewise
+    chances: tuple[tuple[str, float], ...]
+    """Text and log probability, of all that the grammar allows: options in order, silence, what it wrote if another."""
+    overridden: bool = False  # whether it wanted to write something else at some step
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all probabilities are numbers."""
+        return all(math.isfinite(value) for _, value in self.chances)
+
+
+def put_together(entity: str, options: Sequence[str], chances: Sequence[float], written: Decoded | None) -> Weighed:
+    """What `weigh` gives for a question with ``options`` (nothing where it has none), and what the model wrote."""
+    if not options:
+        assert written is not None
+        text = canonical(written.text, entity)
+        pairs = [("", _log(written.silence))]
+        if text or not math.isfinite(written.confidence):
+            pairs.append((text, _log(written.confidence)))
+        return Weighed(text, written.confidence, written.silence, tuple(pairs), written.overridden)
+    pairs = list(zip([*options, ""], chances, strict=True))
+    if written is not None and (text := canonical(written.text, entity)) not in (known for known, _ in pairs):
+        pairs.append((text, _log(written.confidence)))
+    total = sum(math.exp(value) for _, value in pairs)
+    best, chance = max(pairs, key=lambda pair: pair[1])
+    share, silence = (math.exp(value) / total if total else math.nan for value in (chance, chances[-1]))
+    return Weighed(best, share, silence, tuple(pairs), bool(written and written.overridden))
+
+
+def _log(chance: float) -> float:
+    return max(NEVER, math.log(chance)) if chance > 0 else NEVER if chance == 0 else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +132,7 @@ def weigh(
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    cache.crop(before.shape[1])
+    cache.crop(-seen.shape[2])
     first, inside = hidden[:, asked - 1], hidden[:, asked:]
     starts = torch.tensor([grammar.start[entity] for entity in entities], device=first.device)
     silence = _log_chances(model, grammar, first, starts)[:, grammar.column[grammar.end]]

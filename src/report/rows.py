@@ -1,5 +1,7 @@
 """The rows of the page: what was asked and answered, which of many rows are shown, what was weighed."""
 
+import contextlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,6 +42,7 @@ class Row:
     outcome: str = ""
     asked: bool = True  # whether anyone answered: not a row with a reason, nor one that was trained on
     options: list[dict[str, Any]] = field(default_factory=list)
+    weighed: dict[Any, float] = field(default_factory=dict)  # the model's probability of each possible answer
     note: str = ""  # what could not be shown, and why
 
 
@@ -98,6 +101,8 @@ def test_rows(details: pd.DataFrame, truths: dict[int, str]) -> list[Row]:
             setattr(row, name, number(cells.get(name, "")))
         if "model_answer" not in cells:
             row.confidence = None
+        with contextlib.suppress(ValueError, TypeError):  # of a run before there was such a column
+            row.weighed = {comparable(text): number(chance) or 0.0 for text, chance, *_ in json.loads(cells["weighed"])}
         rows.append(row)
     return rows
 
@@ -118,7 +123,7 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
     """The options of a row's question in reading order, silence last, each with what it is and where it stands.
 
     ``texts`` (the same amount in several units), ``boxes`` (shares of the picture), ``rules`` (their probability, as in
-    `choose.answer`), ``model`` (the confidence, of its own answer only), ``chosen``, ``truth``. None for an unknown
+    `choose.answer`), ``model`` (its probability of it, where it is known), ``chosen``, ``truth``. None for an unknown
     entity; the unlikeliest are left out where there are more than `MOST_OPTIONS`.
     """
     if row.entity not in ENTITY_UNITS:
@@ -136,7 +141,7 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
                 "texts": texts[:4],
                 "boxes": [rounded(candidate.box) for candidate in group[:6]],
                 "rules": round(weight / sum(weights), 3),
-                "model": row.confidence if row.asked and comparable(row.model_answer) in same else None,
+                "model": _by_model(row, same),
                 "chosen": row.asked and comparable(row.answer) in same,
                 "truth": row.truth is not None and comparable(row.truth) in same,
             }
@@ -145,6 +150,13 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
         -MOST_OPTIONS:
     ]
     return [entries[i] for i in sorted(kept)]
+
+
+def _by_model(row: Row, same: set[Any]) -> float | None:
+    """The model's probability of an option, by its texts; where only its answer is known, of that."""
+    if row.weighed:
+        return max((row.weighed[text] for text in same & row.weighed.keys()), default=None)
+    return row.confidence if row.asked and comparable(row.model_answer) in same else None
 
 
 def rounded(shares: Sequence[float] | np.ndarray) -> list[float]:

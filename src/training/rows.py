@@ -6,11 +6,9 @@ Only the table is held in memory; pictures and texts stay on disk until the coll
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from src import rules
 from src.data.drawing import drawn_rows, in_proportions, test_counts
 from src.data.errors import InputError
 from src.data.folders import RunFolder
@@ -19,6 +17,7 @@ from src.data.readings import ReadingStore
 from src.data.samples import Sample, letterboxed_sizes, split_by_picture, train_samples
 from src.data.tables import read_train
 from src.model.batches import described_lengths
+from src.rules import ByRules, answer_samples
 from src.settings import TrainSettings
 from src.training import audit
 from src.training.audit import Verdict
@@ -38,7 +37,7 @@ class TrainData:
     audited: list[tuple[Sample, Verdict]]  # before what the audit does
     added: int  # made rows with the empty answer
     readings: ReadingStore | None  # None without OCR
-    by_rules: Mapping[Sample, Mapping[str, Any]]  # of held-out samples, see `rules.ByRules.entry`; none without OCR
+    by_rules: Mapping[Sample, ByRules]  # of held-out samples; none without OCR
     sizes: dict[str, tuple[int, int]]  # `samples.letterboxed_sizes`
 
 
@@ -77,10 +76,9 @@ def load_data(settings: TrainSettings) -> TrainData:
     rows_per_step = (settings.batch_size or 1) * (settings.accumulation or 1)
     drawn = kept + more
     ordered = bucketed(drawn, sizes, described_lengths(drawn, readings), rows_per_step, settings.seed)
-    by_rules: dict[Sample, dict[str, Any]] = {}
+    by_rules: dict[Sample, ByRules] = {}
     if readings is not None:
-        answers = rules.answer_samples(held_part, readings)
-        by_rules = {sample: answer.entry() for sample, answer in zip(held_part, answers, strict=True)}
+        by_rules = dict(zip(held_part, answer_samples(held_part, readings), strict=True))
     return TrainData(ordered, held_part, reasons, audited, len(more), readings, by_rules, sizes)
 
 

@@ -175,11 +175,15 @@ def answers_of(
     Those that cannot be asked (a broken picture) are left out.
     """
     batch_size = preset_for(model.config).predict_batch_size
-    results = generate(model, processor, samples, data.readings, data.sizes, batch_size, settings.workers, bar_name="")
+    options = {sample: by_rules.texts for sample, by_rules in data.by_rules.items()}
+    results = generate(
+        model, processor, samples, data.readings, data.sizes, batch_size, settings.workers, bar_name="",
+        options=options, own_below=1.0,  # always: `decide.fit` finds out where it pays
+    )  # fmt: skip
     answered = {result.sample: result.entry() for result in results if isinstance(result, Answered)}
     return [
         {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **answered[s],
-         **data.by_rules.get(s, {})}
+         **(data.by_rules[s].entry() if s in data.by_rules else {})}
         for s in samples if s in answered
     ]  # fmt: skip
 
