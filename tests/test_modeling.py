@@ -152,8 +152,13 @@ def test_in_float16_the_connector_computes_in_float32(batch, monkeypatch):
 def test_no_gradient_runs_through_the_vision_tower(lora_model, batch):
     vision = lora_model.get_base_model().model.vision_model
     lora_model.train()
-    hidden = vision(batch["pixel_values"][:, 0]).last_hidden_state
+    pixels = batch["pixel_values"][:, 0]
+    height, width = (side // 14 for side in pixels.shape[-2:])
+    mask = torch.ones(len(pixels), height, width, dtype=torch.bool)
+    hidden = vision(pixels, patch_attention_mask=mask).last_hidden_state
     assert not hidden.requires_grad
+    plain = type(vision).forward(vision, pixels, patch_attention_mask=mask).last_hidden_state  # all at once
+    assert torch.allclose(hidden, plain, atol=1e-5)
     assert not any(p.requires_grad for p in vision.parameters())
 
 

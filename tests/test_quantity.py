@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from src.reading.constants import ENTITY_UNITS
-from src.reading.quantity import USABLE_REASONS, canonical, normalise_label, parse_answer
+from src.reading.quantity import USABLE_REASONS, as_meant, canonical, normalise_label, parse_answer
 from src.sanity import prediction_fault
 
 
@@ -73,3 +73,11 @@ def test_every_unit_round_trips():
     for entity, units in ENTITY_UNITS.items():
         for unit in units:
             assert canonical(str(parse_answer(f"1.50 {unit}", entity))) == f"1.5 {unit}"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "entity", "meant"),
+    [("700 metre", "height", "700 millimetre"), ("99 metre", "width", "99 metre"), ("1.5 metre", "depth", "1.5 metre")],
+)
+def test_a_product_is_no_hundred_metres_long(quantity, entity, meant):
+    assert str(as_meant(parse_answer(quantity, entity), entity)) == meant

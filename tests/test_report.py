@@ -32,6 +32,7 @@ def run_folder(data: Path, out: Path) -> Path:
     details.loc[0, "prediction"] = "77 kilogram"
     details = details.assign(source="rules", chance=[0.3, *([0.6, 0.97] * 9)][: len(details)], silence=0.1, reason="")
     details = details.assign(model_answer=details["prediction"], confidence=0.5, rules=details["prediction"])
+    details["weighed"] = [json.dumps([[text, 0.6, 0.75, 0.7], ["", 0.3, 0.25, 0.3]]) for text in details["prediction"]]
     details = details.assign(rules_score=0.75, picture=[sample.picture.name for sample in samples])
     blank = {"index": 9001, "image_link": NASTY, "entity_name": NASTY, "prediction": "", "reason": "blank link"}
     details = pd.concat([details.astype(object), pd.DataFrame([blank], dtype=object)]).fillna("")
@@ -200,7 +201,7 @@ def test_a_row_shows_what_was_read_weighed_and_decided(report, opened):
     chosen = tab.locator("tr.chosen")
     assert answered["prediction"] in chosen.inner_text()
     assert "answer, truth" in chosen.inner_text()
-    assert "50 %" in chosen.inner_text()
+    assert "60 %" in chosen.inner_text()  # the model's probability of it
     assert tab.locator("rect.option.chosen").count() >= 1
     assert tab.locator("rect.text").count() >= 2
     dimension = table[table["entity_name"].isin(["height", "width", "depth"]) & table["prediction"].ne("")].iloc[-1]

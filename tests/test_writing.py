@@ -283,3 +283,52 @@ def test_words_of_a_load_make_it_no_weight(lines, load):
     read = readings(lines, 400, 400)
     assert answer(read, "maximum_weight_recommendation", None).text == load
     assert answer(read, "item_weight", None).text == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("S00ml", ["500 millilitre"]),
+        ("B00 ml", ["800 millilitre"]),
+        ("S0 cm", ["50 centimetre"]),
+        ("Z50ml", ["250 millilitre"]),
+        ("B.5 oz", ["8.5 ounce"]),
+        ("S.5 kg", ["5.5 kilogram"]),
+        ("22:2 V", ["22.2 volt"]),
+        ("12:5 cm", ["12.5 centimetre"]),
+        ("16:9 in", []),  # a ratio
+        ("12:30 m", []),  # a time
+        ("3:1 lb", []),
+        ("S24W", ["24 watt"]),  # a model of 24 watts
+        ("B12 500mcg", ["500 microgram"]),
+        ("VITAMIN B12 500 mcg", ["500 microgram"]),
+        ("SIZE S 10 oz", ["10 ounce"]),
+        ("BOO", []),
+    ],
+)
+def test_a_first_digit_or_a_point_that_ocr_took_for_another_sign(text, want):
+    assert found(text) == want
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("12inchWide", ["12 inch"]),
+        ("20ftLong", ["20 foot"]),
+        ("30cmTall", ["30 centimetre"]),
+        ("1.5VAA", ["1.5 volt"]),
+        ("12 (±0.5) cm", ["12 centimetre"]),
+        ("30 x 20 x 10 (±1) cm", ["30 centimetre", "20 centimetre", "10 centimetre"]),
+        ("30L/20W/10H cm", ["30 centimetre", "20 centimetre", "10 centimetre"]),
+        ("H30/W20/D10 cm", ["30 centimetre", "20 centimetre", "10 centimetre"]),
+        ("5W/10W", ["5 watt", "10 watt"]),
+        ("12L/3.2gal", ["12 litre", "3.2 gallon"]),
+        ("24 500 ml bottles", ["500 millilitre"]),
+        ("12 330 ml cans", ["330 millilitre"]),
+        ("1 500 ml bottle", ["1500 millilitre"]),
+        ("2 lb. & 4 oz", ["2 pound", "2.25 pound", "4 ounce"]),
+        ("2 lb & 4 oz", ["2 pound", "2.25 pound", "4 ounce"]),
+    ],
+)
+def test_what_stands_between_a_number_and_its_unit_or_after_it(text, want):
+    assert found(text) == want

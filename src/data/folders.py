@@ -83,7 +83,7 @@ class RunFolder:
 
     @property
     def rules_journal(self) -> Path:
-        """the rules' answers as they come, and what could be meant"""
+        """the rules' answers as they come"""
         return self.by_rules.with_suffix(".journal.jsonl")
 
     @property
@@ -108,7 +108,7 @@ class RunFolder:
 
     @property
     def details(self) -> Path:
-        """per row: who answered what, how sure, and why a row could not be asked"""
+        """per row: who answered what, how sure, what was weighed, why not asked"""
         return self.root / "test_out.details.csv"
 
     def answers(self, process: int | str) -> Path:
@@ -127,7 +127,7 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """a page to look at every answer: open it in a browser"""
+        """a page to look at every answer"""
         return self.root / "report.html"
 
     @property

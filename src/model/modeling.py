@@ -19,6 +19,7 @@ from transformers import (
     Idefics2ForConditionalGeneration,
     Idefics2Processor,
 )
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
@@ -31,6 +32,8 @@ from src.settings import LoraSettings
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
+VISION_AT_ONCE = 8
+"""Pictures that a GPU puts through the vision tower at once in training: 15,000 patches fill it."""
 LORA_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj$"
 # An explicit list replaces the default one (so lm_head must be named) and matches from the start of the name.
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
@@ -185,8 +188,7 @@ def add_lora(
     ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and lm_head to
     float32 (about 2.9 GB more for the 8b model); the gradients are the same without it.
     """
-    vision = base.model.vision_model
-    vision.forward = torch.no_grad()(vision.forward)  # checkpointing would make the frozen tower run backward
+    _frozen_vision(base)
     if gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
         _checkpoint_connector(base)
@@ -200,15 +202,43 @@ def add_lora(
     return get_peft_model(base, config)
 
 
+def _frozen_vision(base: Idefics2ForConditionalGeneration) -> None:
+    """Run the vision tower without gradients (checkpointing would make it run backward), few pictures at a time.
+
+    Nothing of it is kept, so a batch takes no more memory than its part; a CPU is as fast on one as on many.
+    """
+    vision = base.model.vision_model
+    forward = vision.forward
+    at_once = VISION_AT_ONCE if base.device.type == "cuda" else 1
+
+    @torch.no_grad()
+    def in_parts(pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor, **rest: Any) -> BaseModelOutput:
+        parts = zip(pixel_values.split(at_once), patch_attention_mask.split(at_once), strict=True)
+        states = [forward(pixels, patch_attention_mask=mask, **rest).last_hidden_state for pixels, mask in parts]
+        return BaseModelOutput(last_hidden_state=torch.cat(states))
+
+    vision.forward = in_parts
+
+
 def _checkpoint_connector(base: Idefics2ForConditionalGeneration) -> None:
-    """Recompute the connector in the backward pass, too: transformers leaves it out (0.78 GB per row at 588 x 588)."""
+    """Recompute the connector in the backward pass, too: transformers leaves it out (0.78 GB per row at 588 x 588).
+
+    Few pictures at a time, as in `_frozen_vision`.
+    """
     connector = base.model.connector
     forward = connector.forward
+    at_once = VISION_AT_ONCE if base.device.type == "cuda" else 1
 
-    def recomputed(*args: Any, **kwargs: Any) -> torch.Tensor:
+    def recomputed(image_hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         if not torch.is_grad_enabled():
-            return forward(*args, **kwargs)
-        return torch.utils.checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
+            return forward(image_hidden_states, attention_mask=attention_mask)
+        parts = zip(image_hidden_states.split(at_once), attention_mask.split(at_once), strict=True)
+        return torch.cat(
+            [
+                torch.utils.checkpoint.checkpoint(forward, states, attention_mask=mask, use_reentrant=False)
+                for states, mask in parts
+            ]
+        )
 
     connector.forward = recomputed
 

@@ -48,14 +48,17 @@ _LETTERED = re.compile(
 )
 """A letter for an axis beside a number; with two different ones, times each other, L and W are no units."""
 _TIMES = re.compile(
-    r"[0-9]\s?[(\[]?[LWHDBT][)\]]?\s?(?:x|\*|by)\s?[0-9][0-9.,/ ]{0,8}(?:cm|mm|inch|in|ft|'{1,2}|\")?\s?"
+    r"[0-9]\s?[(\[]?[LWHDBT][)\]]?\s?(?:x|\*|/|by)\s?[0-9][0-9.,/ ]{0,8}(?:cm|mm|inch|in|ft|'{1,2}|\")?\s?"
     r"[(\[]?[LWHDBT](?:(?![a-z0-9])|(?=(?:cm|mm|in)\b))",
     re.IGNORECASE,
 )
 _AXIS_FIRST = re.compile(
-    r"\s?[(\[]?\s?[LWHDBT]\s?[)\]]?\s?(?:(?:x|\*|by|,|;)\s?|(?:cm|mm|in|inch|inches|ft|m)\b|['\"]|$)", re.IGNORECASE
+    r"\s?[(\[]?\s?[LWHDBT]\s?[)\]]?\s?(?:(?:x|\*|/|by|,|;)\s?|(?:cm|mm|in|inch|inches|ft|m)\b|['\"]|$)", re.IGNORECASE
 )
-_BEFORE_UNIT = re.compile(r"\.(?=(?:cm|mm|in|kg|ml|oz|lbs?)(?![a-z]))|\s{0,2}[-(_]?\s?", re.IGNORECASE)
+_BEFORE_UNIT = re.compile(
+    r"\.(?=(?:cm|mm|in|kg|ml|oz|lbs?)(?![a-z]))|\s?\(\s?(?:±|\+\s?/?\s?-)\s?[0-9.,]{1,4}\s?\)\s?|\s{0,2}[-(_]?\s?",
+    re.IGNORECASE,
+)
 _HEADER = re.compile(
     r"[(\[:]\s?(mm|cm|m|in|inch|inches|kg|kgs|g|gr|lb|lbs|oz|ml|l|v|w)\s?[~)\]]"
     r"|\b(?:unit|in)\s?:?\s(cm|mm|inch|inches)\b",
@@ -179,7 +182,9 @@ def _link(first: _Number, second: _Number, gap: str) -> str:
         return "range"
     if gap.strip() == "/" and not first.unit and first.value < second.value and second.unit == "volt":
         return "range"
-    if gap.strip() in ("+", "&") and (same or not first.unit):
+    if gap.strip() == "/" and first.axis and second.axis and first.axis != second.axis:
+        return "product"
+    if gap.strip() == "+" and (same or not first.unit):
         return "sum"
     if same and first.unit != second.unit:
         whole = first.value == first.value.to_integral_value() and second.amount < SIZE[first.unit]
@@ -187,6 +192,8 @@ def _link(first: _Number, second: _Number, gap: str) -> str:
             return "compound"
         if _EITHER.fullmatch(gap) and Decimal("0.8") < first.amount / second.amount < Decimal("1.25"):
             return "converted"
+    if gap.strip() == "&" and (same or not first.unit):
+        return "sum"
     solute = first.unit in ("gram", "milligram", "microgram")  # 3.4 oz / 100 ml are two units for one bottle
     if solute and second.value == 100 and second.unit in ("gram", "millilitre") and _PER.fullmatch(gap):
         return "rate"  # 5 g / 100 g

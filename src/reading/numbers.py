@@ -22,11 +22,13 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _LETTERS = str.maketrans("OoQlI|SsBZz:", "00011155822.")
 _MIXED = re.compile(
     r"(?<![a-wyzA-WYZ0-9.,])[OoQlI|]{0,2}[0-9][0-9OoQlI|SsBZz]{0,6}(?:[.,:][0-9OoQlI|SsBZz]{1,3})?"
-    r"|(?<![a-wyzA-WYZ0-9.,])(?:[OoQ][.,][0-9]{1,3}|[lI|SZ][.,][0-9](?![0-9]))"
+    r"|(?<![a-zA-Z0-9.,])(?:[OoQ][.,][0-9]{1,3}|[lI|SBZ][.,][0-9](?![0-9])|[SBZ][0Oo]{1,3}(?![0-9]))"
+    r"|(?<![a-zA-Z0-9.,])[SBZ][0-9]{2}(?=(?:ml|kg|g|mm|oz|lbs?)(?![a-z]))"  # codes have no such units
 )
 """A number in which OCR may have put letters; it is one where a unit follows, see `normalised`."""
 
 _FRACTION = r"(?P<above>[1-9][0-9]?|[¹²³⁴-⁹])(?:/|\s/|/\s)(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
+_PIECES = r"bottles|cans|bags|packs|packets|pouches|sachets|cartons|jars|tubes|tins|boxes|pieces|pcs|cups|bars|rolls"
 _VALUE = re.compile(
     rf"""(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|\.|(?=[¹²³⁴-⁹])){_FRACTION}
     |(?P<round>[0-9]{{0,4}})[¹²³]?(?:\s|-)?(?P<vulgar>[{"".join(_VULGAR)}])(?:/?[0-9](?![0-9.,]))?
@@ -35,8 +37,9 @@ _VALUE = re.compile(
     |{_FRACTION.replace("above", "above1").replace("below", "below1")}
     |(?P<misread>[0-9]{{1,4}}(?:[.,][0-9]{{1,3}})?(?=[1I|]bs?\b|0z\b))  # 501bs, 2.50Z
     |(?P<grouped>[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?(?![0-9,]))
-    |(?P<spaced>(?<!of\s)[1-9][0-9]{{0,2}}(?:(?:[ ][0-9]{{3}}){{1,2}}(?:(?=\s)|(?<=000))|(?:'[0-9]{{3}}){{1,2}})
-        (?:,[0-9]{{1,2}})?(?=\s?[a-zа-я克千毫升厘瓦]))
+    |(?P<spaced>(?<!of\s)(?<![a-z])[1-9][0-9]{{0,2}}
+        (?:(?:[ ][0-9]{{3}}){{1,2}}(?:(?=\s)|(?<=000))|(?:'[0-9]{{3}}){{1,2}})
+        (?:,[0-9]{{1,2}})?(?=\s?[a-zа-я克千毫升厘瓦])(?!\s?(?:fl\.?\s?)?[a-z]{{1,3}}\s(?:{_PIECES})))  # 24 500 ml cans
     |(?P<dotted>[0-9]{{1,3}}(?:\.[0-9]{{3}})+,[0-9]{{1,2}}(?![0-9]))
     |(?P<plain>[0-9]{{1,9}}(?:(?:\.\s?|,)[0-9]{{1,6}})?|(?<!\w)\.[0-9]{{1,6}})""",
     re.VERBOSE | re.IGNORECASE,
@@ -75,10 +78,14 @@ def _mended(match: re.Match[str]) -> str:
             continue
         at = match.start() + end
         is_letter = token[end - 1] in "SsBZz" and "." not in token  # 2 S kg, but 0.S kg
-        apart = text.startswith(" ", at) and not is_letter and ":" not in token
+        apart = text.startswith(" ", at) and not is_letter and not _RATIO.fullmatch(token)
         if UNIT.match(text, at + apart):
             return token[:end].translate(_LETTERS) + token[end:]
     return token
+
+
+_RATIO = re.compile(r"[0-9]:[0-9]+|[0-9]+:[0-9]{2,}|(?:16|18|19|21|24|32):[0-9]+")
+"""What a colon between digits can say, but for a point: a ratio, a time."""
 
 
 def next_number(text: str, at: int) -> Number | None:
@@ -88,6 +95,8 @@ def next_number(text: str, at: int) -> Number | None:
         before = text[start - 1] if start else ""
         if before.isdigit() or (before and before in ".," and start > 1 and text[start - 2].isdigit()):
             continue  # the tail of a longer number or code
+        if before == ":" and start > 1 and text[start - 2].isdigit():
+            continue  # of a ratio, or a time
         if before == "/" and start > 1 and text[start - 2].isdigit() and "/" in match[0]:
             continue  # the tail of a damaged fraction: 15/1/2
         value = _value(match)

@@ -50,12 +50,14 @@ def same_amount(first: Quantity, second: Quantity) -> bool:
 
 
 def as_meant(quantity: Quantity, entity: str) -> Quantity:
-    """A printed quantity as the question means it: ounces of a volume are fluid ounces.
+    """A printed quantity as the question means it: ounces of a volume are fluid ounces, no product is 100 metres long.
 
     Fluid ounces stay what they are where a weight is asked: on a picture, unlike in a label, they are a volume.
     """
     if entity == "item_volume":
         return Quantity(quantity.number, _MEANT.get((entity, quantity.unit), quantity.unit))
+    if entity in ("width", "height", "depth") and quantity.unit == "metre" and quantity.number >= 100:
+        return Quantity(quantity.number, "millimetre")  # 700 m: one m of mm was not read
     return quantity
 
 

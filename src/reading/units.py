@@ -48,11 +48,12 @@ _AFTER = r"(?![a-zа-яµμ²³])(?!(?<=[fmn])\s?[23]\b(?![.,/]))"
 _NOUNS = (
     r"(?:l?ith|li-?ion|ion|lxt|max|cordless|brushless|batter|led|bulb|lamp|light|solar|power|motor|fast|output|input|"
     r"adapter|charger|heat|jar|bottle|can\b|bag|pack|tub\b|tube|box|pouch|cup|tumbler|glass|mug|net|total|each|approx|"
-    r"capacity|weight|load|usb|one\+)"
+    r"capacity|weight|load|usb|one\+|a{2,3}\b|wide\b|high\b|tall\b|long\b|deep\b|dia)"
 )
 _GLUED = (
     r"(?=e(?:net|(?![a-z])))(?<=[0-9][gl])|(?=e(?:net|(?![a-z])))(?<=[0-9][kcm][gl])"  # the e-mark: 500ge
-    rf"|(?<=[0-9][vwgl])(?={_NOUNS})|(?<=[0-9](?:oz|ml|kg|lb|cm|mm|in))(?={_NOUNS})"  # 18VLITHIUM
+    rf"|(?<=[0-9][vwgl])(?={_NOUNS})|(?<=[0-9](?:oz|ml|kg|lb|cm|mm|in|ft))(?={_NOUNS})"  # 18VLITHIUM
+    rf"|(?<=[0-9]inch)(?={_NOUNS})"
     r"|(?<=[0-9](?:oz|ml|kg|lb|cm|mm))(?=[a-z]{3})(?<!oz(?=o))"  # no word begins with these
     r"|(?<=[0-9]v)(?=[b-df-hj-np-tv-xz][a-z])|(?<=[0-9]w)(?=[b-dfgj-np-qs-tvxz][a-z])"  # nor with V or W and these
     r"|(?<=[0-9](?:cm|mm|in|ft))(?=(?-i:[LWHD])(?![a-z0-9]))"  # 20cmH: the letter of an axis

@@ -42,7 +42,7 @@ class Row:
     outcome: str = ""
     asked: bool = True  # whether anyone answered: not a row with a reason, nor one that was trained on
     options: list[dict[str, Any]] = field(default_factory=list)
-    weighed: dict[Any, float] = field(default_factory=dict)  # the model's probability of each possible answer
+    weighed: list[tuple[str, float]] = field(default_factory=list)  # the model's probability of each possible answer
     note: str = ""  # what could not be shown, and why
 
 
@@ -101,8 +101,8 @@ def test_rows(details: pd.DataFrame, truths: dict[int, str]) -> list[Row]:
             setattr(row, name, number(cells.get(name, "")))
         if "model_answer" not in cells:
             row.confidence = None
-        with contextlib.suppress(ValueError, TypeError):  # of a run before there was such a column
-            row.weighed = {comparable(text): number(chance) or 0.0 for text, chance, *_ in json.loads(cells["weighed"])}
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # of a run before there was such a column
+            row.weighed = [(text, number(chance) or 0.0) for text, chance, *_ in json.loads(cells["weighed"])]
         rows.append(row)
     return rows
 
@@ -155,7 +155,7 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
 def _by_model(row: Row, same: set[Any]) -> float | None:
     """The model's probability of an option, by its texts; where only its answer is known, of that."""
     if row.weighed:
-        return max((row.weighed[text] for text in same & row.weighed.keys()), default=None)
+        return max((chance for text, chance in row.weighed if comparable(text) in same), default=None)
     return row.confidence if row.asked and comparable(row.model_answer) in same else None
 
 
