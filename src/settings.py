@@ -133,7 +133,7 @@ def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/se
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     groups = own.read_text().splitlines() if own.is_file() else []
-    names = {line.rsplit(":", 1)[-1].strip("/") for line in groups} | {""}
+    names = {line.split(":", 2)[-1].strip("/") for line in groups} | {""}
     paths = {parent for name in names for parent in (Path(name), *Path(name).parents)}
     quotas = [_quota(cgroups / root / path) for root in ("", "cpu", "cpu,cpuacct") for path in paths]
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota)]))

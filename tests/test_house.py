@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "sanity": {"reading", "data"},
     "rules": {"settings", "reading", "data", "prepare"},
     "model": {"settings", "reading", "data", "model"},
-    "decide": {"metrics", "data"},
+    "decide": {"metrics", "reading", "data"},
     "training": {"settings", "reading", "data", "model", "metrics", "rules", "training"},
     "plots": {"reading", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},

@@ -119,7 +119,7 @@ def test_answers_are_kept_and_only_what_lacks_is_answered(test_rows, tmp_path):
     assert again[3:] == answers[3:]
     assert rules.answer_samples(samples, texts, kept) == again
     for by_rules in answers:
-        assert by_rules.answer.text in ("", *by_rules.candidates)
+        assert by_rules.answer.text in ("", *by_rules.texts)
         assert tuple(by_rules.entry()) == rules.COLUMNS
 
 
