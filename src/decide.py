@@ -54,6 +54,8 @@ def fit(answers: pd.DataFrame) -> Policy:
     ``answers``: one row per question with ``picture, entity, truth, weighed`` (see `generation.Answered.entry`) and,
     with OCR, ``logits`` (see `rules.ByRules.entry`).
     """
+    if "weighed" not in answers:
+        raise InputError("the adapter is of an earlier version of this code; remove its folder and train again")
     odd = sum(not all(math.isfinite(value) for _, value in weighed) for weighed in answers["weighed"])
     if odd:
         raise InputError(

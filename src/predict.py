@@ -70,7 +70,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     if readings is not None:
         depends_on[processed.text] = "run preprocess.py with --ocr"
     merged = _merged(settings)
-    key = {"fingerprint": fingerprint(f"{model_stamp(settings.model)} merged={merged}", depends_on)}
+    key = {"fingerprint": fingerprint(f"{model_stamp(settings.model)} merged={merged} weighed", depends_on)}
     if process.is_main_process:
         _drop_others(run, key)
     process.wait_for_everyone()

@@ -29,8 +29,8 @@ from src.reading.choose import Answer, Option, layout_for, pick, weigh
 from src.reading.images import ImageError
 from src.settings import cpu_count
 
-PER_PROCESS = 50
-"""Pictures that are worth another process: one takes as long to start as to answer so many."""
+PER_PROCESS = 500
+"""Pictures that are worth another process: one that loads torch takes as long to start as to answer so many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,11 @@ def test_probabilities_that_are_no_numbers_are_refused():
         decide.fit(table)
 
 
+def test_an_adapter_of_an_earlier_version_is_told():
+    with pytest.raises(InputError, match="earlier version"):
+        decide.fit(rows(5, seed=11).drop(columns="weighed"))
+
+
 def test_how_far_probabilities_can_be_trusted_is_shown_before_and_after():
     table = rows(500, seed=12)
     shown = decide.reliability(table, decide.fit(table))
