@@ -16,10 +16,16 @@ from src.reading.quantity import USABLE_REASONS, normalise_label
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The tables of a data folder, those there are, and which rows of them are used."""
+    """The tables of a data folder, None where there is none, and which rows of them are used."""
 
-    tables: tuple[pd.DataFrame, ...]  # the drawn rows of train.csv, all of test.csv
-    left_out: pd.DataFrame | None  # the other rows of train.csv; None without that table
+    train: pd.DataFrame | None  # the drawn rows
+    left_out: pd.DataFrame | None  # the other ones
+    test: pd.DataFrame | None
+
+    @property
+    def tables(self) -> tuple[pd.DataFrame, ...]:
+        """Those there are of the drawn train rows and the test."""
+        return tuple(table for table in (self.train, self.test) if table is not None)
 
     @property
     def links(self) -> list[str]:
@@ -32,10 +38,10 @@ def read_drawn(data: Path, rows: int | None, seed: int) -> Drawn:
     folder = DataFolder(data)
     test = read_table(folder.test, TEST_COLUMNS) if folder.test.exists() else None
     if not folder.train.exists():
-        return Drawn(() if test is None else (test,), None)
+        return Drawn(None, None, test)
     train = read_table(folder.train, TRAIN_COLUMNS)
     used = train.index.isin(drawn_rows(train, rows, test_counts(data), seed))
-    return Drawn((train[used],) if test is None else (train[used], test), train[~used])
+    return Drawn(train[used], train[~used], test)
 
 
 def drawn_rows(train: pd.DataFrame, rows: int | None, shares: Mapping[str, float], seed: int) -> list[int]:

@@ -33,13 +33,13 @@ WORKER_BYTES = 0.9e9
 def work_of(data: Path, drawn: Drawn) -> Work:
     """Counts of what a run has to do."""
     files, images = read_files(data), DataFolder(data).images
-    by_table = [picture_names(table["image_link"], files) for table in drawn.tables]
-    trained = sum(len(names) for table, names in zip(drawn.tables, by_table, strict=True) if "index" not in table)
-    tested = {name for table, names in zip(drawn.tables, by_table, strict=True) if "index" in table for name in names}
-    used = {name for names in by_table for name in names if name}
+    trained, tested = (
+        [] if table is None else picture_names(table["image_link"], files) for table in (drawn.train, drawn.test)
+    )
+    used = {name for name in (*trained, *tested) if name}
     there = {path.name for path in images.iterdir()} if images.is_dir() else set()
-    test_rows = sum(map(len, by_table)) - trained
-    return Work(len(used - there), len(used), len(used - tested), trained, test_rows, len(tested - {""}))
+    for_training, for_test = used - set(tested), set(tested) - {""}
+    return Work(len(used - there), len(used), len(for_training), len(trained), len(tested), len(for_test))
 
 
 def plan(args: argparse.Namespace) -> str:

@@ -65,10 +65,10 @@ def some_pictures(data: Path, drawn: Drawn, count: int, folder: Path) -> Path:
     small.images.mkdir(parents=True)
     for name in chosen:
         (small.images / name).symlink_to((images / name).resolve())
-    for table, own in zip(drawn.tables, names, strict=True):
+    targets = [small.train] * (drawn.train is not None) + [small.test]
+    for table, own, target in zip(drawn.tables, names, targets, strict=False):
         rows = table[[name in chosen for name in own]].copy()
         rows["image_link"] = [name for name in own if name in chosen]  # as downloads.csv names them
-        target = small.test if "index" in table else small.train
         target.write_text(table_text(rows))
     return folder
 
