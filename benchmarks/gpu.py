@@ -40,6 +40,7 @@ from src.model.modeling import (
     load_processor,
     merge,
 )
+from src.plan.measure import seconds_after_the_first
 from src.plan.sizes import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION_TOKENS, answering_flops, training_flops
 from src.settings import LoraSettings, TrainSettings
 
@@ -75,7 +76,7 @@ def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]
     config, processed = load_config(str(model)), out / "processed"
     samples = some_rows(data, processed, rows)
     card = card_memory() or 80e9
-    preset, merged = memory.preset(config, card, compute_dtype()), card >= memory.MERGED_FROM
+    preset, merged = memory.preset(config, card, compute_dtype()), memory.is_merged(config, card)
     size = min(preset.predict_batch_size, max(1, len(samples) // 3))
     texts: dict[bool, dict[Sample, str]] = {}
     measured: dict[str, float] = {"batch": size, "merged": merged}
@@ -93,9 +94,8 @@ def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]
             times.append(time.monotonic())
             if isinstance(result, generation.Answered):
                 texts[is_merged][result.sample] = result.weighed.answer
-        later = [at for at in times if at - times[0] > 0.05]
-        rate = len(later) / (later[-1] - times[0]) if later else float("nan")
         if is_merged == merged:
+            rate = 1 / (seconds_after_the_first(times) or float("nan"))
             pictures = len(by_picture(samples))
             flops = answering_flops(config, len(samples) / pictures)
             peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

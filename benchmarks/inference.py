@@ -6,7 +6,7 @@ Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On
 on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
 
 - ours: `src.model.generation.generate`: a picture encoded once for its questions, batches of one picture size, the
-  grammar, pictures (and the rules' answers) prepared in other processes, the adapter merged.
+  grammar, pictures prepared in other processes, the adapter merged.
 - reference: rows in the order of the file, a picture encoded for each, prepared in the main process, no grammar, the
   adapter beside the NF4 base, up to 30 tokens: the reference solution's way.
 
@@ -37,8 +37,10 @@ from src.data.tables import read_test
 from src.model import generation
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import MAX_NEW_TOKENS
+from src.model.memory import PATCHES
 from src.model.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
-from src.plan.sizes import forward_flops
+from src.plan.measure import seconds_after_the_first
+from src.plan.sizes import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
 from src.settings import LoraSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,8 +104,7 @@ def ours(
         network, processor, samples, readings, sizes, batch_size, bar_name="", to_the_limit=same_tokens
     )
     times = [time.monotonic() for _ in answers]
-    first = sum(at - times[0] < 0.05 for at in times)  # those of the first batch come at once
-    return (len(times) - first) / (times[-1] - times[0])
+    return 1 / (seconds_after_the_first(times) or float("nan"))
 
 
 def reference(
@@ -196,8 +197,8 @@ def main() -> int:
     parts = found["ours"][0]["parts"].items()
     print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts))
     config = models.config(args.size)
-    picture = forward_flops(config, 43 * 43, 130)
-    row = sum(picture.values()) * pictures / len(samples) + forward_flops(config, 0, 25 + TOKENS)["text"]
+    picture = forward_flops(config, PATCHES, PROMPT_TOKENS)
+    row = sum(picture.values()) * pictures / len(samples) + forward_flops(config, 0, QUESTION_TOKENS + TOKENS)["text"]
     best = models.matmul_rate()
     rate = middle["ours"]
     print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: {rate * row / best:.0%}; "

@@ -54,10 +54,10 @@ def agree(text: str, truth: str) -> bool:
 
 def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: ReadingStore) -> list[Row]:
     """Options and the rules' answer for each sample."""
-    answers = [by_rules.answer for by_rules in rules.answer_samples(samples, texts)]
+    answers = rules.answer_samples(samples, texts)
     return [
-        Row(s, o, [[str(c.quantity) for c in group] for group in choose.options(texts[s.image], s.entity)], a)
-        for s, o, a in zip(samples, others, answers, strict=True)
+        Row(sample, other, [list(option.texts) for option in by_rules.options], by_rules.answer)
+        for sample, other, by_rules in zip(samples, others, answers, strict=True)
     ]
 
 

@@ -35,6 +35,7 @@ from src.data.errors import InputError, run_main
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.model.collator import TrainingCollator, prompt_of
+from src.model.memory import PATCHES
 from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
 from src.model.prompts import completion
 from src.plan.sizes import forward_flops
@@ -149,7 +150,7 @@ def _report(results: dict[str, list[dict[str, float]]], args: argparse.Namespace
         print(f"{name}: {middle[name]['rate']:.2f} rows/s ({every}), peak {middle[name]['memory']:.2f} GiB")
     ours, official = middle["ours"], middle["official"]
     print(f"rate x {ours['rate'] / official['rate']:.2f}, memory {ours['memory'] / official['memory']:.0%}")
-    parts = forward_flops(models.config(args.size), patches=43 * 43, tokens=160)
+    parts = forward_flops(models.config(args.size), PATCHES, tokens=160)
     # Forward of all, backward to the inputs through text and connector; checkpointing's second forward is no use.
     row = parts["vision"] + 2 * (parts["connector"] + parts["text"])
     best = models.matmul_rate()

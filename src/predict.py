@@ -25,7 +25,7 @@ from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
 from src.data.tables import read_test
 from src.model.generation import ENTRY, Answered, Model, generate
-from src.model.memory import MERGED_FROM, answering
+from src.model.memory import answering, is_merged
 from src.model.modeling import (
     card_memory,
     compute_dtype,
@@ -69,7 +69,9 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     readings = ReadingStore(run.processed) if trained_with.get("ocr", processed.text.is_file()) else None
     if readings is not None:
         depends_on[processed.text] = "run preprocess.py with --ocr"
-    merged = _merged(settings)
+    merged = settings.merged
+    if merged is None:
+        merged = is_merged(load_config(settings.model), card_memory())
     key = {"fingerprint": fingerprint(f"{model_stamp(settings.model)} merged={merged} weighed", depends_on)}
     if process.is_main_process:
         _drop_others(run, key)
@@ -110,15 +112,6 @@ def _process() -> PartialState:
     """This process among those of ``accelerate launch``; they may wait long for the slowest one."""
     cuda, several = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1")) > 1
     return PartialState(cpu=not cuda, timeout=timedelta(days=2), backend="gloo" if several and not cuda else None)
-
-
-def _merged(settings: PredictSettings) -> bool:
-    """Whether the adapter is merged into the dequantised base: faster, where the memory (2 bytes a weight) suffices."""
-    if settings.merged is not None:
-        return settings.merged
-    if not torch.cuda.is_available():
-        return not preset_for(load_config(settings.model)).needs_cuda
-    return card_memory() >= MERGED_FROM
 
 
 def _answer(

@@ -40,7 +40,8 @@ def read_drawn(data: Path, rows: int | None, seed: int) -> Drawn:
     if not folder.train.exists():
         return Drawn(None, None, test)
     train = read_table(folder.train, TRAIN_COLUMNS)
-    used = train.index.isin(drawn_rows(train, rows, test_counts(data), seed))
+    shares = {} if test is None else Counter(test["entity_name"])
+    used = train.index.isin(drawn_rows(train, rows, shares, seed))
     return Drawn(train[used], train[~used], test)
 
 

@@ -53,12 +53,20 @@ def is_small(config: Idefics2Config) -> bool:
     return config.get_text_config().hidden_size < 2048
 
 
+def is_merged(config: Idefics2Config, card: float) -> bool:
+    """Whether the adapter is merged into the dequantised base: faster, where the memory (2 bytes a weight) suffices.
+
+    ``card``: bytes of the GPU, 0 without one.
+    """
+    return card >= MERGED_FROM if card else is_small(config)
+
+
 def preset(config: Idefics2Config, card: float, dtype: torch.dtype, rank: int = 16) -> Preset:
     """The fastest way that fits a GPU with ``card`` bytes, computing in ``dtype``; the smallest where none does."""
     limit = SHARE * card
     fitting = (way for way in TRAINING if training(config, *way, rank, dtype).total <= limit)
     rows, checkpointing = next(fitting, TRAINING[-1])
-    merged = card >= MERGED_FROM
+    merged = is_merged(config, card)
     answered = (count for count in ANSWERING if answering(config, count, merged, dtype).total <= limit)
     return Preset(
         rows, ROWS_PER_STEP // rows, next(answered, 1), 1e-4, gradient_checkpointing=checkpointing, needs_cuda=True

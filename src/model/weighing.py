@@ -143,12 +143,11 @@ def weigh(
     count = max(map(len, options))
     sums = torch.zeros(len(entities), max(1, count), dtype=chances.dtype, device=chances.device)
     rows = own.nonzero()[:, 0]
-    sums.index_put_((rows, tree.option[own]), chances, accumulate=True)
+    places = rows, tree.option[own]
+    written = torch.zeros_like(sums, dtype=torch.bool).index_put_(places, torch.ones_like(own[own]))
+    sums = sums.index_put_(places, chances, accumulate=True).masked_fill(~written, NEVER)  # the others have no path
     table = torch.cat([sums, silence.unsqueeze(1)], dim=1).tolist()  # one transfer
-    return [
-        [value if grammar.path(entity, text) else NEVER for text, value in zip(texts, row, strict=False)] + [row[-1]]
-        for entity, texts, row in zip(entities, options, table, strict=True)
-    ]
+    return [[*row[: len(texts)], row[-1]] for texts, row in zip(options, table, strict=True)]
 
 
 def _log_chances(model: Any, grammar: AnswerGrammar, hidden: torch.Tensor, states: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """What each stage takes per picture or row on this machine: a few rows of the user's own data are really run."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from src.data.samples import Sample, letterboxed_sizes, test_samples, train_samp
 from src.data.tables import read_test, read_train, table_text
 from src.model.collator import TrainingCollator, model_inputs
 from src.model.generation import Model, generate
-from src.model.memory import MERGED_FROM, Preset
+from src.model.memory import Preset, is_merged
 from src.model.modeling import add_lora, card_memory, dequantised, load_base, load_config, load_processor, preset_for
 from src.prepare.preprocessing import preprocess
 from src.rules import answer_samples
@@ -111,7 +112,7 @@ def model_rates(model: str, data: Path) -> ModelRates:
     start = time.monotonic()
     base = load_base(model)
     load = time.monotonic() - start
-    merged = not preset.needs_cuda or card_memory() >= MERGED_FROM
+    merged = is_merged(base.config, card_memory())
     answer = _seconds_per_answer(dequantised(base) if merged else base, processor, preset, data)
     if not DataFolder(data).train.is_file():
         return ModelRates(load, 0.0, answer)
@@ -137,8 +138,13 @@ def _seconds_per_answer(network: Model, processor: Idefics2Processor, preset: Pr
     start = time.monotonic()
     for _ in generate(network, processor, samples, ReadingStore(processed), sizes, size, bar_name=""):
         times.append(time.monotonic())
+    return seconds_after_the_first(times) or (times[-1] - start) / len(times)
+
+
+def seconds_after_the_first(times: Sequence[float]) -> float | None:
+    """Seconds per answer, by the times at which answers came, without the first batch; None where there is no other."""
     later = [at for at in times if at - times[0] > 0.05]  # the answers of a batch come at once
-    return (later[-1] - times[0]) / len(later) if later else (times[-1] - start) / len(times)
+    return (later[-1] - times[0]) / len(later) if later else None
 
 
 def _wait() -> None:

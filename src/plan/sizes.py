@@ -5,9 +5,11 @@ from typing import Any
 
 from transformers import Idefics2Config
 
+from src.model.memory import PATCHES
+
 LATENTS = 64
-PATCHES, PROMPT_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 43 * 43, 130, 25, 6
-"""Of a picture of 600 px; of what is read once per picture, of a question, of an answer."""
+PROMPT_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 130, 25, 6
+"""Of what is read once per picture, of a question, of an answer."""
 
 
 @dataclass(frozen=True, slots=True)

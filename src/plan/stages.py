@@ -106,7 +106,7 @@ def gpu_memory(config: Idefics2Config, machine: Machine, preset: memory.Preset, 
     """What a card will hold in training and in answering."""
     card = machine.card
     assert card is not None
-    merged = card.memory >= memory.MERGED_FROM
+    merged = memory.is_merged(config, card.memory)
     train = memory.training(config, preset.train_batch_size, preset.gradient_checkpointing, 16, dtype)
     answer = memory.answering(config, preset.predict_batch_size, merged, dtype)
     return [
