@@ -107,6 +107,13 @@ def shuffled(settings: TrainSettings, processed: Path, adapter: Path) -> pd.Data
     return answer(settings)
 
 
+def among_candidates(given: pd.Series, details: pd.DataFrame) -> pd.Series:
+    """Answers by index, of ``details``' rows: those ``given`` that are candidates there, else the rules'."""
+    answers = [canonical(str(text)) for text in given.reindex(details.index).fillna("")]
+    kept = [text in options.split("; ") for text, options in zip(answers, details["candidates"], strict=True)]
+    return details["rules"].mask(pd.Series(kept, details.index), pd.Series(answers, details.index))
+
+
 def folds(base: TrainSettings, processed: Path) -> pd.DataFrame:
     """Official rows answered by models that were not trained on their pictures: details with ``truth``."""
     table = read_train(base.data)
@@ -162,6 +169,7 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
         table.index = table["index"].astype(int)
         for system in table.columns.drop("index"):
             add(f"published answers: {system}", table[system], "scored here on the same rows")
+            add("... where they are candidates", among_candidates(table[system], main), "else the rules' answers")
     official = folds(dataclasses.replace(base, out=ways / "folds"), processed)
     five = {}
     for name, column in (("rules alone", "rules"), ("model", "model_answer"), ("with deciding", "prediction")):

@@ -1,12 +1,13 @@
 """Lines of several looks put together."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.prepare import processes
 from src.reading import ocr
-from src.reading.looks import merged
+from src.reading.images import np
+from src.reading.looks import closer_looks, is_missing, merged
 from tests.test_workers import job
 
 PLACE = [[0, 0], [40, 0], [40, 10], [0, 10]]
@@ -53,6 +54,45 @@ def test_what_overlaps_nothing_stays(lines, closer, score):
     alone = ("8 V", score, moved(200))
     assert alone in merged(lines, [*closer, alone])
     assert alone in merged([alone, *lines], closer)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 2200), st.integers(1, 2200), st.data())
+def test_every_look_knows_where_it_sees_a_thing(width, height, data):
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    image = np.zeros((height, width, 1), np.uint8)
+    image[y, x] = 1
+    for group in closer_looks(width, height):
+        places = []
+        for look in group:
+            seen = look.seen(image)
+            mark = np.argwhere(seen == (254 if look.inverted else 1))
+            for row, column, *_ in mark:
+                places.append(look.on_picture(("8", 1.0, [[int(column), int(row)]] * 4))[2])
+        assert places
+        assert all(place == [[x, y]] * 4 for place in places)
+
+
+def upright(text, at=0):
+    return (text, 0.9, [[at, 80], [at, 40], [at + 10, 40], [at + 10, 80]])
+
+
+@pytest.mark.parametrize(
+    ("lines", "entities", "missing"),
+    [
+        ([("29.5 cm", 0.9, PLACE)], ["height"], False),
+        ([("29.5 cm", 0.9, PLACE), upright("cm"), upright("06", 20)], ["height"], True),  # it says 90 cm
+        ([("29.5 cm", 0.9, PLACE), upright("90 cm")], ["height"], False),
+        ([("29.5 cm", 0.9, PLACE), ("06", 0.9, moved(50))], ["height"], False),  # the number of something
+        ([("500 g", 0.9, PLACE), upright("06")], ["item_weight"], False),
+        ([("500 g", 0.9, PLACE)], ["item_weight", "voltage"], True),
+        ([("BROTH", 0.9, PLACE)], [], True),
+        ([("500 g", 0.9, PLACE)], ["colour"], False),
+        ([], ["height"], True),
+    ],
+)
+def test_what_is_missing(lines, entities, missing):
+    assert is_missing(lines, 100, 100, entities) is missing
 
 
 def test_an_error_in_a_closer_look_costs_only_that_look(tmp_path, monkeypatch):

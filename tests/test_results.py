@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from benchmarks.results import MARKS, as_markdown, put_into, read_gold
+from benchmarks.results import MARKS, among_candidates, as_markdown, put_into, read_gold
 from src.data.errors import InputError
 from tests.conftest import ROOT, run_python
 
@@ -36,6 +36,14 @@ def test_strict_and_lenient_scores(tmp_path):
     assert (other["strict"], other["lenient"]) == (pytest.approx(2 / 3), 1.0)
     assert other["per_entity"] == {"depth": 0.0, "height": 0.0, "width": 1.0}
     assert gold.score(pd.Series({7: "2 inch"}))["strict"] == pytest.approx(2 / 3)  # silent on the others
+
+
+def test_published_answers_are_kept_where_they_are_candidates():
+    details = pd.DataFrame(
+        {"candidates": ["2 inch; 5.1 centimetre", "2 inch", "", ""], "rules": ["2 inch", "2 inch", "", ""]}, [3, 7, 9, 11]
+    )
+    given = pd.Series({11: "4 volt", 7: "3 inch", 3: "5.10 centimetre", 20: "1 watt"})
+    assert among_candidates(given, details).to_dict() == {3: "5.1 centimetre", 7: "2 inch", 9: "", 11: ""}
 
 
 def test_published_answers_score_as_their_own_script_says(real, tmp_path):

@@ -16,48 +16,61 @@ from src.reading.mentions import find_quantities
 Line = tuple[str, float, list[list[int]]]
 """Text, confidence 0..1, and the box's four corners [x, y] in source pixels, clockwise from the text's top left."""
 
-_ENLARGED, _LARGE = 1000, 1600
-"""Long sides in pixels: up to the first a picture is enlarged twice for its tiles, from the second on it has nine."""
-TILE_SIDES = 576, 768
-"""As `ocr.SIDES`, for a tile: as much is found as with those, and 12 % sooner (benchmarks/README.md)."""
+_LARGE = 1600
+"""Pixels of the long side from which on a picture has tiles, too: whole, it never is seen at its full size."""
+_TILE, _MOST = 800, 5
+"""Pixels of a tile's side, about; and tiles in a row at most."""
 _OVERLAP = 0.16
-"""Of neighbouring tiles, as a share of the picture's side."""
+"""Of neighbouring tiles, as a share of the side of one."""
 _NEAR = 3
 """Pixels of the source from a cut within which a line may go on beyond it."""
 _SURE = 0.6
 """A closer look's line is kept from this confidence on: small print reads badly, and what is no print as well."""
+_PIECE = re.compile(r"\W{0,2}(?:[0-9]{1,3}(?:[.,][0-9])?|0?[cm]m)\W{0,2}", re.IGNORECASE)
+"""A number or a unit alone, as it is left of a quantity that is printed upwards and was not read in one piece."""
+_LENGTHS = {"height", "width", "depth"}
 
 
 def is_missing(lines: Sequence[Line], width: int, height: int, entities: Sequence[str]) -> bool:
-    """Whether one of ``entities`` has no candidate in the lines; with none known: whether there is no quantity."""
+    """Whether one of ``entities`` has no candidate in the lines; with none known: whether there is no quantity.
+
+    Lengths are missing, too, where a piece of a number stands upright among others with units.
+    """
     found = readings(lines, width, height)
     known = [entity for entity in entities if entity in ENTITY_UNITS]
     if not known:
         return not any(reading.mentions for reading in found)
-    return any(not candidates(found, entity) for entity in known)
+    if any(not candidates(found, entity) for entity in known):
+        return True
+    return not _LENGTHS.isdisjoint(known) and any(_PIECE.fullmatch(line[0]) and _is_upright(line) for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """A part of a picture, in source pixels, to be read ``scale`` times as large; ``inner``: which edges are cuts."""
+class Look:
+    """A way to look at a picture again: which part of it, how large, in which colours, which way up."""
 
-    left: int
+    left: int  # of the part, in source pixels
     top: int
     right: int
     bottom: int
-    scale: int
-    inner: tuple[bool, bool, bool, bool]
+    sides: tuple[int, int]  # see `ocr.SIDES`
+    inverted: bool = False
+    turned: bool = False  # by a quarter, clockwise
+    inner: tuple[bool, bool, bool, bool] = (False,) * 4  # which of its edges are cuts through the picture
 
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """This part of a BGR picture, enlarged."""
+    def seen(self, image: np.ndarray) -> np.ndarray:
+        """What it shows of a BGR uint8 picture."""
         part = image[self.top : self.bottom, self.left : self.right]
-        return cv2.resize(part, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_CUBIC)
+        if self.inverted:
+            part = cv2.bitwise_not(part)
+        return cv2.rotate(part, cv2.ROTATE_90_CLOCKWISE) if self.turned else np.ascontiguousarray(part)
 
     def on_picture(self, line: Line) -> Line:
-        """A line read on the tile, in the picture's pixels."""
+        """A line read on it, in the picture's pixels."""
         text, score, corners = line
-        points = [[round(x / self.scale) + self.left, round(y / self.scale) + self.top] for x, y in corners]
-        return text, score, points
+        if self.turned:
+            corners = [[y, self.bottom - self.top - 1 - x] for x, y in corners]
+        return text, score, [[x + self.left, y + self.top] for x, y in corners]
 
     def is_cut(self, line: Line) -> bool:
         """Whether a line in the picture's pixels ends at a cut: it may go on beyond."""
@@ -66,22 +79,29 @@ class Tile:
         return any(cut and gap < _NEAR for cut, gap in zip(self.inner, gaps, strict=True))
 
 
-def tiles(width: int, height: int) -> Iterator[Tile]:
-    """Overlapping parts of a picture of this size: 2 x 2, of a large one 3 x 3."""
-    count = 2 if max(width, height) < _LARGE else 3
-    scale = 2 if max(width, height) <= _ENLARGED else 1
-    for top, bottom in _spans(height, count):
-        for left, right in _spans(width, count):
-            yield Tile(left, top, right, bottom, scale, (left > 0, top > 0, right < width, bottom < height))
+def closer_looks(width: int, height: int) -> Iterator[list[Look]]:
+    """Looks at a picture of this size in the order of what they find per second (benchmarks/README.md).
+
+    The detector is trained on one size of letters, and on lines from left to right: what it misses at one size, in dark
+    letters or lying it sees at another, in light ones or upright. Those of one list belong together.
+    """
+    whole = 0, 0, width, height
+    yield [Look(*whole, (320, 512))]
+    yield [Look(*whole, (960, 1280), inverted=True)]
+    yield [Look(*whole, (704, 960), turned=True)]
+    if max(width, height) >= _LARGE:
+        yield [
+            Look(left, top, right, bottom, (704, 960), inner=(left > 0, top > 0, right < width, bottom < height))
+            for top, bottom in _spans(height)
+            for left, right in _spans(width)
+        ]
 
 
-def _spans(side: int, count: int) -> list[tuple[int, int]]:
-    half = _OVERLAP / 2
-    edges = [number / count for number in range(count + 1)]
-    return [
-        (max(0, round((low - half) * side)), min(side, round((high + half) * side)))
-        for low, high in itertools.pairwise(edges)
-    ]
+def _spans(side: int) -> list[tuple[int, int]]:
+    count = min(_MOST, -(-side // _TILE))
+    more = _OVERLAP / 2 * side / count
+    edges = [side * number / count for number in range(count + 1)]
+    return [(max(0, round(low - more)), min(side, round(high + more))) for low, high in itertools.pairwise(edges)]
 
 
 def merged(lines: Sequence[Line], closer: Sequence[Line]) -> list[Line]:
@@ -121,6 +141,11 @@ def _is_better(line: Line, other: Line) -> bool:
         return False
     gains = bool(find_quantities(line[0])) - bool(find_quantities(other[0]))
     return _area(line) >= 0.6 * _area(other) and (gains > 0 or (gains == 0 and line[1] > other[1] + 0.02))
+
+
+def _is_upright(line: Line) -> bool:
+    left, top, right, bottom = _bounds(line)
+    return bottom - top > 1.2 * (right - left)
 
 
 def _plain(text: str) -> str:

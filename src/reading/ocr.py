@@ -16,7 +16,7 @@ import openvino
 import rapidocr
 from rapidocr import RapidOCR
 
-from src.reading.looks import TILE_SIDES, Line, is_missing, merged, tiles, with_apart
+from src.reading.looks import Line, closer_looks, is_missing, merged, with_apart
 
 SIDES = 704, 960
 """The detector sees a picture with its short side scaled to so many pixels, or its long side if that gives less.
@@ -40,19 +40,19 @@ def read_lines(image: np.ndarray, sides: tuple[int, int] = SIDES) -> list[Line]:
 
 
 def look_closer(image: np.ndarray, lines: list[Line], entities: Sequence[str]) -> list[Line]:
-    """``lines`` of `read_lines`, with what a closer look at `looks.tiles` reads where it is needed.
+    """``lines`` of `read_lines`, with what `looks.closer_looks` read, one after the other, as long as it is needed.
 
-    ``entities``: what is asked of the picture; `looks.is_missing` tells whether it is needed. A picture without any
-    text at first is left alone: a closer look finds nothing there.
+    ``entities``: what is asked of the picture; `looks.is_missing` tells whether it is needed.
     """
     height, width = image.shape[:2]
-    if not lines or not is_missing(lines, width, height, entities):
-        return lines
     cut: list[Line] = []
-    for tile in tiles(width, height):
-        seen = [tile.on_picture(line) for line in read_lines(tile.cut(image), TILE_SIDES)]
-        lines = merged(lines, [line for line in seen if not tile.is_cut(line)])
-        cut += [line for line in seen if tile.is_cut(line)]
+    for group in closer_looks(width, height):
+        if not is_missing(lines, width, height, entities):
+            break
+        for look in group:
+            seen = [look.on_picture(line) for line in read_lines(look.seen(image), look.sides)]
+            lines = merged(lines, [line for line in seen if not look.is_cut(line)])
+            cut += [line for line in seen if look.is_cut(line)]
     return with_apart(lines, cut)
 
 
