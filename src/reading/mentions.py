@@ -209,9 +209,12 @@ def _mend_point(first: _Number, second: _Number, gap: str) -> None:
     ratio = first.amount / second.amount
     for power in (10, 100):
         for number, other, share in ((first, second, ratio / power), (second, first, 1 / ratio / power)):
-            lacks_point = number.value.as_tuple().exponent == 0 and other.value.as_tuple().exponent != 0
-            lacks_point = lacks_point and number.value % power != 0  # nobody prints 2.00 beside .90
-            if lacks_point and Decimal("0.95") < share < Decimal("1.05"):
+            lacks_point = number.value.as_tuple().exponent == 0 and number.value % power != 0  # 2.00 is not printed so
+            # Of two whole numbers, too, if that much nearer: 7 lbs/32 kg. A lost digit leaves less than 1: 1 lb/45 g.
+            is_near = abs(share - 1) < Decimal("0.02") and number.value > power
+            if other.value.as_tuple().exponent != 0:
+                is_near = abs(share - 1) < Decimal("0.05")
+            if lacks_point and is_near:
                 number.value /= power
 
 
