@@ -16,6 +16,7 @@ MAX_PIXELS = 64_000_000
 ROWS = 150_000
 _ROWS = "of train.csv, at most so many, entities in the proportions of test.csv; pictures of other rows are not needed"
 _SEED = "of all that is drawn"
+_RAY = "address of a Ray cluster, or auto for the one that runs here: its nodes do the work"
 
 
 def _setting(default: Any, what: str, least: float | None = None) -> Any:
@@ -49,6 +50,7 @@ class PreprocessSettings(EnhanceSettings):
     rows: int = _setting(ROWS, _ROWS, least=1)
     seed: int = _setting(0, _SEED)
     all: bool = _setting(False, "also the pictures of rows of train.csv that are not drawn")
+    ray: str | None = _setting(None, _RAY)
 
     @property
     def drawn_rows(self) -> int | None:
@@ -112,7 +114,7 @@ class TrainSettings(LoraSettings):
 
 @dataclass(frozen=True, slots=True)
 class PredictSettings:
-    """One run of ``inference.ipynb``."""
+    """One run of ``inference.ipynb``, or of ``src.predict``."""
 
     data: Path = _required("data folder with test.csv")
     out: Path = _required("run folder with processed/ and adapter/; test_out.csv is written there")
@@ -122,6 +124,7 @@ class PredictSettings:
     )
     merged: bool | None = _setting(None, "adapter merged into the dequantised base; default: where memory allows it")
     workers: int | None = _setting(None, "processes that decode pictures; default: by the machine's cores", least=0)
+    ray: str | None = _setting(None, _RAY)
 
 
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:

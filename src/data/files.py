@@ -18,7 +18,7 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     A reader sees the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")  # not a process id: nodes may share the folder
     pieces = (data,) if isinstance(data, str | bytes) else data
     try:
         with beside.open("wb") as stream:

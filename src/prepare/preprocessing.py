@@ -20,7 +20,8 @@ from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, picture_names, processed_name, read_files
 from src.prepare.manifest import ManifestRow, TextOffset, TextOffsets, finished, manifest_row, write_manifest
-from src.prepare.processes import WORKER_DIED, Job, failed, process, run
+from src.prepare.processes import WORKER_DIED, Job, failed, process
+from src.prepare.spread import runner
 from src.settings import MAX_PIXELS, EnhanceSettings, PreprocessSettings, cpu_count
 
 
@@ -98,6 +99,7 @@ def _process_all(
     folder.errors.unlink(missing_ok=True)
     unexpected_errors = 0
     with Journal(folder.journal) as journal:
+        run = runner(settings.ray)
         outcomes = run(process, jobs(), settings.workers or cpu_count(), lambda _: failed(WORKER_DIED))
         for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
             size, changed = stamps.pop(job.image)
