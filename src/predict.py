@@ -1,19 +1,22 @@
 """Answer the test rows: what ``inference.ipynb`` calls, and for several GPUs
 
     accelerate launch -m src.predict --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
+    python -m src.predict --ray auto --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
 
 Answers are kept as they come, so nothing is computed twice; the processes share the rows out, and one file comes out.
 """
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
 from accelerate import PartialState
+from tqdm import tqdm
 
 from src import decide, sanity
 from src.data.errors import InputError, run_main
@@ -24,19 +27,13 @@ from src.data.names import picture_names, processed_name, read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
 from src.data.tables import read_test
-from src.model.generation import ENTRY, Answered, Model, generate
+from src.model.answerer import Answerer, HowToAnswer, Questions
+from src.model.batches import Unanswered
+from src.model.generation import ENTRY, Answered
 from src.model.memory import answering, is_merged
-from src.model.modeling import (
-    card_memory,
-    compute_dtype,
-    load_adapter,
-    load_base,
-    load_config,
-    load_processor,
-    merge,
-    model_stamp,
-    preset_for,
-)
+from src.model.modeling import card_memory, compute_dtype, load_config, model_stamp, preset_for
+from src.prepare.processes import WORKER_DIED
+from src.prepare.spread import run_by_actors
 from src.rules import COLUMNS, ByRules, answer_samples
 from src.settings import PredictSettings
 from src.training import adapter
@@ -53,6 +50,8 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     not apply is empty. The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
     """
     process, run = _process(), RunFolder(settings.out)
+    if settings.ray and process.num_processes > 1:
+        raise InputError("--ray: shares the rows out by itself; start it without accelerate launch")
     table, files = read_test(settings.data), read_files(settings.data)
     processed = ProcessedFolder(run.processed)
     samples, reasons = test_samples(table, run.processed, files)
@@ -80,7 +79,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     by_rules: dict[int, ByRules] = {}
     for turn in (process.is_main_process, not process.is_main_process):
         if turn and readings is not None:
-            found = answer_samples(samples, readings, run.rules_journal)
+            found = answer_samples(samples, readings, run.rules_journal, settings.ray)
             by_rules = {sample.row: answer for sample, answer in zip(samples, found, strict=True)}
         process.wait_for_everyone()
     reasons |= {row: answer.reason for row, answer in by_rules.items() if answer.reason}
@@ -91,7 +90,18 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     process.wait_for_everyone()  # all have shared out the same rows before the first answer is written
     if todo:
         options = {sample: by_rules[sample.row].texts for sample in todo if sample.row in by_rules}
-        _answer(settings, todo, readings, options, policy, trained_with, merged, process.process_index, key)
+        how = HowToAnswer(
+            settings.model,
+            run.adapter if _has_adapter(settings) else None,
+            merged,
+            trained_with.get("image_splitting", False),
+            run.processed,
+            readings is not None,
+            settings.predict_batch_size or preset_for(load_config(settings.model)).predict_batch_size,
+            settings.workers,
+            policy.own_below,
+        )
+        _answer(settings, todo, options, how, process.process_index, key)
     process.wait_for_everyone()
     answers, failed = _journalled(run)
     rules_entries = {row: answer.entry() for row, answer in by_rules.items()}
@@ -117,39 +127,44 @@ def _process() -> PartialState:
 def _answer(
     settings: PredictSettings,
     todo: list[Sample],
-    readings: ReadingStore | None,
     options: Mapping[Sample, tuple[str, ...]],
-    policy: decide.Policy,
-    trained_with: Mapping[str, Any],
-    merged: bool,
+    how: HowToAnswer,
     process: int,
     key: Mapping[str, str],
 ) -> None:
     """Answer samples into this process's journal; of one that cannot be asked, the reason."""
-    run, config = RunFolder(settings.out), load_config(settings.model)
-    batch_size = settings.predict_batch_size or preset_for(config).predict_batch_size
     if card := card_memory():
-        estimate = answering(config, batch_size, merged, compute_dtype())
-        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {batch_size} rows at once", flush=True)
-    base = load_base(settings.model)
-    model: Model = base
-    if _has_adapter(settings):
-        model = merge(base, run.adapter) if merged else load_adapter(base, run.adapter)
-    processor = load_processor(settings.model, trained_with.get("image_splitting", False))
-    sizes = letterboxed_sizes(run.processed)
-    journal = Journal(run.answers(process))
+        estimate = answering(load_config(settings.model), how.batch_size, how.merged, compute_dtype())
+        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {how.batch_size} rows at once", flush=True)
+    journal = Journal(RunFolder(settings.out).answers(process))
     begun = journal.path.is_file()
     with journal:
         if not begun:
             journal.add(key)
-        for result in generate(
-            model, processor, todo, readings, sizes, batch_size, settings.workers,
-            options=options, own_below=policy.own_below,
-        ):  # fmt: skip
+        results = _spread(settings.ray, todo, options, how) if settings.ray else Answerer(how).answers(todo, options)
+        for result in results:
             if isinstance(result, Answered):
                 journal.add({"index": result.sample.row, **result.entry()})
             else:
                 journal.add({"index": result.sample.row, "reason": result.reason, "trace": result.trace})
+
+
+def _spread(
+    address: str, todo: list[Sample], options: Mapping[Sample, tuple[str, ...]], how: HowToAnswer
+) -> Iterator[Answered | Unanswered]:
+    """The answers of a cluster's nodes; all questions about a picture go to one, pictures of one size together."""
+    sizes = letterboxed_sizes(how.processed)
+    groups = [[todo[position] for position in positions] for positions in by_picture(todo)]
+    groups.sort(key=lambda group: sizes.get(group[0].picture.name, (0, 0)), reverse=True)
+    pictures = [{sample: options.get(sample, ()) for sample in group} for group in groups]
+
+    def died(questions: Questions) -> list[Answered | Unanswered]:
+        return [Unanswered(sample, f"error: {WORKER_DIED}") for sample in questions]
+
+    with tqdm(total=len(todo), desc="predict", unit="row") as bar:
+        for questions, results in run_by_actors(address, partial(Answerer, how), pictures, how.batch_size, died):
+            yield from results
+            bar.update(len(questions))
 
 
 def _journals(run: RunFolder) -> list[Journal]:

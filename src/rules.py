@@ -24,7 +24,8 @@ from src.data.names import read_files
 from src.data.readings import ReadingStore
 from src.data.samples import BROKEN, Sample, by_picture, test_samples
 from src.data.tables import read_test
-from src.prepare.processes import WORKER_DIED, run
+from src.prepare.processes import WORKER_DIED
+from src.prepare.spread import runner
 from src.reading.choose import Answer, Option, layout_for, pick, weigh
 from src.reading.images import ImageError
 from src.settings import cpu_count
@@ -88,11 +89,13 @@ def answer_picture(asked: Asked) -> list[ByRules]:
         return [replace(NOTHING, reason=reason, trace=trace)] * len(asked.entities)
 
 
-def answer_samples(samples: Sequence[Sample], readings: ReadingStore, kept: Path | None = None) -> list[ByRules]:
+def answer_samples(
+    samples: Sequence[Sample], readings: ReadingStore, kept: Path | None = None, ray: str | None = None
+) -> list[ByRules]:
     """The rules' answer to each sample, in order, on all cores; a picture is looked at once for all of its questions.
 
     ``kept``: a journal; what it has of the same texts is not answered again, and the rest is added to it. An unexpected
-    error, or the death of a process, costs one picture its answers.
+    error, or the death of a process, costs one picture its answers. ``ray``: a cluster's address, see `spread.runner`.
     """
     known: dict[tuple[str, str], ByRules] = {}
     with contextlib.ExitStack() as stack:
@@ -103,8 +106,8 @@ def answer_samples(samples: Sequence[Sample], readings: ReadingStore, kept: Path
         workers = min(cpu_count(), 1 + len(todo) // PER_PROCESS)
         died = replace(NOTHING, reason=f"error: {WORKER_DIED}")
         results: Iterable[tuple[Asked, list[ByRules]]] = ((asked, answer_picture(asked)) for asked in todo)
-        if workers > 1:
-            results = run(answer_picture, todo, workers, lambda asked: [died] * len(asked.entities))
+        if workers > 1 or (ray and todo):
+            results = runner(ray)(answer_picture, todo, workers, lambda asked: [died] * len(asked.entities))
         for asked, answers in tqdm(
             results, total=len(todo), desc="rules", unit="img", smoothing=0.05, disable=not todo
         ):

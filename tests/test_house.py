@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "training": {"settings", "reading", "data", "model", "metrics", "rules", "training"},
     "plots": {"reading", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},
-    "predict": {"settings", "data", "model", "training", "decide", "sanity", "rules"},
+    "predict": {"settings", "data", "prepare", "model", "training", "decide", "sanity", "rules"},
     "report": {"reading", "data", "model", "training", "metrics", "report"},
     "plan": {"settings", "data", "prepare", "model", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},

@@ -1,21 +1,26 @@
 """Over a Ray cluster: the same results as on this machine, whatever dies."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
 from src.data.errors import InputError
 from src.data.files import Journal
+from src.model.modeling import add_lora, load_base
+from src.predict import predict
 from src.prepare.preprocessing import preprocess
 from src.prepare.processes import WORKER_DIED, failed, process
-from src.prepare.spread import runner
-from src.settings import PreprocessSettings
+from src.prepare.spread import run_by_actors, runner
+from src.settings import LoraSettings, PredictSettings, PreprocessSettings
 from tests.cluster import Cluster
-from tests.conftest import ROOT, make_folder
+from tests.conftest import ROOT, TINY, make_folder
 from tests.test_preprocess import hashes
 from tests.test_workers import Deadly, job
 
@@ -57,7 +62,7 @@ def test_a_picture_that_kills_its_worker_costs_only_itself(cluster, tmp_path):
 
 
 def test_a_lost_node_and_a_killed_driver_change_nothing_of_what_is_read(two_nodes, tmp_path):
-    data, local, spread = make_folder(tmp_path / "data", 36, 12), tmp_path / "local", tmp_path / "spread"
+    data, local, spread = make_folder(tmp_path / "data", 24, 8), tmp_path / "local", tmp_path / "spread"
     (data / "images" / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     preprocess(PreprocessSettings(data, local, ocr=True, workers=2))
     command = ["preprocess.py", "--data", data, "--out", spread, "--ocr", "--ray", two_nodes.address]
@@ -71,6 +76,44 @@ def test_a_lost_node_and_a_killed_driver_change_nothing_of_what_is_read(two_node
     assert driver.returncode == 0, errors
     assert "(0 reused)" not in out
     assert hashes(spread) == hashes(local)
+
+
+def test_a_job_that_kills_its_actor_costs_only_itself_and_an_error_is_raised(cluster):
+    def squares(numbers):
+        if 7 in numbers:
+            os._exit(9)
+        return [12 // (12 - number) for number in numbers]
+
+    results = dict(run_by_actors(cluster.address, lambda: squares, range(10), 3, str))
+    assert results == {number: "7" if number == 7 else 12 // (12 - number) for number in range(10)}
+    with pytest.raises(ZeroDivisionError):
+        dict(run_by_actors(cluster.address, lambda: squares, range(12, 15), 3, str))
+
+
+def test_a_lost_node_and_a_killed_driver_change_no_answer(two_nodes, tmp_path):
+    data, out, spread = make_folder(tmp_path / "data", 1, 40), tmp_path / "out", tmp_path / "spread"
+    preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=2))
+    torch.manual_seed(0)
+    add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(out / "adapter")
+    shutil.copytree(out, spread)
+    local = predict(PredictSettings(data, out, str(TINY), 4))
+    command = ["-m", "src.predict", "--data", data, "--out", spread, "--model", TINY, "--predict-batch-size", 4]
+    command += ["--ray", two_nodes.address]
+    journal = spread / "test_out.journal-0.jsonl"
+    driver = started(*command, journal=journal, entries=8)
+    driver.kill()
+    driver.communicate()
+    done = len(Journal(journal).read())
+    driver = started(*command, journal=journal, entries=done + 4)
+    two_nodes.tell("kill")
+    _, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    assert (spread / "test_out.csv").read_bytes() == (out / "test_out.csv").read_bytes()
+    answered = [entry["index"] for entry in Journal(journal).read()[1:]]
+    assert sorted(answered) == sorted(local["index"])  # nothing lost, nothing doubled
+    details = pd.read_csv(spread / "test_out.details.csv", keep_default_na=False)
+    for column in ("model_answer", "rules", "source", "candidates", "reason"):
+        assert details[column].tolist() == local[column].tolist()
 
 
 def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):

@@ -7,10 +7,12 @@ the same paths; this code goes to them by itself.
 import contextlib
 import logging
 import os
+import pickle
 import socket
 import sys
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -85,10 +87,110 @@ def _run_on_cluster(
 def _done(call: tuple[Callable[[Item], Result], str], items: Sequence[Item]) -> list[Result]:
     """The results of some items, in a process of a node."""
     work, folder = call
+    _prepare(folder)
+    return [work(item) for item in items]
+
+
+def run_by_actors(
+    address: str,
+    make: Callable[[], Callable[[Sequence[Item]], list[Result]]],
+    jobs: Iterable[Item],
+    per_call: int,
+    died: Callable[[Item], Result],
+) -> Iterator[tuple[Item, Result]]:
+    """Each job with its result, as they finish, from workers that keep what ``make`` makes: a loaded model.
+
+    Ray Data's pool of actors: one for each GPU of the cluster, where it has none for each core; it bounds what is in
+    flight. ``make()`` takes ``per_call`` jobs at once and gives a result for each. What a lost node or a dead process
+    had is done again, job by job; one that ends its process again and again (`TRIES`) gets what ``died`` says. Raises
+    `InputError`, and what ``make`` or the work raise.
+    """
+    left = dict(enumerate(jobs))
+    several = len(left) > per_call
+    with connected(address) as ray:
+        for tries in range(1 + TRIES):
+            before = len(left)
+            for position, result in _pass(ray, make, left, 1 if tries else per_call):
+                yield left.pop(position), result
+            if not left:
+                return
+            if several and not tries and len(left) == before:
+                raise InputError("--ray: every worker died before its first result; has the cluster enough memory?")
+            print(f"a worker died or a node was lost; {len(left)} items are tried again one by one", file=sys.stderr)
+    yield from ((job, died(job)) for job in left.values())
+
+
+def _pass(
+    ray: ModuleType, make: Callable[[], Any], left: Mapping[int, Any], per_call: int
+) -> Iterator[tuple[int, Any]]:
+    """Position and result of each of the jobs whose worker lives on."""
+    from ray import data
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is lost is told here, in a sentence
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_errored_blocks = -1
+    waiting = iter(left.items())
+    calls = [{"jobs": pickle.dumps(call)} for call in iter(lambda: list(islice(waiting, per_call)), [])]
+    there = ray.cluster_resources()
+    gpus = int(there.get("GPU", 0))
+    actors = min(len(calls), gpus or int(max(1, there.get("CPU", 1))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a later version will call otherwise
+        results = data.from_items(calls, override_num_blocks=len(calls)).map_batches(
+            _Actor,
+            fn_constructor_args=(ray.cloudpickle.dumps(make), str(Path.cwd())),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=data.ActorPoolStrategy(
+                min_size=1,
+                max_size=actors,
+                initial_size=actors,
+                max_tasks_in_flight_per_actor=2 if per_call > 1 else 1,  # who kills its worker takes no other along
+            ),
+            num_cpus=1,
+            num_gpus=1 if gpus else 0,
+            ray_remote_args_fn=lambda: {"max_task_retries": 0},
+        )
+    try:
+        for row in results.iter_rows():
+            done = pickle.loads(row["done"])
+            if isinstance(done, Exception):
+                raise done
+            yield from done
+    except ray.exceptions.RayError:  # results that were on a lost node
+        return
+
+
+class _Actor:
+    """A worker of `run_by_actors`."""
+
+    def __init__(self, make: bytes, folder: str) -> None:
+        _prepare(folder)
+        self._work: Any = None
+        self._error: Exception | None = None
+        try:
+            self._work = pickle.loads(make)()
+        except Exception as error:  # to be raised where it is seen
+            self._error = error
+
+    def __call__(self, batch: Any) -> Any:
+        """A table with the pickled jobs of a call to one with their results, or the exception that they raised."""
+        import pyarrow
+
+        positions, jobs = zip(*pickle.loads(batch["jobs"][0].as_py()), strict=True)
+        try:
+            done: Any = self._error or list(zip(positions, self._work(jobs), strict=True))
+        except Exception as error:
+            done = error
+        return pyarrow.table({"done": [pickle.dumps(done)]})
+
+
+def _prepare(folder: str) -> None:
+    """Make a node's process like the one that has started it."""
     with contextlib.suppress(OSError):  # for relative paths; a node that has no such folder is given whole ones
         os.chdir(folder)
-    cv2.setNumThreads(1)  # as many tasks as cores
-    return [work(item) for item in items]
+    cv2.setNumThreads(1)  # there are as many processes as cores
 
 
 @contextlib.contextmanager
@@ -96,6 +198,7 @@ def connected(address: str) -> Iterator[ModuleType]:
     """The library, connected to a cluster for as long as it lasts. Raises `InputError`."""
     # It tells its makers nothing, and does not warn of a change to come.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
     except ImportError:
