@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from src.data.files import write_whole
+from src.data.processed import Pictures
 from src.reading.images import ImageError, read_image, resize
 
 _THUMBNAIL = 260  # px; keeps a notebook's outputs small
@@ -53,7 +54,7 @@ def show_answers(processed: Path, answers: pd.DataFrame, column: str = "predicti
         if "candidates" in row:
             lines.append("read: " + textwrap.shorten(row["candidates"] or "nothing that fits", 38, placeholder=" ..."))
         captions.append("\n".join(lines))
-    show_gallery([processed / name for name in answers["picture"]], captions, save=save)
+    show_gallery(list(map(Pictures(processed).path, answers["picture"])), captions, save=save)
 
 
 def show_reliability(answers: pd.DataFrame) -> None:

@@ -58,16 +58,14 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     record = adapter.load_record(run.adapter)
     trained_with = record.get("settings", {})
     policy = decide.fit(pd.DataFrame(record["answers"])) if record else decide.Policy()
-    depends_on = {
-        processed.manifest: "run preprocess.py first",
-        DataFolder(settings.data).test: "a data folder needs this file",
-    }
+    depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
+    depends_on[DataFolder(settings.data).test] = "a data folder needs this file"
     if _has_adapter(settings):
         depends_on[run.adapter / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
-    readings = ReadingStore(run.processed) if trained_with.get("ocr", processed.text.is_file()) else None
+    readings = ReadingStore(run.processed) if trained_with.get("ocr", bool(processed.texts)) else None
     if readings is not None:
-        depends_on[processed.text] = "run preprocess.py with --ocr"
+        depends_on |= dict.fromkeys(processed.texts, "run preprocess.py with --ocr")
     merged = settings.merged
     if merged is None:
         merged = is_merged(load_config(settings.model), card_memory())

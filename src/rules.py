@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from src.data.errors import run_main, unexpected
 from src.data.files import Journal, fingerprint, write_whole
-from src.data.folders import ProcessedFolder
 from src.data.names import read_files
 from src.data.readings import ReadingStore
 from src.data.samples import BROKEN, Sample, by_picture, test_samples
@@ -131,8 +130,7 @@ def _asked(samples: Sequence[Sample], readings: ReadingStore) -> list[Asked]:
 @contextlib.contextmanager
 def _opened(path: Path, readings: ReadingStore) -> Iterator[Journal]:
     """A journal of answers to these readings, begun anew if it is of others."""
-    texts, processed = readings.path, ProcessedFolder(readings.path.parent)
-    depends_on = {texts: "run preprocess.py with --ocr", processed.manifest: "run preprocess.py first"}
+    depends_on = dict.fromkeys((*readings.folder.texts, *readings.folder.manifests), "run preprocess.py first")
     journal, key = Journal(path), {"fingerprint": fingerprint("rules", depends_on)}
     if next((entry for _, entry in journal.scan()), None) != key:
         journal.remove()

@@ -51,6 +51,8 @@ class PreprocessSettings(EnhanceSettings):
     seed: int = _setting(0, _SEED)
     all: bool = _setting(False, "also the pictures of rows of train.csv that are not drawn")
     ray: str | None = _setting(None, _RAY)
+    shards: bool = _setting(False, "into tar files with an index instead of a file per picture: for very many")
+    per_shard: int = _setting(1000, "pictures in a shard", least=1)
 
     @property
     def drawn_rows(self) -> int | None:

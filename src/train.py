@@ -105,9 +105,10 @@ _NOT_IN_RESULT = ("workers", "checkpoint_steps", "evaluations", "batch_size", "a
 def _fingerprint(settings: TrainSettings) -> str:
     """What the adapter depends on: settings, base model, tables, processed pictures."""
     data, processed = DataFolder(settings.data), ProcessedFolder(RunFolder(settings.out).processed)
-    depends_on = {processed.manifest: "run preprocess.py first", data.train: "a data folder needs this file"}
+    depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
+    depends_on[data.train] = "a data folder needs this file"
     if settings.ocr:
-        depends_on[processed.text] = "run preprocess.py with --ocr"
+        depends_on |= dict.fromkeys(processed.texts or [processed.text], "run preprocess.py with --ocr")
     if data.test.is_file():  # its proportions
         depends_on[data.test] = ""
     values = {key: value for key, value in _plain(settings).items() if key not in _NOT_IN_RESULT}

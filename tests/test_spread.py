@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ import torch
 
 from src.data.errors import InputError
 from src.data.files import Journal
+from src.data.folders import ProcessedFolder
 from src.model.modeling import add_lora, load_base
 from src.predict import predict
 from src.prepare.preprocessing import preprocess
@@ -41,14 +43,19 @@ def two_nodes(cluster):
     cluster.tell("add")
 
 
-def started(*command: object, journal: Path, entries: int) -> subprocess.Popen[str]:
-    """A command that has so many entries in its journal."""
+def started(*command: object, finished: Callable[[], bool]) -> subprocess.Popen[str]:
+    """A command that is so far that ``finished`` holds."""
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
-    while len(Journal(journal).read()) < entries:
+    while not finished():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     return process
+
+
+def entries(journal: Path, count: int) -> Callable[[], bool]:
+    """Whether a journal has so many."""
+    return lambda: len(Journal(journal).read()) >= count
 
 
 def test_a_picture_that_kills_its_worker_costs_only_itself(cluster, tmp_path):
@@ -66,11 +73,11 @@ def test_a_lost_node_and_a_killed_driver_change_nothing_of_what_is_read(two_node
     (data / "images" / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     preprocess(PreprocessSettings(data, local, ocr=True, workers=2))
     command = ["preprocess.py", "--data", data, "--out", spread, "--ocr", "--ray", two_nodes.address]
-    driver = started(*command, journal=spread / "journal.jsonl", entries=8)
+    driver = started(*command, finished=entries(spread / "journal.jsonl", 8))
     driver.kill()
     driver.communicate()
     done = len(Journal(spread / "journal.jsonl").read())
-    driver = started(*command, journal=spread / "journal.jsonl", entries=done + 8)
+    driver = started(*command, finished=entries(spread / "journal.jsonl", done + 8))
     two_nodes.tell("kill")
     out, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
@@ -100,11 +107,11 @@ def test_a_lost_node_and_a_killed_driver_change_no_answer(two_nodes, tmp_path):
     command = ["-m", "src.predict", "--data", data, "--out", spread, "--model", TINY, "--predict-batch-size", 4]
     command += ["--ray", two_nodes.address]
     journal = spread / "test_out.journal-0.jsonl"
-    driver = started(*command, journal=journal, entries=8)
+    driver = started(*command, finished=entries(journal, 8))
     driver.kill()
     driver.communicate()
     done = len(Journal(journal).read())
-    driver = started(*command, journal=journal, entries=done + 4)
+    driver = started(*command, finished=entries(journal, done + 4))
     two_nodes.tell("kill")
     _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
@@ -124,3 +131,16 @@ def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install -r requirements-ray\.txt"):
         next(runner("auto")(len, ["a"], 1, len))
+
+
+def test_shards_over_nodes_are_those_of_one_machine(two_nodes, tmp_path):
+    data, local, spread = make_folder(tmp_path / "data", 24, 8), tmp_path / "local", tmp_path / "spread"
+    for i in range(60):
+        os.link(data / "images" / "train-0000.jpg", data / "images" / f"more-{i:03d}.jpg")
+    preprocess(PreprocessSettings(data, local, shards=True, per_shard=10, workers=2))
+    command = ["preprocess.py", "--data", data, "--out", spread, "--shards", "--per-shard", 10]
+    driver = started(*command, "--ray", two_nodes.address, finished=lambda: len(ProcessedFolder(spread).manifests) >= 2)
+    two_nodes.tell("kill")
+    _, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    assert hashes(spread / "shards") == hashes(local / "shards")

@@ -55,6 +55,32 @@ class ProcessedFolder:
         return self.root / "text.jsonl"
 
     @property
+    def shards(self) -> Path:
+        """with ``--shards``: the pictures in tar files, each with its index, manifest and text"""
+        return self.root / "shards"
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the pictures are in shards."""
+        return self.shards.is_dir()
+
+    @property
+    def manifests(self) -> list[Path]:
+        """The manifest, or that of each shard."""
+        return sorted(self.shards.glob("*.manifest.csv")) if self.is_sharded else [self.manifest]
+
+    @property
+    def texts(self) -> list[Path]:
+        """The files with what was read; none without OCR."""
+        if self.is_sharded:
+            return sorted(self.shards.glob("*.text.jsonl"))
+        return [self.text] if self.text.is_file() else []
+
+    def tar_of(self, manifest: Path) -> Path:
+        """The pictures of a shard, by its manifest."""
+        return self.shards / f"{manifest.name.partition('.')[0]}.tar"
+
+    @property
     def journal(self) -> Path:
         """finished pictures of a run that goes on, or was cut off"""
         return self.root / "journal.jsonl"

@@ -1,4 +1,4 @@
-"""What was read on pictures, from ``text.jsonl``: the file stays on disk, only offsets in it are held."""
+"""What was read on pictures, from ``text.jsonl`` or those of the shards: they stay on disk, only offsets are held."""
 
 import copy
 from collections.abc import Iterator
@@ -12,32 +12,29 @@ from src.reading.lines import Reading
 
 
 class ReadingStore:
-    """The readings of a folder's pictures by name; raises `InputError` when the folder has no ``text.jsonl``."""
+    """The readings of a folder's pictures by name; raises `InputError` when the folder has no text."""
 
     def __init__(self, processed: Path) -> None:
-        self._file = Journal(ProcessedFolder(processed).text)
-        if not self._file.path.is_file():
-            raise InputError(f"{self._file.path}: not found; run preprocess.py with --ocr")
-        self._offsets = {entry["image"]: offset for offset, entry in self._file.scan()}
+        self.folder = ProcessedFolder(processed)
+        if not self.folder.texts:
+            raise InputError(f"{self.folder.text}: not found; run preprocess.py with --ocr")
+        files = map(Journal, self.folder.texts)
+        self._places = {entry["image"]: (file, offset) for file in files for offset, entry in file.scan()}
 
     def __getitem__(self, image: str) -> list[Reading]:
         """`candidates.readings` of a picture; none when it was not read."""
-        if image not in self._offsets:
+        if image not in self._places:
             return []
-        entry = self._file.at(self._offsets[image])
+        file, offset = self._places[image]
+        entry = file.at(offset)
         return readings(entry["lines"], entry["width"], entry["height"])
-
-    @property
-    def path(self) -> Path:
-        """The file with the texts."""
-        return self._file.path
 
     def part(self, image: str) -> "ReadingStore":
         """Of one picture only: small enough to go with it to another process."""
         part = copy.copy(self)
-        part._offsets = {image: self._offsets[image]} if image in self._offsets else {}
+        part._places = {image: self._places[image]} if image in self._places else {}
         return part
 
     def __iter__(self) -> Iterator[str]:
         """Names of the pictures that were read."""
-        return iter(self._offsets)
+        return iter(self._places)

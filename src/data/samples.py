@@ -10,7 +10,7 @@ import pandas as pd
 
 from src.data.folders import ProcessedFolder
 from src.data.names import picture_names, processed_name
-from src.data.tables import read_table
+from src.data.processed import Pictures, read_manifest
 from src.reading.constants import ENTITY_UNITS
 from src.reading.images import letterboxed
 from src.reading.quantity import USABLE_REASONS, normalise_label
@@ -33,10 +33,10 @@ class Sample:
 class _Unusable:
     """Why questions cannot be asked, for the pictures of one folder."""
 
-    def __init__(self, processed: Path) -> None:
-        self._processed = processed
-        manifest = ProcessedFolder(processed).manifest
-        table = read_table(manifest, ["image", "status"]) if manifest.is_file() else pd.DataFrame()
+    def __init__(self, processed: Path, pictures: Pictures) -> None:
+        self._pictures = pictures
+        there = all(path.is_file() for path in ProcessedFolder(processed).manifests)
+        table = read_manifest(processed, ["image", "status"]) if there else pd.DataFrame()
         self._blank = frozenset(table.loc[table["status"].eq("blank"), "image"]) if len(table) else frozenset()
 
     def __call__(self, image: str, entity: str) -> str:
@@ -47,7 +47,7 @@ class _Unusable:
             return "unknown entity"
         if image in self._blank:
             return "blank picture"
-        return "" if (self._processed / processed_name(image)).is_file() else "no picture"
+        return "" if self._pictures.of(image) else "no picture"
 
 
 def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], Counter[str]]:
@@ -57,33 +57,35 @@ def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]
     """
     samples: list[Sample] = []
     reasons: Counter[str] = Counter()
-    unusable = _Unusable(processed)
+    pictures = Pictures(processed)
+    unusable = _Unusable(processed, pictures)
     columns = (picture_names(table["image_link"], files), table["entity_name"], table["entity_value"])
     for row, image, entity, value in zip(table.index, *columns, strict=True):
         answer, reason = normalise_label(value, entity)
         reason = unusable(image, entity) or reason
         reasons[reason] += 1
         if reason in USABLE_REASONS:
-            samples.append(Sample(int(row), image, processed / processed_name(image), entity, answer))
+            samples.append(Sample(int(row), image, pictures.path(processed_name(image)), entity, answer))
     return samples, reasons
 
 
 def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], dict[int, str]]:
     """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `_Unusable`)."""
-    samples, refused, unusable = [], {}, _Unusable(processed)
+    samples, refused, pictures = [], {}, Pictures(processed)
+    unusable = _Unusable(processed, pictures)
     columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"])
     for index, image, entity in zip(*columns, strict=True):
         reason = unusable(image, entity)
         if reason:
             refused[int(index)] = reason
         else:
-            samples.append(Sample(int(index), image, processed / processed_name(image), entity))
+            samples.append(Sample(int(index), image, pictures.path(processed_name(image)), entity))
     return samples, refused
 
 
 def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
     """Height and width of each processed picture, by its file's name, as the model gets it (see `images.letterbox`)."""
-    table = read_table(ProcessedFolder(processed).manifest, ["file", "status", "width", "height"])
+    table = read_manifest(processed, ["file", "status", "width", "height"])
     table = table[table["status"].eq("ok")]
     sides = zip(table["height"], table["width"], strict=True)
     return {file: letterboxed(int(h), int(w)) for file, (h, w) in zip(table["file"], sides, strict=True)}

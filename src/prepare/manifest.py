@@ -6,7 +6,9 @@ takes up what the journal and the last manifest do not have.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,6 +16,8 @@ import pandas as pd
 from src.data.files import Journal, write_whole
 from src.data.folders import ProcessedFolder
 from src.data.tables import read_table, table_text
+from src.prepare.processes import WORKER_DIED
+from src.settings import EnhanceSettings, PreprocessSettings
 
 
 class ManifestRow(NamedTuple):
@@ -56,12 +60,12 @@ def manifest_row(entry: Mapping[str, Any]) -> ManifestRow:
     return ManifestRow(**{column: entry[column] for column in MANIFEST_COLUMNS if column in entry})
 
 
-def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextOffsets]:
+def finished(manifest: Path, texts_and_journal: Iterable[Path]) -> tuple[dict[str, ManifestRow], TextOffsets]:
     """What the last whole run left, and what a killed one after it has in its journal."""
     rows: dict[str, ManifestRow] = {}
     texts: TextOffsets = {}
-    if folder.manifest.is_file():
-        table = read_table(folder.manifest, MANIFEST_COLUMNS)
+    if manifest.is_file():
+        table = read_table(manifest, MANIFEST_COLUMNS)
         for values in zip(*(table[column] for column in MANIFEST_COLUMNS), strict=True):
             row = ManifestRow(*values)
             if str(row.source_bytes).isdecimal() and str(row.source_mtime_ns).isdecimal():
@@ -70,7 +74,7 @@ def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextOffse
                     source_mtime_ns=int(row.source_mtime_ns),
                     settings=sys.intern(row.settings),
                 )
-    for journal in (Journal(folder.text), Journal(folder.journal)):
+    for journal in map(Journal, texts_and_journal):
         for offset, entry in journal.scan():
             if "status" in entry:
                 rows[entry["image"]] = manifest_row(entry)
@@ -82,7 +86,7 @@ def finished(folder: ProcessedFolder) -> tuple[dict[str, ManifestRow], TextOffse
 
 def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextOffsets) -> pd.DataFrame:
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
-    manifest = pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
+    manifest = manifest_table(rows)
     write_whole(folder.manifest, table_text(manifest))
     read = sorted(image for image in texts if image in rows)
     if read:
@@ -92,7 +96,38 @@ def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], tex
 
 
 def _text_line(text: TextOffset, row: ManifestRow) -> str:
-    lines = text.journal.at(text.offset)["lines"]
+    return text_line(row, text.asked, text.journal.at(text.offset)["lines"])
+
+
+def manifest_table(rows: Mapping[str, ManifestRow]) -> pd.DataFrame:
+    """The rows by name of their pictures, in the order of these."""
+    return pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
+
+
+def text_line(row: ManifestRow, asked: Sequence[str], lines: Sequence[Any]) -> str:
+    """A picture's line of ``text.jsonl``."""
     entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
-    entry |= {"asked": list(text.asked), "lines": lines}
-    return json.dumps(entry, ensure_ascii=False) + "\n"
+    return json.dumps(entry | {"asked": list(asked), "lines": lines}, ensure_ascii=False) + "\n"
+
+
+def stamp(source: Path) -> tuple[int, int]:
+    """Size and time of change of a file."""
+    stat = source.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def is_current(settings: PreprocessSettings, row: ManifestRow, is_there: bool, has_text: bool) -> bool:
+    """Whether the row of an unchanged source needs no new run: same settings, file there, text read if asked for."""
+    if row.settings != dependence(row.error, settings):
+        return False
+    if row.status in ("failed", "blank"):
+        return row.error != WORKER_DIED and not row.error.startswith("error: ")  # an accident, or mended since
+    return is_there and (has_text or not settings.ocr)
+
+
+def dependence(error: str, settings: PreprocessSettings) -> str:
+    """The settings that an outcome depends on; the limit on pixels concerns only those it stopped."""
+    values = {field.name: getattr(settings, field.name) for field in fields(EnhanceSettings)}
+    if error.startswith("too many pixels"):
+        values["max_pixels"] = settings.max_pixels
+    return sys.intern(" ".join(f"{key}={value}" for key, value in values.items()))

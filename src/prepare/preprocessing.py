@@ -4,10 +4,8 @@ Every file of the output folder appears whole.
 """
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,28 @@ from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, picture_names, processed_name, read_files
-from src.prepare.manifest import ManifestRow, TextOffset, TextOffsets, finished, manifest_row, write_manifest
+from src.prepare.manifest import (
+    ManifestRow,
+    TextOffset,
+    TextOffsets,
+    dependence,
+    finished,
+    is_current,
+    manifest_row,
+    manifest_table,
+    stamp,
+    write_manifest,
+)
 from src.prepare.processes import WORKER_DIED, Job, failed, process
+from src.prepare.sharding import in_shards
 from src.prepare.spread import runner
-from src.settings import MAX_PIXELS, EnhanceSettings, PreprocessSettings, cpu_count
+from src.settings import MAX_PIXELS, PreprocessSettings, cpu_count
 
 
 def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     """Process every picture of ``settings.data`` that is not done yet; return the manifest (`manifest.ManifestRow`).
 
+    With shards, what is returned are the rows of pictures that are not just fine: the manifest may be too large.
     Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out`` cannot be
     written.
     """
@@ -36,7 +47,18 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     asked = asked_entities(drawn.tables, files)
     others = set() if drawn.left_out is None else set(picture_names(drawn.left_out["image_link"], files)) - asked.keys()
     folder = ProcessedFolder(settings.out)
+    if folder.manifest.is_file() if settings.shards else folder.is_sharded:
+        kind = "single pictures" if settings.shards else "pictures in shards"
+        raise InputError(f"{settings.out}: holds {kind}; run with the same --shards as before, or into another folder")
+    # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
     try:
+        if settings.shards:
+            folder.shards.mkdir(parents=True, exist_ok=True)
+            faulty, fine, reused = in_shards(settings, folder, present, asked, others)
+            manifest = manifest_table(faulty)
+            _report(manifest, fine, reused, 0)
+            return manifest
         rows, texts, reused = _process_all(settings, folder, present, asked, others)
         for image in asked.keys() - set(present):
             rows[image] = ManifestRow(image, status="missing", error="not in images/")
@@ -44,7 +66,7 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{settings.out}: cannot be written ({reason}); finished pictures are kept") from None
-    _report(manifest, reused, len(others.intersection(present) - rows.keys()))
+    _report(manifest, 0, reused, len(others.intersection(present) - rows.keys()))
     return manifest
 
 
@@ -73,17 +95,15 @@ def _process_all(
     folder.root.mkdir(parents=True, exist_ok=True)
     for left in folder.root.glob(".*.part"):  # of a worker that was killed while it wrote
         left.unlink()
-    # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.
-    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
     images = DataFolder(settings.data).images
-    done, texts = finished(folder)
+    done, texts = finished(folder.manifest, [folder.text, folder.journal])
     rows: dict[str, ManifestRow] = {}
     waiting: list[str] = []
     for image in present:
         row = done.pop(image, None)
-        unchanged = row and (row.source_bytes, row.source_mtime_ns) == _stamp(images / image)
+        unchanged = row and (row.source_bytes, row.source_mtime_ns) == stamp(images / image)
         has_text = image in texts and set(asked.get(image, ())) <= set(texts[image].asked)
-        if row and unchanged and _is_current(settings, row, has_text):
+        if row and unchanged and is_current(settings, row, (folder.root / row.file).is_file(), has_text):
             rows[image] = row
         elif image not in others:
             waiting.append(image)
@@ -93,7 +113,7 @@ def _process_all(
     def jobs() -> Iterator[Job]:
         for image in waiting:
             source, target = images / image, folder.root / processed_name(image)
-            stamps[image] = _stamp(source)
+            stamps[image] = stamp(source)
             yield Job(image, source, target, settings, settings.max_pixels, settings.ocr, asked.get(image, ()))
 
     folder.errors.unlink(missing_ok=True)
@@ -104,7 +124,7 @@ def _process_all(
         for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
             size, changed = stamps.pop(job.image)
             known: dict[str, Any] = {"image": job.image, "source_bytes": size, "source_mtime_ns": changed}
-            known["settings"] = _dependence(outcome.get("error", ""), settings)
+            known["settings"] = dependence(outcome.get("error", ""), settings)
             if trace := outcome.pop("trace", ""):
                 unexpected_errors += 1
                 if unexpected_errors == 1:
@@ -120,30 +140,8 @@ def _process_all(
     return rows, texts, reused
 
 
-def _stamp(source: Path) -> tuple[int, int]:
-    """Size and time of change of a file."""
-    stat = source.stat()
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _is_current(settings: PreprocessSettings, row: ManifestRow, has_text: bool) -> bool:
-    """Whether the row of an unchanged source needs no new run: same settings, file there, text read if asked for."""
-    if row.settings != _dependence(row.error, settings):
-        return False
-    if row.status in ("failed", "blank"):
-        return row.error != WORKER_DIED and not row.error.startswith("error: ")  # an accident, or mended since
-    return (settings.out / row.file).is_file() and (has_text or not settings.ocr)
-
-
-def _dependence(error: str, settings: PreprocessSettings) -> str:
-    """The settings that an outcome depends on; the limit on pixels concerns only those it stopped."""
-    values = {field.name: getattr(settings, field.name) for field in fields(EnhanceSettings)}
-    if error.startswith("too many pixels"):
-        values["max_pixels"] = settings.max_pixels
-    return sys.intern(" ".join(f"{key}={value}" for key, value in values.items()))
-
-
-def _report(manifest: pd.DataFrame, reused: int, others: int) -> None:
+def _report(manifest: pd.DataFrame, fine: int, reused: int, others: int) -> None:
+    """``fine``: pictures that are not in the table, as nothing is to be said of them."""
     counts = Counter(manifest["status"])
     bad = manifest[manifest["status"] != "ok"]
     for row in bad.head(10).itertuples():
@@ -151,7 +149,7 @@ def _report(manifest: pd.DataFrame, reused: int, others: int) -> None:
     if len(bad) > 10:
         print(f"  ... and {len(bad) - 10} more, see manifest.csv")
     print(
-        f"preprocess: {len(manifest)} pictures, {counts['ok']} ok ({reused} reused), "
+        f"preprocess: {fine + len(manifest)} pictures, {fine + counts['ok']} ok ({reused} reused), "
         f"{counts['failed']} failed, {counts['blank']} blank, {counts['missing']} missing"
         f"{f'; {others} others, of rows that are not drawn (--all for them)' * bool(others)}"
     )

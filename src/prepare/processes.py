@@ -51,35 +51,40 @@ Outcome = dict[str, Any]
 
 
 def process(job: Job) -> Outcome:
-    """Enhance one picture and write it whole; what is wrong with it ends in the outcome.
+    """Make one picture and write it whole to its target. Raises OSError when that cannot be written."""
+    outcome, data = made(job)
+    if data:
+        write_whole(job.target, data)
+    else:
+        job.target.unlink(missing_ok=True)  # of an older, better source
+    return outcome
 
-    So does what nobody expected, with its traceback as ``trace``. Raises OSError when the target cannot be written.
+
+def made(job: Job) -> tuple[Outcome, bytes]:
+    """The outcome of one picture and the processed picture as JPEG, empty where there is none.
+
+    What is wrong with it ends in the outcome; so does what nobody expected, with its traceback as ``trace``.
     """
     try:
-        return _process(job)
-    except OSError:
-        raise
+        return _made(job)
     except Exception as error:  # whatever a picture brings up: it is not worth the run
         reason, trace = unexpected(error)
-        job.target.unlink(missing_ok=True)
-        return failed(reason) | {"trace": trace}
+        return failed(reason) | {"trace": trace}, b""
 
 
-def _process(job: Job) -> Outcome:
+def _made(job: Job) -> tuple[Outcome, bytes]:
     try:
         source = read_bytes(job.source)
         reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
         size = shown_size(source)
         if is_blank(reduced) and is_blank(decode(source, job.max_pixels)):  # fine print may be lost in the reduced one
-            job.target.unlink(missing_ok=True)
-            return {"status": "blank", "error": ONE_COLOUR, "source_width": size[0], "source_height": size[1]}
+            return {"status": "blank", "error": ONE_COLOUR, "source_width": size[0], "source_height": size[1]}, b""
         small = enhance(reduced, job.enhance, size)
         full = decode(source, job.max_pixels) if job.ocr else None  # twice, so that the picture is the same without OCR
     except (ImageError, cv2.error, MemoryError) as error:
-        job.target.unlink(missing_ok=True)  # of an older, better source
-        return failed(str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})")
+        reason = str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})"
+        return failed(reason), b""
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    write_whole(job.target, data.tobytes())
     outcome: Outcome = {"status": "ok", "file": job.target.name, "source_width": size[0], "source_height": size[1]}
     outcome |= {"width": small.shape[1], "height": small.shape[0], "error": CUT_OFF if is_cut(source) else ""}
     if full is not None:
@@ -93,7 +98,7 @@ def _process(job: Job) -> Outcome:
             what = f"{UNREAD} closer" if outcome["lines"] else UNREAD
             outcome["trace"] = unexpected(error)[1]
             outcome["error"] += f"{'; ' * bool(outcome['error'])}{what} ({type(error).__name__})"
-    return outcome
+    return outcome, data.tobytes()
 
 
 def failed(error: str) -> Outcome:

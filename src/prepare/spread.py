@@ -35,16 +35,22 @@ TRIES = 3
 _SOURCE = Path(__file__).parent.parent
 
 
-def runner(address: str | None) -> Run:
+def runner(address: str | None, per_task: int = PER_TASK) -> Run:
     """What runs work on many items: `processes.run`, or over the nodes of a Ray cluster what has the same contract.
 
-    ``address``: the cluster's; ``auto``: of the one that this machine is part of. ``workers`` then are its cores.
+    ``address``: the cluster's; ``auto``: of the one that this machine is part of. ``workers`` then are its cores,
+    and ``per_task`` items go to one at once.
     """
-    return processes.run if address is None else partial(_run_on_cluster, address)
+    return processes.run if address is None else partial(_run_on_cluster, address, per_task)
 
 
 def _run_on_cluster(
-    address: str, work: Callable[[Item], Result], jobs: Iterable[Item], _: int, died: Callable[[Item], Result]
+    address: str,
+    per_task: int,
+    work: Callable[[Item], Result],
+    jobs: Iterable[Item],
+    _: int,
+    died: Callable[[Item], Result],
 ) -> Iterator[tuple[Item, Result]]:
     """Like `processes.run`. At most two tasks for each core are in flight, whatever the number of jobs.
 
@@ -59,7 +65,7 @@ def _run_on_cluster(
         while True:
             room = 2 * int(max(1, ray.cluster_resources().get("CPU", 0))) - len(running)
             for _ in range(room):
-                items, tries = again.popleft() if again else (list(islice(waiting, PER_TASK)), 0)
+                items, tries = again.popleft() if again else (list(islice(waiting, per_task)), 0)
                 if items:
                     running[task.remote(call, items)] = items, tries
             if not running:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from src.reading import jpeg
 from src.reading.kinds import is_heif, not_a_picture
+from src.reading.members import is_member, read_member
 from src.settings import MAX_PIXELS, EnhanceSettings
 
 # `decode` looks at the header first; OpenCV's limit, read when it is imported, is the second line (a larger one comes
@@ -167,9 +168,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file; `ImageError` when it cannot be read."""
+    """The bytes of a file, or of a picture in a tar file (see `members`); `ImageError` when they cannot be read."""
     try:
-        return path.read_bytes()
+        return read_member(path) if is_member(path) else path.read_bytes()
     except OSError as error:
         raise ImageError("missing file" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
 

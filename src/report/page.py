@@ -15,6 +15,7 @@ from src.data.errors import InputError
 from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import read_files
+from src.data.processed import read_manifest
 from src.data.readings import ReadingStore
 from src.data.samples import train_samples
 from src.data.tables import read_table, read_train
@@ -53,7 +54,7 @@ def write_report(
         raise InputError(f"{out}: does not say where its train rows are; give --data")
     record = adapter.load_record(folder.adapter)
     all_rows = test_rows(_details(folder.details), _truths(data))
-    texts = ReadingStore(folder.processed) if ProcessedFolder(folder.processed).text.is_file() else None
+    texts = ReadingStore(folder.processed) if ProcessedFolder(folder.processed).texts else None
     shown = shown_rows(all_rows, rows)
     if train and data is not None:
         shown += _train_rows(data, folder.processed, record, texts, rows)
@@ -122,10 +123,9 @@ def _truths(data: Path | None) -> dict[int, str]:
 
 def _images(processed: Path) -> dict[str, str]:
     """Processed picture -> source image."""
-    manifest = ProcessedFolder(processed).manifest
-    if not manifest.is_file():
+    if not all(path.is_file() for path in ProcessedFolder(processed).manifests):
         return {}
-    table = read_table(manifest, ["image", "file"])
+    table = read_manifest(processed, ["image", "file"])
     return dict(zip(table["file"], table["image"], strict=True))
 
 

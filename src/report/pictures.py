@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from src.data.processed import Pictures
 from src.data.readings import ReadingStore
 from src.reading.choose import layout_for
 from src.reading.geometry import Box, Layout, directions
@@ -51,11 +52,12 @@ def looks(
     ``images``: file name -> source image, as ``texts`` knows it.
     """
     most = max(10, min(200, _LINES // max(1, len(asked))))
+    paths = Pictures(processed)
 
     def look(name: str) -> Look:
         try:
             found = texts[images[name]] if texts is not None and name in images else []
-            return _look(processed / name, found, asked[name], most)
+            return _look(paths.path(name), found, asked[name], most)
         except Exception as error:  # whatever reading raises: the other pictures are shown
             return Look(error=f"text and lines not shown ({type(error).__name__}: {error})")
 
@@ -65,10 +67,11 @@ def looks(
 def uris(processed: Path, names: Sequence[str], budget: int) -> list[str]:
     """The pictures as data URIs, together at most ``budget`` characters; empty where a picture cannot be read."""
     uris: list[str] = []
+    paths = Pictures(processed)
     for side in _SIDES:
         if side * side * 0.04 * len(names) > budget and side != _SIDES[-1]:
             continue  # not even the emptiest pictures would fit
-        uris = list(_in_threads(lambda name, side=side: _uri(processed / name, side), names).values())
+        uris = list(_in_threads(lambda name, side=side: _uri(paths.path(name), side), names).values())
         if sum(map(len, uris)) <= budget:
             return uris
     return [""] * len(uris)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from src import metrics
 from src.data.folders import DataFolder, ProcessedFolder
+from src.data.processed import read_manifest
 from src.data.tables import read_table
 from src.report.rows import Row
 
@@ -64,9 +65,8 @@ def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
 def skipped(rows: Sequence[Row], processed: Path, data: Path | None) -> list[tuple[str, str, int]]:
     """What was left out: where, why, how often."""
     counts = [("question", reason, n) for reason, n in Counter(r.reason for r in rows if r.reason).most_common()]
-    manifest = ProcessedFolder(processed).manifest
-    if manifest.is_file():
-        table = read_table(manifest, ["status", "error"])
+    if all(path.is_file() for path in ProcessedFolder(processed).manifests):
+        table = read_manifest(processed, ["status", "error"])
         table = table[table["status"].ne("ok") | table["error"].ne("")]
         reasons = Counter(table["status"].where(table["status"].ne("ok"), "flaw") + ": " + table["error"])
         counts += [("picture", reason, n) for reason, n in reasons.most_common()]
