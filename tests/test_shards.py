@@ -3,16 +3,21 @@
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from upath import UPath
 
+from src.data import samples as joined
 from src.data.errors import InputError
+from src.data.files import write_whole
 from src.data.processed import Pictures, read_manifest
 from src.data.readings import ReadingStore
 from src.data.samples import letterboxed_sizes
+from src.data.tables import read_test
 from src.model.modeling import add_lora, load_base
 from src.predict import predict
 from src.prepare.manifest import MANIFEST_COLUMNS
@@ -21,6 +26,7 @@ from src.prepare.processes import WORKER_DIED
 from src.prepare.sharding import Shard, make
 from src.reading.images import read_bytes
 from src.report.page import write_report
+from src.rules import answer_samples
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings
 from tests.conftest import TINY, make_folder
 from tests.test_preprocess import hashes
@@ -125,3 +131,36 @@ def test_other_tools_read_the_shards(sharded):
     decoded = np.asarray(rows[0]["jpg"].convert("RGB"))
     assert (decoded == np.asarray(Image.open(io.BytesIO(want[rows[0]["json"]["file"]])))).all()
     assert any(row["json"]["text"] for row in rows)
+
+
+def test_shards_in_a_store_are_read_like_those_in_a_folder(sharded, tmp_path):
+    data, single, out = sharded
+    store = UPath("memory://catalogue/processed/shards")
+    store.mkdir(parents=True)
+    for path in (out / "processed" / "shards").iterdir():
+        write_whole(store / path.name, path.read_bytes())
+    (tmp_path / "processed.url").write_text("memory://catalogue/processed\n")
+    far, one = tmp_path / "processed", single / "processed"
+    assert sorted_rows(far) == sorted_rows(one)
+    assert letterboxed_sizes(far) == letterboxed_sizes(one)
+    samples, reasons = joined.test_samples(read_test(data), far, {})
+    wanted, _ = joined.test_samples(read_test(data), one, {})
+    assert reasons == {}
+    assert [read_bytes(sample.picture) for sample in samples] == [sample.picture.read_bytes() for sample in wanted]
+    answers = answer_samples(samples, ReadingStore(far))
+    assert [a.answer for a in answers] == [a.answer for a in answer_samples(wanted, ReadingStore(one))]
+
+
+def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):
+    data, out = make_folder(tmp_path / "data", 3, 2), tmp_path / "out"
+    preprocess(PreprocessSettings(Path(f"file://{data}"), Path(f"file://{out}"), workers=1, shards=True))
+    jobs = [job(path.name, out) for path in sorted((data / "images").iterdir())]
+    store = UPath("memory://made")
+    make(Shard(store / "00000.tar", tuple(jobs), PreprocessSettings()))
+    assert sorted(path.name.partition(".")[2] for path in store.iterdir()) == ["index.json", "manifest.csv", "tar"]
+    assert len(read_bytes(store / "00000.tar" / jobs[0].image)) > 1000
+    assert len(read_manifest(out, ["image"])) == len(jobs)
+    with pytest.raises(InputError, match="add --shards"):
+        preprocess(PreprocessSettings(data, Path("memory://single")))
+    with pytest.raises(InputError, match="cannot be reached"):
+        preprocess(PreprocessSettings(data, Path("nosuch://bucket/x"), shards=True))

@@ -4,12 +4,35 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from src.data.errors import InputError
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
+
+
+def located(path: Path) -> Path:
+    """What behaves like the path of what ``path`` names: itself, or what fsspec knows by a URL (``s3://bucket/folder``).
+
+    Where there is a file of its name and ``.url``, the URL is what that file says.
+    """
+    link = path.with_name(f"{path.name}.url") if path.name else path
+    text = link.read_text(encoding="utf-8").strip() if link.suffix == ".url" and link.is_file() else str(path)
+    url = _URL.fullmatch(text)  # of a Path: two slashes have become one
+    if not url or "://" in str(path):
+        return path
+    if url[1] == "file":
+        return Path("/", url[2])
+    from upath import UPath  # only where it is used
+
+    try:
+        return cast(Path, UPath(f"{url[1]}://{url[2]}"))
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{text}: cannot be reached ({error}); install what fsspec needs for {url[1]}://") from None
 
 
 def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
@@ -17,9 +40,12 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
 
     A reader sees the old file or the new one.
     """
+    pieces = (data,) if isinstance(data, str | bytes) else data
+    if not isinstance(path, Path):  # in a store, where an object appears when it is whole
+        path.write_bytes(b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces))
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")  # not a process id: nodes may share the folder
-    pieces = (data,) if isinstance(data, str | bytes) else data
     try:
         with beside.open("wb") as stream:
             stream.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)

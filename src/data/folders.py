@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.data.files import located
+
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """What a user brings: two tables and the pictures they name."""
+    """What a user brings: two tables and the pictures they name; ``root`` as in `files.located`."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", located(self.root))
 
     @property
     def train(self) -> Path:
@@ -40,9 +45,17 @@ class DataFolder:
 
 @dataclass(frozen=True, slots=True)
 class ProcessedFolder:
-    """What ``preprocess.py`` leaves: a picture for the model per source picture, and these."""
+    """What ``preprocess.py`` leaves: a picture for the model per source picture, and these; ``root`` as `located`."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", located(self.root))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder, not in a store."""
+        return isinstance(self.root, Path)
 
     @property
     def manifest(self) -> Path:

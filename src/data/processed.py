@@ -28,8 +28,8 @@ class Pictures:
     """Where the processed pictures of a folder are."""
 
     def __init__(self, processed: Path) -> None:
-        self._root, self._tars = processed, dict[str, Path]()
-        self._sharded = ProcessedFolder(processed).is_sharded
+        folder = ProcessedFolder(processed)
+        self._root, self._sharded, self._tars = folder.root, folder.is_sharded, dict[str, Path]()
         if self._sharded:
             table = read_manifest(processed, ["file"])
             table = table[table["file"].ne("")]

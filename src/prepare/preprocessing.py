@@ -47,6 +47,8 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     asked = asked_entities(drawn.tables, files)
     others = set() if drawn.left_out is None else set(picture_names(drawn.left_out["image_link"], files)) - asked.keys()
     folder = ProcessedFolder(settings.out)
+    if not folder.is_local and not settings.shards:
+        raise InputError(f"{folder.root}: single pictures go into a folder only; add --shards")
     if folder.manifest.is_file() if settings.shards else folder.is_sharded:
         kind = "single pictures" if settings.shards else "pictures in shards"
         raise InputError(f"{settings.out}: holds {kind}; run with the same --shards as before, or into another folder")
@@ -73,7 +75,7 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
 def _pictures(data: Path) -> list[str]:
     """Names of the files in ``images/``, sorted."""
     images = DataFolder(data).images
-    if not data.is_dir():
+    if not DataFolder(data).root.is_dir():
         raise InputError(f"{data}: no such folder; a data folder holds train.csv, test.csv and images/")
     present = sorted(p.name for p in images.iterdir() if p.is_file() and p.name[0] != ".") if images.is_dir() else []
     if not present:
