@@ -1,7 +1,9 @@
 # make run    from product pictures to a validated prediction file (DATA, OUT, MODEL as below; ARGS="--rows 1000" ...)
 # make test   the whole test suite
+# make test-ray   what needs Ray (requirements-ray.txt), which it installs; from then on make test does it, too
 # make lint   ruff and mypy
 # make bench-preprocess   speed of preprocess.py beside the reference loop
+# make bench-ray   preprocess.py over Ray beside the local processes, on DATA; memory of the process that starts the work
 # make bench-reading   recall, F1 by rules and audit on DATA, against OUT/processed
 # make bench-train   speed and memory of training beside the official notebook's way, same folders
 # make bench-infer   speed of answering beside a plain loop, same folders
@@ -17,13 +19,16 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test lint notebooks bench-preprocess bench-reading bench-train bench-infer bench-gpu results
+.PHONY: run test test-ray lint notebooks bench-preprocess bench-ray bench-reading bench-train bench-infer bench-gpu results
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)" $(ARGS)
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-ray: $(VENV)/.ray
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_spread.py tests/test_shards.py
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
@@ -37,6 +42,9 @@ notebooks: $(VENV)/.run
 
 bench-preprocess: $(VENV)/.run
 	$(PY) -m benchmarks.preprocess --data "$(DATA)"
+
+bench-ray: $(VENV)/.ray
+	$(PY) -m benchmarks.spread --data "$(DATA)"
 
 bench-reading: $(VENV)/.run
 	$(PY) -m benchmarks.reading --data "$(DATA)" --out "$(OUT)"
@@ -64,4 +72,8 @@ $(VENV)/.run: requirements.txt $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.ray: requirements-ray.txt $(VENV)/.dev
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
 	@touch $@

@@ -8,6 +8,7 @@ from src.data.drawing import read_drawn
 from src.model import memory
 from src.plan import __main__ as plan_command
 from src.plan import measure
+from src.plan.catalogue import CATALOGUES, ROWS_PER_PICTURE, hours, terabytes
 from src.plan.measure import ModelRates, PictureRates, picture_rates
 from src.plan.sizes import CARDS, answering_flops, config_8b, training_flops
 from src.plan.stages import Machine, Work, estimated_rates, rows_that_fit, stages
@@ -33,6 +34,15 @@ def test_stages_scale_with_what_there_is_to_do():
     assert two["preprocess"] == found["preprocess"]
     assert two["inference"] - 60 == pytest.approx((found["inference"] - 60) / 2)
     assert "training" not in seconds(replace(CHALLENGE, train_rows=0))
+
+
+def test_a_catalogue_takes_cores_gpus_and_storage_in_proportion():
+    small, _, large = CATALOGUES
+    reading, answering = hours(small, PICTURES, MODEL.answer)
+    assert reading == pytest.approx(350_000 * 0.508 / 16 / 3600)
+    assert answering == pytest.approx(350_000 * ROWS_PER_PICTURE * 0.01 / 3600)
+    assert hours(replace(small, cores=32, gpus=2), PICTURES, MODEL.answer) == (reading / 2, answering / 2)
+    assert terabytes(large, PICTURES) == (100, pytest.approx(41.5))
 
 
 def test_the_rows_that_fit_do_fit():
@@ -79,10 +89,11 @@ def planned(processed, measured, monkeypatch):
 
 
 def test_a_plan_runs_some_of_the_rows_here(planned):
-    told = planned("--hours", "9")
+    told = planned("--hours", "9", "--catalogues")
     for words in ("no GPU", "preprocess", "19 pictures", "training", "16 rows", "inference", "7 rows", "fits 9 h"):
         assert words in told
     assert told.count("measured: ") == 4
+    assert [f"| {cluster.pictures:,} | " in told for cluster in CATALOGUES] == [True] * 3
     assert "estimated" not in told
 
 

@@ -1,6 +1,7 @@
 """Over a Ray cluster: the same results as on this machine, whatever dies."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from src.prepare.processes import WORKER_DIED, failed, process
 from src.prepare.spread import run_by_actors, runner
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings
 from tests.cluster import Cluster
-from tests.conftest import ROOT, TINY, make_folder
+from tests.conftest import ROOT, TINY, make_folder, run_python
 from tests.test_preprocess import hashes
 from tests.test_workers import Deadly, job
 
@@ -144,3 +145,11 @@ def test_shards_over_nodes_are_those_of_one_machine(two_nodes, tmp_path):
     _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
     assert hashes(spread / "shards") == hashes(local / "shards")
+
+
+def test_the_benchmark_runs_at_a_small_size(tmp_path):
+    data = make_folder(tmp_path / "data", 3, 1)
+    call = ["-m", "benchmarks.spread", "--data", data, "--rounds", 1, "--many", 0]
+    done = run_python(*call)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"overhead of Ray: -?\d+\.\d %", done.stdout)

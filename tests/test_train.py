@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
@@ -252,6 +254,27 @@ def test_two_processes_average_to_the_gradients_of_one_with_the_double_batch(pro
     assert max(gradient.abs().max() for gradient in want.values()) > 1e-3
     for name, gradient in want.items():
         assert (got[name] - gradient).abs().max() < 1e-6, name
+
+
+def test_two_machines_by_the_config_file_do_so_too(processed, tmp_path):
+    config = ROOT / "src" / "training" / "nodes-2x8.yaml"
+    known = load_config_from_file(str(config))
+    assert (known.num_machines, known.num_processes, known.distributed_type.value) == (2, 16, "MULTI_GPU")
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    single = run_python("-m", "tests.one_step", processed[0], tmp_path, 4, one)
+    assert single.returncode == 0, single.stderr
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", 2]
+    launch += ["--main_process_port", port, "-m", "tests.one_step", processed[0], tmp_path, 2, two]
+    machines = []
+    for rank in range(2):
+        command = [*map(str, launch[:5]), "--machine_rank", str(rank), *map(str, launch[5:])]
+        machines.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
+    want, got = load_file(one), load_file(two)
+    assert max((got[name] - gradient).abs().max() for name, gradient in want.items()) < 1e-6
 
 
 def test_unusable_training_data_gets_one_sentence(fresh):

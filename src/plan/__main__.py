@@ -20,6 +20,7 @@ from src.data.folders import DataFolder
 from src.data.names import picture_names, read_files
 from src.model import memory
 from src.model.modeling import card_memory, compute_dtype, load_config
+from src.plan import catalogue
 from src.plan.measure import ModelRates, PictureRates, model_rates, picture_rates
 from src.plan.sizes import CARDS, SHARE, Card, config_8b
 from src.plan.stages import Machine, Stage, Work, estimated_rates, gpu_memory, rows_that_fit, stages
@@ -61,7 +62,12 @@ def plan(args: argparse.Namespace) -> str:
         pictures = picture_rates(args.data, drawn, cpu_count(), measured)
         rates, source = _model_rates(args, config, machine, dtype, work, measured / "more")
     found = stages(work, machine, pictures, rates, source)
-    return "\n".join(_lines(args, work, machine, pictures, config, dtype, found))
+    lines = _lines(args, work, machine, pictures, config, dtype, found)
+    if args.catalogues:
+        gpu = args.gpu or "H100"
+        answer = estimated_rates(config_8b(), CARDS[gpu], catalogue.ROWS_PER_PICTURE, checkpointing=False).answer
+        lines += ["", "idefics2-8b on catalogues, by the rates of above:", *catalogue.table(pictures, answer, gpu)]
+    return "\n".join(lines)
 
 
 def _config(model: str) -> Idefics2Config:
@@ -139,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu", choices=list(CARDS), help="estimate for this card; default: what is here")
     parser.add_argument("--gpus", type=int, help="how many of them; default: as many as are here, else one")
     parser.add_argument("--cores", type=int, help="of that machine; default: of this one")
+    parser.add_argument("--catalogues", action="store_true", help="also what 350 thousand to a billion pictures take")
     parser.add_argument("--hours", type=float, help="a limit: does it fit, and if not, what would")
     return parser
 
