@@ -78,9 +78,11 @@ def main() -> int:
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    own = ray.init(num_cpus=cpu_count(), include_dashboard=False, log_to_driver=False, object_store_memory=500_000_000)
-    address = str(own["gcs_address"])
-    with tempfile.TemporaryDirectory(dir=args.data.resolve().parent) as name:
+    ray.init(
+        "local", num_cpus=cpu_count(), include_dashboard=False, log_to_driver=False, object_store_memory=500_000_000
+    )
+    address = ray.get_runtime_context().gcs_address
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if args.rounds:
             count = args.copies * len(list((args.data / "images").iterdir()))

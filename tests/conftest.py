@@ -22,7 +22,14 @@ TINY = ROOT / "data" / "idefics2-tiny"
 REAL = ROOT.parent / "shared" / "real"
 
 
-LONGEST = ("test_run.py", "test_train.py", "test_scenes.py", "test_benchmarks.py", "test_preprocess.py")
+LONGEST = (
+    "test_spread.py",
+    "test_run.py",
+    "test_train.py",
+    "test_scenes.py",
+    "test_benchmarks.py",
+    "test_preprocess.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -70,7 +70,7 @@ def test_a_picture_that_kills_its_worker_costs_only_itself(cluster, tmp_path):
 
 
 def test_a_lost_node_and_a_killed_driver_change_nothing_of_what_is_read(two_nodes, tmp_path):
-    data, local, spread = make_folder(tmp_path / "data", 24, 8), tmp_path / "local", tmp_path / "spread"
+    data, local, spread = make_folder(tmp_path / "data", 20, 6), tmp_path / "local", tmp_path / "spread"
     (data / "images" / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     preprocess(PreprocessSettings(data, local, ocr=True, workers=2))
     command = ["preprocess.py", "--data", data, "--out", spread, "--ocr", "--ray", two_nodes.address]
@@ -99,7 +99,7 @@ def test_a_job_that_kills_its_actor_costs_only_itself_and_an_error_is_raised(clu
 
 
 def test_a_lost_node_and_a_killed_driver_change_no_answer(two_nodes, tmp_path):
-    data, out, spread = make_folder(tmp_path / "data", 1, 40), tmp_path / "out", tmp_path / "spread"
+    data, out, spread = make_folder(tmp_path / "data", 1, 30), tmp_path / "out", tmp_path / "spread"
     preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=2))
     torch.manual_seed(0)
     add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(out / "adapter")
@@ -124,6 +124,11 @@ def test_a_lost_node_and_a_killed_driver_change_no_answer(two_nodes, tmp_path):
         assert details[column].tolist() == local[column].tolist()
 
 
+def test_a_node_that_does_not_see_a_folder_ends_the_run(cluster, tmp_path):
+    with pytest.raises(InputError, match="gone: is not seen by the node"):
+        next(runner(cluster.address, [tmp_path, tmp_path / "gone"])(len, ["a"], 1, len))
+
+
 def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for address in ("127.0.0.1:1", "no address"):
@@ -136,7 +141,7 @@ def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):
 
 def test_shards_over_nodes_are_those_of_one_machine(two_nodes, tmp_path):
     data, local, spread = make_folder(tmp_path / "data", 24, 8), tmp_path / "local", tmp_path / "spread"
-    for i in range(60):
+    for i in range(30):
         os.link(data / "images" / "train-0000.jpg", data / "images" / f"more-{i:03d}.jpg")
     preprocess(PreprocessSettings(data, local, shards=True, per_shard=10, workers=2))
     command = ["preprocess.py", "--data", data, "--out", spread, "--shards", "--per-shard", 10]

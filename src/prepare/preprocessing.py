@@ -121,7 +121,7 @@ def _process_all(
     folder.errors.unlink(missing_ok=True)
     unexpected_errors = 0
     with Journal(folder.journal) as journal:
-        run = runner(settings.ray)
+        run = runner(settings.ray, (images, folder.root))
         outcomes = run(process, jobs(), settings.workers or cpu_count(), lambda _: failed(WORKER_DIED))
         for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
             size, changed = stamps.pop(job.image)

@@ -94,7 +94,7 @@ def in_shards(
     lost: list[str] = []
     folder.errors.unlink(missing_ok=True)
     with tqdm(total=len(waiting), desc="preprocess", unit="img", smoothing=0.05) as bar:
-        spread = runner(settings.ray, per_task=1)
+        spread = runner(settings.ray, (images, folder.shards), per_task=1)
         for shard, outcome in spread(make, shards(), settings.workers or cpu_count(), lambda _: None):
             bar.update(len(shard.jobs))
             if outcome is None:

@@ -35,17 +35,18 @@ TRIES = 3
 _SOURCE = Path(__file__).parent.parent
 
 
-def runner(address: str | None, per_task: int = PER_TASK) -> Run:
+def runner(address: str | None, folders: Sequence[Path] = (), per_task: int = PER_TASK) -> Run:
     """What runs work on many items: `processes.run`, or over the nodes of a Ray cluster what has the same contract.
 
     ``address``: the cluster's; ``auto``: of the one that this machine is part of. ``workers`` then are its cores,
-    and ``per_task`` items go to one at once.
+    ``per_task`` items go to one at once, and one that does not see all of ``folders`` ends the run (`InputError`).
     """
-    return processes.run if address is None else partial(_run_on_cluster, address, per_task)
+    return processes.run if address is None else partial(_run_on_cluster, address, folders, per_task)
 
 
 def _run_on_cluster(
     address: str,
+    folders: Sequence[Path],
     per_task: int,
     work: Callable[[Item], Result],
     jobs: Iterable[Item],
@@ -59,7 +60,7 @@ def _run_on_cluster(
     """
     with connected(address) as ray:
         task = ray.remote(num_cpus=1, max_retries=0)(_done)
-        call = ray.put((work, str(Path.cwd())))
+        call = ray.put((work, str(Path.cwd()), folders))
         waiting, again = iter(jobs), deque[tuple[list[Item], int]]()
         running: dict[Any, tuple[list[Item], int]] = {}
         while True:
@@ -76,7 +77,7 @@ def _run_on_cluster(
                 try:
                     results = ray.get(ref)
                 except ray.exceptions.RayTaskError as error:
-                    raise error.cause from None
+                    raise (error.cause or error) from None
                 except (ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError):
                     print(f"a node was lost; {len(items)} items are done on another one", file=sys.stderr)
                     again.append((items, tries))
@@ -90,10 +91,15 @@ def _run_on_cluster(
                     yield from zip(items, results, strict=True)
 
 
-def _done(call: tuple[Callable[[Item], Result], str], items: Sequence[Item]) -> list[Result]:
+def _done(call: tuple[Callable[[Item], Result], str, Sequence[Path]], items: Sequence[Item]) -> list[Result]:
     """The results of some items, in a process of a node."""
-    work, folder = call
-    _prepare(folder)
+    work, here, folders = call
+    _prepare(here)
+    for folder in folders:
+        if not folder.is_dir():  # else each of its pictures would count as missing
+            raise InputError(
+                f"{folder}: is not seen by the node {socket.gethostname()}; all nodes need the same folders"
+            )
     return [work(item) for item in items]
 
 
@@ -108,13 +114,13 @@ def run_by_actors(
 
     Ray Data's pool of actors: one for each GPU of the cluster, where it has none for each core; it bounds what is in
     flight. ``make()`` takes ``per_call`` jobs at once and gives a result for each. What a lost node or a dead process
-    had is done again, job by job; one that ends its process again and again (`TRIES`) gets what ``died`` says. Raises
+    had is done again, job by job; one that ends its process `TRIES` times gets what ``died`` says. Raises
     `InputError`, and what ``make`` or the work raise.
     """
     left = dict(enumerate(jobs))
     several = len(left) > per_call
     with connected(address) as ray:
-        for tries in range(1 + TRIES):
+        for tries in range(TRIES):
             before = len(left)
             for position, result in _pass(ray, make, left, 1 if tries else per_call):
                 yield left.pop(position), result
