@@ -49,6 +49,16 @@ def found(text):
         ("500 m1", ["500 millilitre"]),
         ("57. 5cubic feet", ["57.5 cubic foot"]),
         ("(11oz/3.0g)", ["0.11 ounce", "3 gram"]),
+        ("7LBS /32KG", ["7 pound", "3.2 kilogram"]),  # a point lost, between whole numbers, too
+        ("12oz (34g)", ["1.2 ounce", "34 gram"]),
+        ("1 lb/45 g", ["1 pound", "45 gram"]),  # a digit lost
+        ("70lbs/32kg", ["70 pound", "32 kilogram"]),
+        ("22 lbs (10 kg)", ["22 pound", "10 kilogram"]),
+        ("150m - 5.07 FL 02", ["150 millilitre", "5.07 fluid ounce"]),  # a letter lost
+        ("1.7 fl oz (50 m)", ["1.7 fluid ounce", "50 millilitre"]),
+        ("hose of 15 m, 8 fl oz", ["15 metre", "8 fluid ounce"]),
+        ("12 FL 02 (355 ml)", ["12 fluid ounce", "355 millilitre"]),
+        ("16.9FL.02", ["16.9 fluid ounce"]),
         # numbers
         ("81,5 cm", ["81.5 centimetre"]),
         ("1,200 g", ["1200 gram"]),

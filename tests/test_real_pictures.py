@@ -1,14 +1,19 @@
 """Hand-read rows of real pictures, from their pixels to the rules' answers and the prompts; skipped without them."""
 
+import pytest
+
 from src import rules
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.metrics import score
 from src.model.modeling import load_processor
 from src.model.prompts import describe
+from src.reading import ocr
 from src.reading.candidates import candidates
+from src.reading.images import read_image
+from src.reading.joining import readings
 from src.reading.quantity import canonical
-from tests.conftest import TINY
+from tests.conftest import REAL, TINY
 
 
 def test_hand_read_rows_of_real_pictures(gold_read):
@@ -34,3 +39,26 @@ def test_readings_of_real_pictures_stay_short(gold_read):
     lengths = [len(tokenizer(describe(texts[image])).input_ids) for image in texts]
     assert max(lengths) <= 160
     assert sorted(lengths)[len(lengths) // 2] <= 70
+
+
+@pytest.mark.parametrize(
+    ("picture", "entity", "value"),
+    [
+        ("31uMjQDYeCS.jpg", "item_weight", "8 pound"),  # seen at another size
+        ("31LwkMqi+DL.jpg", "wattage", "350 watt"),
+        ("41CKlBFJq8L.jpg", "height", "4 inch"),  # the only print, and not seen at first
+        ("418Km6h5CQL.jpg", "height", "30 centimetre"),  # runs upwards
+        ("31RgINXWvVL.jpg", "wattage", "20 watt"),  # read again
+    ],
+)
+def test_print_that_one_look_does_not_see(picture, entity, value):
+    path = REAL.parent / "hard" / "images" / picture
+    if not path.is_file():
+        pytest.skip("the hard product pictures are not at hand (hard is absent)")
+    image = read_image(path)
+    height, width = image.shape[:2]
+    lines = ocr.read_lines(image)
+    first = readings(lines, width, height)
+    assert value not in {str(c.quantity) for c in candidates(first, entity)}
+    found = readings(ocr.look_closer(image, lines, [entity]), width, height)
+    assert value in {str(c.quantity) for c in candidates(found, entity)}

@@ -39,9 +39,8 @@ def test_strict_and_lenient_scores(tmp_path):
 
 
 def test_published_answers_are_kept_where_they_are_candidates():
-    details = pd.DataFrame(
-        {"candidates": ["2 inch; 5.1 centimetre", "2 inch", "", ""], "rules": ["2 inch", "2 inch", "", ""]}, [3, 7, 9, 11]
-    )
+    candidates, by_rules = ["2 inch; 5.1 centimetre", "2 inch", "", ""], ["2 inch", "2 inch", "", ""]
+    details = pd.DataFrame({"candidates": candidates, "rules": by_rules}, [3, 7, 9, 11])
     given = pd.Series({11: "4 volt", 7: "3 inch", 3: "5.10 centimetre", 20: "1 watt"})
     assert among_candidates(given, details).to_dict() == {3: "5.1 centimetre", 7: "2 inch", 9: "", 11: ""}
 

@@ -93,6 +93,7 @@ def find_quantities(text: str) -> list[Mention]:
     pairs = [(first, second, _gap(text, first, second)) for first, second in itertools.pairwise(numbers)]
     for pair in pairs:
         _mend_point(*pair)
+        _mend_unit(*pair)
     links = [_link(*pair) for pair in pairs]
     _share_units(numbers, links)
     if (header := _HEADER.search(text)) and (unit := _unit_at(header[1] or header[2])):
@@ -216,6 +217,14 @@ def _mend_point(first: _Number, second: _Number, gap: str) -> None:
                 is_near = abs(share - 1) < Decimal("0.05")
             if lacks_point and is_near:
                 number.value /= power
+
+
+def _mend_unit(first: _Number, second: _Number, gap: str) -> None:
+    """Give back the letter that OCR lost of millilitres: ``150m - 5.07 fl oz`` is no length."""
+    for number, other in ((first, second), (second, first)):
+        beside = number.unit == "metre" and DIMENSION.get(other.unit) == "volume" and len(gap) <= _LONGEST_GAP
+        if beside and Decimal("0.95") < number.value * SIZE["millilitre"] / other.amount < Decimal("1.05"):
+            number.unit = "millilitre"
 
 
 _COMPOUNDS = {
