@@ -62,7 +62,7 @@ def test_every_look_knows_where_it_sees_a_thing(width, height, data):
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     image = np.zeros((height, width, 1), np.uint8)
     image[y, x] = 1
-    for group in closer_looks(width, height):
+    for group in closer_looks(width, height, ["height"]):
         places = []
         for look in group:
             seen = look.seen(image)

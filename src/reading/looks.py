@@ -79,16 +79,18 @@ class Look:
         return any(cut and gap < _NEAR for cut, gap in zip(self.inner, gaps, strict=True))
 
 
-def closer_looks(width: int, height: int) -> Iterator[list[Look]]:
+def closer_looks(width: int, height: int, entities: Sequence[str]) -> Iterator[list[Look]]:
     """Looks at a picture of this size in the order of what they find per second (benchmarks/README.md).
 
     The detector is trained on one size of letters, and on lines from left to right: what it misses at one size, in dark
-    letters or lying it sees at another, in light ones or upright. Those of one list belong together.
+    letters or lying it sees at another, in light ones or upright. Those of one list belong together. Lengths alone are
+    printed upwards often enough to turn the picture for ``entities``.
     """
     whole = 0, 0, width, height
     yield [Look(*whole, (320, 512))]
     yield [Look(*whole, (960, 1280), inverted=True)]
-    yield [Look(*whole, (704, 960), turned=True)]
+    if not entities or not _LENGTHS.isdisjoint(entities):
+        yield [Look(*whole, (704, 960), turned=True)]
     if max(width, height) >= _LARGE:
         yield [
             Look(left, top, right, bottom, (704, 960), inner=(left > 0, top > 0, right < width, bottom < height))

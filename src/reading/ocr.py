@@ -51,7 +51,7 @@ def look_closer(image: np.ndarray, lines: list[Line], entities: Sequence[str]) -
     """
     height, width = image.shape[:2]
     lines, cut = _read_again(image, lines), list[Line]()
-    for group in closer_looks(width, height):
+    for group in closer_looks(width, height, entities):
         if not is_missing(lines, width, height, entities):
             break
         for look in group:
