@@ -2,10 +2,12 @@
 
     python preprocess.py --data data/sample --out outputs/processed --ocr
     python preprocess.py --data my/folder --out my/results/processed --download
+    python preprocess.py --data my/folder --out my/results/processed --ocr --shards --ray auto
 
-Resize to at most 600 px on the long side, CLAHE, unsharp mask; one JPEG per picture, manifest.csv, text.jsonl. Sources
-are not touched, and what is done already is not done again. Exit code 2: the data folder cannot be used; 1: with
---strict, a picture is missing, failed or blank.
+Resize to at most 600 px on the long side, CLAHE, unsharp mask; one JPEG per picture, manifest.csv, text.jsonl; with
+--shards all of it in tars of 1,000 pictures, with --ray by the nodes of a cluster. Sources are not touched, and what is
+done already is not done again. Exit code 2: the data folder cannot be used; 1: with --strict, a picture is missing,
+failed or blank.
 """
 
 from src.data.errors import run_main
