@@ -75,8 +75,8 @@ def _read_again(image: np.ndarray, lines: list[Line]) -> list[Line]:
         longer, shorter = sorted(map(float, map(np.linalg.norm, (across, down))), reverse=True)
         if shorter < 4 or longer > 100 * shorter:
             continue
-        along, upwards = (side / np.linalg.norm(side) * _MARGIN * shorter for side in (across, down))
-        corners += np.array([-along - upwards, along - upwards, along + upwards, upwards - along])
+        along, downwards = (side / np.linalg.norm(side) * _MARGIN * shorter for side in (across, down))
+        corners += np.array([-along - downwards, along - downwards, along + downwards, downwards - along])
         crops = [get_rotate_crop_image(image, corners)]
         if np.linalg.norm(down) > np.linalg.norm(across):
             crops.append(cv2.rotate(crops[0], cv2.ROTATE_180))
