@@ -164,3 +164,9 @@ def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):
         preprocess(PreprocessSettings(data, Path("memory://single")))
     with pytest.raises(InputError, match="cannot be reached"):
         preprocess(PreprocessSettings(data, Path("nosuch://bucket/x"), shards=True))
+
+
+def test_a_folder_without_a_finished_shard_is_one_sentence(tmp_path):
+    (tmp_path / "shards").mkdir()
+    with pytest.raises(InputError, match="has no finished shard"):
+        letterboxed_sizes(tmp_path)

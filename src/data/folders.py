@@ -83,6 +83,12 @@ class ProcessedFolder:
         return sorted(self.shards.glob("*.manifest.csv")) if self.is_sharded else [self.manifest]
 
     @property
+    def is_made(self) -> bool:
+        """Whether there is a manifest."""
+        manifests = self.manifests
+        return bool(manifests) and all(path.is_file() for path in manifests)
+
+    @property
     def texts(self) -> list[Path]:
         """The files with what was read; none without OCR."""
         if self.is_sharded:

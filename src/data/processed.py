@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.data.errors import InputError
 from src.data.folders import ProcessedFolder
 from src.data.names import processed_name
 from src.data.tables import read_table
@@ -21,6 +22,8 @@ def read_manifest(processed: Path, columns: Sequence[str]) -> pd.DataFrame:
         table = read_table(path, columns)[list(columns)]
         table["tar"] = pd.Series([folder.tar_of(path) if folder.is_sharded else None] * len(table), dtype=object)
         tables.append(table)
+    if not tables:
+        raise InputError(f"{folder.shards}: has no finished shard; run preprocess.py --shards first")
     return pd.concat(tables, ignore_index=True)
 
 

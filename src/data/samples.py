@@ -35,8 +35,8 @@ class _Unusable:
 
     def __init__(self, processed: Path, pictures: Pictures) -> None:
         self._pictures = pictures
-        there = all(path.is_file() for path in ProcessedFolder(processed).manifests)
-        table = read_manifest(processed, ["image", "status"]) if there else pd.DataFrame()
+        is_made = ProcessedFolder(processed).is_made
+        table = read_manifest(processed, ["image", "status"]) if is_made else pd.DataFrame()
         self._blank = frozenset(table.loc[table["status"].eq("blank"), "image"]) if len(table) else frozenset()
 
     def __call__(self, image: str, entity: str) -> str:

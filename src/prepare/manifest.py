@@ -116,12 +116,30 @@ def stamp(source: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def is_current(settings: PreprocessSettings, row: ManifestRow, is_there: bool, has_text: bool) -> bool:
-    """Whether the row of an unchanged source needs no new run: same settings, file there, text read if asked for."""
-    if row.settings != dependence(row.error, settings):
+def missing_rows(asked: Iterable[str], present: Iterable[str]) -> dict[str, ManifestRow]:
+    """Rows of the pictures that tables name and ``images/`` lacks."""
+    return {image: ManifestRow(image, status="missing", error="not in images/") for image in {*asked} - {*present}}
+
+
+def entry_of(
+    image: str, stamped: tuple[int, int], outcome: Mapping[str, Any], settings: PreprocessSettings
+) -> dict[str, Any]:
+    """What is kept of a picture's outcome; ``stamped``: the `stamp` of its source, from before it was read."""
+    size, changed = stamped
+    known = {"image": image, "source_bytes": size, "source_mtime_ns": changed}
+    return {**known, "settings": dependence(outcome.get("error", ""), settings), **outcome}
+
+
+def is_current(
+    settings: PreprocessSettings, row: ManifestRow, source: Path, is_there: bool, text: TextOffset | None,
+    asked: Sequence[str],
+) -> bool:  # fmt: skip
+    """Whether a picture needs no new run: same source and settings, file there, text read for what is asked."""
+    if (row.source_bytes, row.source_mtime_ns) != stamp(source) or row.settings != dependence(row.error, settings):
         return False
     if row.status in ("failed", "blank"):
         return row.error != WORKER_DIED and not row.error.startswith("error: ")  # an accident, or mended since
+    has_text = text is not None and set(asked) <= set(text.asked)
     return is_there and (has_text or not settings.ocr)
 
 

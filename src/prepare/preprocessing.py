@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -21,11 +20,12 @@ from src.prepare.manifest import (
     ManifestRow,
     TextOffset,
     TextOffsets,
-    dependence,
+    entry_of,
     finished,
     is_current,
     manifest_row,
     manifest_table,
+    missing_rows,
     stamp,
     write_manifest,
 )
@@ -62,9 +62,7 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
             _report(manifest, fine, reused, 0)
             return manifest
         rows, texts, reused = _process_all(settings, folder, present, asked, others)
-        for image in asked.keys() - set(present):
-            rows[image] = ManifestRow(image, status="missing", error="not in images/")
-        manifest = write_manifest(folder, rows, texts)
+        manifest = write_manifest(folder, rows | missing_rows(asked, present), texts)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{settings.out}: cannot be written ({reason}); finished pictures are kept") from None
@@ -103,9 +101,8 @@ def _process_all(
     waiting: list[str] = []
     for image in present:
         row = done.pop(image, None)
-        unchanged = row and (row.source_bytes, row.source_mtime_ns) == stamp(images / image)
-        has_text = image in texts and set(asked.get(image, ())) <= set(texts[image].asked)
-        if row and unchanged and is_current(settings, row, (folder.root / row.file).is_file(), has_text):
+        known = texts.get(image), asked.get(image, ())
+        if row and is_current(settings, row, images / image, (folder.root / row.file).is_file(), *known):
             rows[image] = row
         elif image not in others:
             waiting.append(image)
@@ -124,16 +121,13 @@ def _process_all(
         run = runner(settings.ray, (images, folder.root))
         outcomes = run(process, jobs(), settings.workers or cpu_count(), lambda _: failed(WORKER_DIED))
         for job, outcome in tqdm(outcomes, total=len(waiting), desc="preprocess", unit="img", smoothing=0.05):
-            size, changed = stamps.pop(job.image)
-            known: dict[str, Any] = {"image": job.image, "source_bytes": size, "source_mtime_ns": changed}
-            known["settings"] = dependence(outcome.get("error", ""), settings)
             if trace := outcome.pop("trace", ""):
                 unexpected_errors += 1
                 if unexpected_errors == 1:
                     write_whole(folder.errors, f"{job.image}\n{trace}")
-            known |= {"asked": asked.get(job.image, ())}
-            offset = journal.add(known | outcome)
-            rows[job.image] = manifest_row(known | outcome)
+            entry = entry_of(job.image, stamps.pop(job.image), outcome, settings)
+            offset = journal.add(entry | {"asked": asked.get(job.image, ())})
+            rows[job.image] = manifest_row(entry)
             texts.pop(job.image, None)
             if "lines" in outcome:
                 texts[job.image] = TextOffset(journal, offset, asked.get(job.image, ()))

@@ -22,11 +22,12 @@ from src.data.names import processed_name
 from src.data.tables import table_text
 from src.prepare.manifest import (
     ManifestRow,
-    dependence,
+    entry_of,
     finished,
     is_current,
     manifest_row,
     manifest_table,
+    missing_rows,
     stamp,
     text_line,
 )
@@ -78,7 +79,7 @@ def in_shards(
         if path.name.partition(".")[0] not in numbers:  # of shards that are made anew, or were not finished
             path.unlink()
     waiting = [image for image in present if image not in held and image not in others]
-    missing = {i: ManifestRow(i, status="missing", error="not in images/") for i in asked.keys() - set(present)}
+    missing = missing_rows(asked, present)
     if missing:
         write_whole(folder.shards / f"{MISSING}.manifest.csv", table_text(manifest_table(missing)))
     images = DataFolder(settings.data).images
@@ -123,10 +124,7 @@ def _kept(
         return {}
     for image, row in rows.items():
         source, text = images / image, texts.get(image)
-        has_text = text is not None and set(asked.get(image, ())) <= set(text.asked)
-        if not source.is_file() or (row.source_bytes, row.source_mtime_ns) != stamp(source):
-            return {}
-        if not is_current(settings, row, True, has_text):
+        if not source.is_file() or not is_current(settings, row, source, True, text, asked.get(image, ())):
             return {}
     return rows
 
@@ -148,10 +146,7 @@ def make(shard: Shard) -> Made:
     for job, (outcome, data) in run(made, shard.jobs, 1, lambda _: (failed(WORKER_DIED), b"")):
         if found := outcome.pop("trace", ""):
             trace = trace or f"{job.image}\n{found}"
-        size, changed = stamps[job.image]
-        known = {"image": job.image, "source_bytes": size, "source_mtime_ns": changed}
-        known["settings"] = dependence(outcome.get("error", ""), shard.settings)
-        rows[job.image] = manifest_row(known | outcome)
+        rows[job.image] = manifest_row(entry_of(job.image, stamps[job.image], outcome, shard.settings))
         if data:
             pictures[job.image] = data
         if "lines" in outcome:

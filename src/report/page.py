@@ -123,7 +123,7 @@ def _truths(data: Path | None) -> dict[int, str]:
 
 def _images(processed: Path) -> dict[str, str]:
     """Processed picture -> source image."""
-    if not all(path.is_file() for path in ProcessedFolder(processed).manifests):
+    if not ProcessedFolder(processed).is_made:
         return {}
     table = read_manifest(processed, ["image", "file"])
     return dict(zip(table["file"], table["image"], strict=True))

@@ -65,7 +65,7 @@ def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
 def skipped(rows: Sequence[Row], processed: Path, data: Path | None) -> list[tuple[str, str, int]]:
     """What was left out: where, why, how often."""
     counts = [("question", reason, n) for reason, n in Counter(r.reason for r in rows if r.reason).most_common()]
-    if all(path.is_file() for path in ProcessedFolder(processed).manifests):
+    if ProcessedFolder(processed).is_made:
         table = read_manifest(processed, ["status", "error"])
         table = table[table["status"].ne("ok") | table["error"].ne("")]
         reasons = Counter(table["status"].where(table["status"].ne("ok"), "flaw") + ": " + table["error"])
