@@ -21,12 +21,11 @@ from src.data.errors import run_main, unexpected
 from src.data.files import Journal, fingerprint, write_whole
 from src.data.names import read_files
 from src.data.readings import ReadingStore
-from src.data.samples import BROKEN, Sample, by_picture, test_samples
+from src.data.samples import Sample, by_picture, test_samples
 from src.data.tables import read_test
 from src.prepare.processes import WORKER_DIED
 from src.prepare.spread import runner
-from src.reading.choose import Answer, Option, layout_for, pick, weigh
-from src.reading.images import ImageError
+from src.reading.choose import Answer, Option, pick, weigh
 from src.settings import cpu_count
 
 PER_PROCESS = 500
@@ -35,10 +34,9 @@ PER_PROCESS = 500
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a picture (its source's name, the processed file), and where its text is."""
+    """What is asked of a picture (its source's name), and where its text is."""
 
     image: str
-    picture: Path
     entities: tuple[str, ...]
     readings: ReadingStore
 
@@ -78,11 +76,8 @@ NOTHING = ByRules(())
 def answer_picture(asked: Asked) -> list[ByRules]:
     """The answer to each question about a picture; an unexpected error costs it all of them."""
     try:
-        found = asked.readings[asked.image]
-        layout = layout_for(asked.picture, found, asked.entities)
-        return [ByRules(tuple(weigh(found, entity, layout))) for entity in asked.entities]
-    except ImageError:
-        return [replace(NOTHING, reason=BROKEN)] * len(asked.entities)
+        found, drawn = asked.readings.with_layout(asked.image)
+        return [ByRules(tuple(weigh(found, entity, drawn))) for entity in asked.entities]
     except Exception as error:  # whatever a picture or its text brings up: it is not worth the run
         reason, trace = unexpected(error)
         return [replace(NOTHING, reason=reason, trace=trace)] * len(asked.entities)
@@ -121,10 +116,9 @@ def _asked(samples: Sequence[Sample], readings: ReadingStore) -> list[Asked]:
     """The questions of each picture, each once."""
     groups = [[samples[position] for position in positions] for positions in by_picture(samples)]
     return [
-        Asked(group[0].image, group[0].picture, tuple(dict.fromkeys(s.entity for s in group)),
-              readings.part(group[0].image))
+        Asked(group[0].image, tuple(dict.fromkeys(s.entity for s in group)), readings.part(group[0].image))
         for group in groups
-    ]  # fmt: skip
+    ]
 
 
 @contextlib.contextmanager

@@ -4,18 +4,18 @@
 
 The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0) with
 IDEFICS2's three extra tokens. Training is full (no LoRA, float32), on endless generated `scenes`, with the prompts of
-`prompts` and the labels of `collator`. It learns to choose among the readings in the prompt; the pictures are small for
-most of the time, because reading pixels is not learnt in hours of CPU time, and of full size at the end, so that the
-model has seen such.
+`prompts` and the labels of `collator`, and the loss over options beside the usual one. It learns to choose among the
+readings in the prompt; the pictures are small for most of the time, because reading pixels is not learnt in hours of
+CPU time, and of full size at the end, so that the model has seen such. Every few minutes it leaves a checkpoint, from
+which the same command goes on.
 """
 
 import argparse
-import importlib.resources
 import json
-import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +25,26 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 from transformers import (
-    AutoTokenizer,
-    Idefics2Config,
+    DynamicCache,
     Idefics2ForConditionalGeneration,
     Idefics2Processor,
-    LlamaTokenizer,
 )
-from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
-from src.bundled.scenes import SIDE, draw, make_scene, question
+from src.bundled.scene import SIDE, draw
+from src.bundled.scenes import make_scene, question
+from src.bundled.tiny import tiny_config, write_processor
 from src.data.errors import InputError, run_main
 from src.data.files import replace_folder
 from src.model.collator import TrainingCollator, encode, model_inputs
-from src.model.decoding import AnswerGrammar, generate_in_grammar
+from src.model.decoding import AnswerGrammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor
+from src.model.option_loss import option_loss, with_options
 from src.model.prompts import describe, prompt
-from src.reading.candidates import candidates
+from src.model.weighing import weigh
+from src.reading.choose import options
 from src.reading.joining import readings
-from src.reading.quantity import canonical, normalise_label
+from src.reading.quantity import normalise_label
+from src.reading.units import DIMENSION
 
 SMALL, FULL = 70, 588
 """Sides of the pretraining pictures in pixels, and of those at the end."""
@@ -50,87 +52,10 @@ LAST = 0.12
 """Share of the time with full-size pictures."""
 EVALUATED = 400
 """Scenes that the finished model answers, with full-size pictures; a tenth after a training of minutes."""
+CHECKPOINT, EVERY = "checkpoint.pt", 300
+"""In the folder beside the one to come; seconds between two of them."""
 PEAK, WARM_UP = 1.5e-3, 0.03
 """Highest learning rate, and the share of the time until it is reached."""
-
-# The published chat template of IDEFICS2 (this repo's prompts render the same text with explicit spaces).
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{message['role'].capitalize()}}"
-    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
-    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
-    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
-)
-
-
-def write_processor(folder: Path) -> None:
-    """Write IDEFICS2's tokenizer and image processor settings into ``folder``. Needs requirements-dev.txt."""
-    try:
-        import mistral_common  # noqa: F401
-        from tokenizers import AddedToken
-        from tokenizers.models import BPE
-        from transformers.convert_slow_tokenizer import SentencePieceExtractor
-    except ImportError:
-        raise InputError("mistral-common is missing; pip install -r requirements-dev.txt") from None
-    spm = importlib.resources.files("mistral_common") / "data" / "tokenizer.model.v1"
-    extracted: Any = SentencePieceExtractor(str(spm)).extract(BPE)  # a dict, whatever its type says
-    tokenizer = LlamaTokenizer(extracted["vocab"], extracted["merges"], pad_token="<unk>", add_bos_token=True)
-    added = sorted(set(SPECIAL_TOKENS) - {"<unk>"}, key=SPECIAL_TOKENS.__getitem__)
-    tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in added], special_tokens=True)
-    tokenizer.save_pretrained(folder)
-    # TokenizersBackend takes tokenizer.json as it is; LlamaTokenizer would rebuild it from its own defaults.
-    config = folder / "tokenizer_config.json"
-    settings = json.loads(config.read_text()) | {"tokenizer_class": "TokenizersBackend"}
-    config.write_text(json.dumps(settings, indent=2) + "\n")
-    images = Idefics2ImageProcessorPil(do_image_splitting=False)
-    processor = Idefics2Processor(
-        images, AutoTokenizer.from_pretrained(folder), image_seq_len=64, chat_template=CHAT_TEMPLATE
-    )
-    processor.save_pretrained(folder)
-
-
-def tiny_config() -> Idefics2Config:
-    """Few, small layers of every part, embeddings tied: 4.1 M of its parameters are the vocabulary's."""
-    config = Idefics2Config(
-        tie_word_embeddings=True,
-        image_token_id=SPECIAL_TOKENS["<image>"],
-        text_config={
-            "model_type": "mistral",
-            "vocab_size": 32003,
-            "hidden_size": 128,
-            "intermediate_size": 384,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "head_dim": 32,
-            "max_position_embeddings": 2048,
-            "sliding_window": None,
-            "rms_norm_eps": 1e-5,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "pad_token_id": 0,
-            "tie_word_embeddings": True,
-        },
-        vision_config={
-            "hidden_size": 128,
-            "intermediate_size": 384,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "image_size": 980,
-            "patch_size": 14,
-        },
-        perceiver_config={
-            "hidden_size": 128,
-            "rms_norm_eps": 1e-5,
-            "resampler_n_latents": 64,
-            "resampler_depth": 2,
-            "resampler_n_heads": 4,
-            "resampler_head_dim": 32,
-            "num_key_value_heads": 2,
-        },
-    )
-    config.bos_token_id, config.eos_token_id, config.pad_token_id = 1, SPECIAL_TOKENS["<end_of_utterance>"], 0
-    return config
 
 
 class SceneBatches(IterableDataset):
@@ -139,48 +64,68 @@ class SceneBatches(IterableDataset):
     def __init__(self, processor: Idefics2Processor, batch_size: int, size: int, seed: int) -> None:
         self.batch_size, self.size, self.seed = batch_size, size, seed
         processor.image_processor.do_resize = False  # it would enlarge small pictures
-        self.collator = TrainingCollator(processor)
+        self.collator, self.grammar = TrainingCollator(processor), AnswerGrammar(processor.tokenizer)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, self.size, worker.id if worker else 0])
         while True:
             rows = [row for row in (example(rng, self.size) for _ in range(2 * self.batch_size)) if row]
-            rows.sort(key=lambda row: len(row[1]))  # neighbours are of like length: less padding
+            rows.sort(key=lambda row: len(row.prompt))  # neighbours are of like length: less padding
             for start in rng.permutation(range(0, len(rows) - self.batch_size + 1, self.batch_size)):
-                pictures, prompts, answers, _ = zip(*rows[start : start + self.batch_size], strict=True)
-                yield self.collator.batch(pictures, prompts, answers)
+                some = rows[start : start + self.batch_size]
+                answers = [row.answer for row in some]
+                batch = self.collator.batch([row.picture for row in some], [row.prompt for row in some], answers)
+                known = [row.options for row in some]
+                right = [own.index(text) if text else len(own) for own, text in zip(known, answers, strict=True)]
+                yield with_options(batch, self.grammar, [row.entity for row in some], known, right)
 
 
-def example(rng: np.random.Generator, size: int) -> tuple[Image.Image, str, str, str] | None:
-    """A picture of ``size`` pixels, prompt, answer and entity; None when OCR lost the answer but not other values."""
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row to train on; the answer is one of the options, or empty."""
+
+    picture: Image.Image
+    prompt: str
+    entity: str
+    answer: str
+    options: list[str]
+
+
+def example(rng: np.random.Generator, size: int) -> Example | None:
+    """A row with a picture of ``size`` pixels; None when OCR lost the answer but not other values."""
     scene = make_scene(rng)
     entity, value = question(scene, rng)
     read = readings(scene.lines, SIDE, SIDE)
-    described, answer = describe(read), normalise_label(value, entity)[0]
-    if answer and f" {answer} " not in re.sub("[;.]( |$)", " ", described):
-        if candidates(read, entity):
+    has_lengths = any(DIMENSION[mention.quantity.unit] == "length" for reading in read for mention in reading.mentions)
+    described = describe(read, scene.layout if has_lengths else None)
+    answer = normalise_label(value, entity)[0]
+    groups = [[str(candidate.quantity) for candidate in group] for group in options(read, entity)]
+    texts = [own[0] for own in groups]
+    if answer:
+        answer = next((own[0] for own in groups if answer in own), "")
+        if groups and not answer:
             return None
-        answer = ""
-    return Image.fromarray(draw(scene, rng, size)[:, :, ::-1]), prompt(entity, described), answer, entity
+    picture = Image.fromarray(draw(scene, rng, size)[:, :, ::-1])
+    return Example(picture, prompt(entity, described), entity, answer, texts)
 
 
 def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
     """Make the model and write it to ``out``, whole or not at all: bf16 safetensors, processor, curve, README figures.
 
-    Stops after ``minutes``; what a seed gives therefore depends on the machine's speed, too.
+    Stops after ``minutes`` of training, those before a cut included; what a seed gives therefore depends on the
+    machine's speed, too.
     """
     if out.exists() and not (out / "pretraining.json").is_file() and any(out.iterdir()):
         raise InputError(f"{out}: holds other files; give an empty --out, or one made by this command")
     beside = out.with_name(out.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    beside.mkdir(parents=True, exist_ok=True)
     write_processor(beside)
     torch.manual_seed(seed)
     model = Idefics2ForConditionalGeneration(tiny_config())
     model.config.save_pretrained(beside)
     processor = load_processor(str(beside))
-    curve = _train(model, processor, minutes, batch_size, seed)
+    curve = _train(model, processor, minutes, batch_size, seed, beside / CHECKPOINT)
     model.generation_config.update(
         bos_token_id=1, eos_token_id=[2, SPECIAL_TOKENS["<end_of_utterance>"]], pad_token_id=0
     )
@@ -192,28 +137,49 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
     facts |= {"steps": len(curve), "steps_per_point": each, "loss_curve": means}
     facts["exact_answers"] = evaluate(model.float(), processor, EVALUATED if minutes >= 10 else EVALUATED // 10)
     (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (beside / CHECKPOINT).unlink(missing_ok=True)
     if (out / "README.md").is_file():
         shutil.copy(out / "README.md", beside)
     replace_folder(beside, out)
 
 
 def _train(
-    model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int
-) -> list[float]:
-    """Train all parameters for ``minutes``; return the loss of each step."""
+    model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int,
+    checkpoint: Path,
+) -> list[float]:  # fmt: skip
+    """Train all parameters for ``minutes``, from the checkpoint if it is of the same settings; the loss of each step.
+
+    The loss is the sum of the usual one and that over options.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
+    grammar, key = AnswerGrammar(processor.tokenizer), [minutes, batch_size, seed]
     curve: list[float] = []
-    start, seconds = time.monotonic(), minutes * 60
+    before, seconds = 0.0, minutes * 60
+    if checkpoint.is_file() and (saved := torch.load(checkpoint, weights_only=True))["key"] == key:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        curve, before = saved["curve"], saved["seconds"]
+        print(f"on from step {len(curve)}, after {before / 60:.0f} minutes")
+    start = last = time.monotonic()
     for size, rows, until in ((SMALL, batch_size, 1 - LAST), (FULL, max(1, batch_size // 4), 1.0)):
-        batches = DataLoader(SceneBatches(processor, rows, size, seed), batch_size=None, num_workers=1)
-        bar = tqdm(batches, desc=f"pretrain at {size} px", unit="step", mininterval=5)
+        if before / seconds >= until:
+            continue
+        scenes = SceneBatches(processor, rows, size, seed + len(curve))
+        bar = tqdm(DataLoader(scenes, batch_size=None, num_workers=1), f"pretrain at {size} px", mininterval=5)
         for batch in bar:
-            done = (time.monotonic() - start) / seconds
-            if done >= until:
+            spent = before + time.monotonic() - start
+            if spent / seconds >= until:
                 break
+            if time.monotonic() - last > EVERY:
+                last = time.monotonic()
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save(state | {"curve": curve, "seconds": spent, "key": key}, checkpoint.with_suffix(".part"))
+                checkpoint.with_suffix(".part").replace(checkpoint)
             for group in optimizer.param_groups:
+                done = spent / seconds
                 group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * np.cos(np.pi * done))
-            loss = model(**model_inputs(batch, model.device, model.dtype)).loss
+            output = model(**model_inputs(batch, model.device, model.dtype))
+            loss = output.loss + option_loss(grammar, output.logits, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -233,12 +199,16 @@ def evaluate(
     rows = [row for row in (example(rng, size) for _ in range(count)) if row]
     right: dict[bool, list[bool]] = {True: [], False: []}
     for start in tqdm(range(0, len(rows), 8), desc="evaluate", unit="batch"):
-        pictures, prompts, answers, entities = zip(*rows[start : start + 8], strict=True)
-        inputs = encode(processor, pictures, prompts, padding_side="left")
-        for decoded, answer, entity in zip(
-            generate_in_grammar(model, grammar, entities, **inputs), answers, entities, strict=True
-        ):
-            right[bool(answer)].append(canonical(decoded.text, entity) == answer)
+        some = rows[start : start + 8]
+        inputs = encode(processor, [row.picture for row in some], [row.prompt for row in some], padding_side="left")
+        empty = DynamicCache(config=model.config)
+        ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
+        chances = weigh(
+            model, grammar, [row.entity for row in some], [row.options for row in some], empty, mask[:, :0], ids, mask,
+            **inputs,
+        )  # fmt: skip
+        for row, own in zip(some, chances, strict=True):
+            right[bool(row.answer)].append([*row.options, ""][int(np.argmax(own))] == row.answer)
     every = right[True] + right[False]
     shares = {"all": every, "with a value": right[True], "without": right[False]}
     return {name: round(float(np.mean(hits)), 3) for name, hits in shares.items()} | {"scenes": len(every)}

@@ -121,10 +121,11 @@ def write_text(
     np.minimum(target, patch[: target.shape[0], : target.shape[1]], out=target)
 
 
-def _arrow(image: np.ndarray, start: tuple[float, float], end: tuple[float, float]) -> None:
+def draw_arrow(image: np.ndarray, start: tuple[float, float], end: tuple[float, float], width: int = 2) -> None:
+    """A line with a tip at either end."""
     ends = [tuple(int(v) for v in point) for point in (start, end)]
     for a, b in (ends, ends[::-1]):
-        cv2.arrowedLine(image, a, b, (60, 60, 60), 2, cv2.LINE_AA, tipLength=0.04)
+        cv2.arrowedLine(image, a, b, (60, 60, 60), width, cv2.LINE_AA, tipLength=0.04)
 
 
 def draw_product(image: np.ndarray, box: tuple[int, int, int, int], slant: int, rng: np.random.Generator) -> None:
@@ -163,15 +164,15 @@ def _drawing(picture: Picture, rng: np.random.Generator) -> None:
         if rng.random() < 0.2:
             printed = f"{rng.choice(_WORDS[entity])}: {printed}"
         if entity == "width":
-            _arrow(image, (left, bottom + 40), (right, bottom + 40))
+            draw_arrow(image, (left, bottom + 40), (right, bottom + 40))
             write_text(image, printed, ((left + right) / 2, bottom + 40 + size), size, rng)
         elif entity == "height":
-            _arrow(image, (left - 40, top), (left - 40, bottom))
+            draw_arrow(image, (left - 40, top), (left - 40, bottom))
             turned = rng.random() < 0.5 or len(printed) > 10
             position = (left - 40 - size, (top + bottom) / 2) if turned else (left / 2 - 15, (top + bottom) / 2)
             write_text(image, printed, position, size, rng, angle=90 if turned else 0)
         else:
-            _arrow(image, (right + 22, bottom + 8), (right + slant + 22, bottom - slant + 8))
+            draw_arrow(image, (right + 22, bottom + 8), (right + slant + 22, bottom - slant + 8))
             write_text(image, printed, (right + slant / 2 + 44, bottom - slant / 2 + 26), min(size, 30), rng, anchor=0)
     if rng.random() < 0.4:
         entity = str(rng.choice(["item_weight", "item_volume", "maximum_weight_recommendation"]))

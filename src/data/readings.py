@@ -1,12 +1,17 @@
-"""What was read on pictures, from ``text.jsonl`` or those of the shards: they stay on disk, only offsets are held."""
+"""What was read on pictures, and what is drawn there, from ``text.jsonl`` or those of the shards.
+
+They stay on disk, only offsets are held.
+"""
 
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from src.data.errors import InputError
 from src.data.files import Journal
 from src.data.folders import ProcessedFolder
+from src.reading.geometry import Layout
 from src.reading.joining import readings
 from src.reading.lines import Reading
 
@@ -22,12 +27,17 @@ class ReadingStore:
         self._places = {entry["image"]: (file, offset) for file in files for offset, entry in file.scan()}
 
     def __getitem__(self, image: str) -> list[Reading]:
-        """`candidates.readings` of a picture; none when it was not read."""
+        """`joining.readings` of a picture; none when it was not read."""
+        return self.with_layout(image)[0]
+
+    def with_layout(self, image: str) -> tuple[list[Reading], Layout | None]:
+        """The readings of a picture, and what is drawn around them; None where no length was read."""
         if image not in self._places:
-            return []
+            return [], None
         file, offset = self._places[image]
-        entry = file.at(offset)
-        return readings(entry["lines"], entry["width"], entry["height"])
+        entry: dict[str, Any] = file.at(offset)
+        drawn = entry.get("drawn")
+        return readings(entry["lines"], entry["width"], entry["height"]), drawn and Layout.of(drawn)
 
     def part(self, image: str) -> "ReadingStore":
         """Of one picture only: small enough to go with it to another process."""

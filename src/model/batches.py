@@ -129,7 +129,7 @@ class Preparation:
         """The questions about one picture."""
         first = group[0]
         picture = open_picture(first)
-        read = "" if self.readings is None else describe(self.readings[first.image])
+        read = "" if self.readings is None else describe(*self.readings.with_layout(first.image))
         return _Prepared(picture, prefix(read), group, [self._suffix(s.entity, read) for s in group])
 
     def _batch(self, prepared: list[_Prepared]) -> Batch:
@@ -150,13 +150,13 @@ class Preparation:
 
 
 def described_lengths(samples: Iterable[Sample], readings: ReadingStore | None) -> dict[str, int]:
-    """Characters of what a prompt tells of each image (0.6 ms each): nearly in proportion to its tokens."""
+    """Characters of what a prompt tells of each image (a millisecond each): nearly in proportion to its tokens."""
     lengths: dict[str, int] = {}
     if readings is None:
         return lengths
     for image in dict.fromkeys(sample.image for sample in samples):
         with contextlib.suppress(Exception):  # whoever asks about the picture meets it again, and tells
-            lengths[image] = len(describe(readings[image]))
+            lengths[image] = len(describe(*readings.with_layout(image)))
     return lengths
 
 

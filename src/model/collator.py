@@ -16,11 +16,11 @@ from transformers import BatchFeature, Idefics2Processor
 from src.data.errors import InputError, unexpected
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.model.decoding import AnswerGrammar
+from src.model.option_loss import IGNORED, OF_OPTIONS, with_options
 from src.model.prompts import completion, describe, prompt
+from src.reading.choose import options
 from src.reading.images import ImageError, cv2, letterbox, read_image
-
-IGNORED = -100
-"""Label of a token the loss leaves out (the only value PyTorch's cross entropy ignores)."""
 
 
 def open_picture(sample: Sample) -> Image.Image:
@@ -106,14 +106,27 @@ def encode(
 
 def prompt_of(sample: Sample, readings: ReadingStore | None) -> str:
     """The prompt of a sample, with what was read on its picture; ``readings`` is None for the pipeline without OCR."""
-    return prompt(sample.entity, "" if readings is None else describe(readings[sample.image]))
+    return prompt(sample.entity, "" if readings is None else describe(*readings.with_layout(sample.image)))
+
+
+def options_of(sample: Sample, readings: ReadingStore) -> tuple[list[str], int]:
+    """What could be answered to a sample's question, and which of it is its answer, as `with_options` wants it."""
+    found = options(readings[sample.image], sample.entity)
+    groups = [[str(candidate.quantity) for candidate in group] for group in found]
+    right = next((number for number, texts in enumerate(groups) if sample.answer in texts), -1)
+    return [texts[0] for texts in groups], right if sample.answer else len(groups)
 
 
 class TrainingCollator:
-    """Batches samples for training: padded right, prompt and padding masked, answer and end token as labels."""
+    """Batches samples for training: padded right, prompt and padding masked, answer and end token as labels.
 
-    def __init__(self, processor: Idefics2Processor, readings: ReadingStore | None = None) -> None:
-        self.processor, self.readings = processor, readings
+    With readings and a ``grammar`` each row has its options behind it, for `option_loss`.
+    """
+
+    def __init__(
+        self, processor: Idefics2Processor, readings: ReadingStore | None = None, grammar: AnswerGrammar | None = None
+    ) -> None:
+        self.processor, self.readings, self.grammar = processor, readings, grammar
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """``rows``, ``pixels`` (see `model_inputs`), ``input_ids`` and ``attention_mask`` as of `encode`, ``labels``.
@@ -124,10 +137,11 @@ class TrainingCollator:
         error is left out and told on stderr.
         """
         one_thread_in_workers()
-        ready: list[tuple[Sample, Image.Image, str]] = []
+        ready: list[tuple[Sample, Image.Image, str, tuple[list[str], int]]] = []
         for sample in samples:
             try:
-                ready.append((sample, open_picture(sample), prompt_of(sample, self.readings)))
+                own = options_of(sample, self.readings) if self.grammar and self.readings else ([], -1)
+                ready.append((sample, open_picture(sample), prompt_of(sample, self.readings), own))
             except InputError:
                 raise
             except Exception as error:  # whatever a picture or its text brings up: it costs this row
@@ -135,9 +149,14 @@ class TrainingCollator:
                 print(f"train row {sample.row} ({sample.image}) is left out: {reason}\n{trace}", file=sys.stderr)
         if not ready:
             raise InputError(f"no row of a batch could be made ready (train row {samples[0].row} is one of them)")
-        kept, pictures, prompts = zip(*ready, strict=True)
-        answers = [sample.answer for sample in kept]
-        return {"rows": [sample.row for sample in kept], **self.batch(pictures, prompts, answers)}
+        kept = [sample for sample, *_ in ready]
+        pictures, prompts = [picture for _, picture, *_ in ready], [text for _, _, text, _ in ready]
+        batch = {"rows": [s.row for s in kept], **self.batch(pictures, prompts, [s.answer for s in kept])}
+        if self.grammar is None:
+            return batch
+        known = [own for *_, own in ready]
+        texts, right = [texts for texts, _ in known], [number for _, number in known]
+        return with_options(batch, self.grammar, [sample.entity for sample in kept], texts, right)
 
     def batch(self, pictures: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
         """Like calling it, with pictures, prompts and answers given, and without ``rows``."""
@@ -160,6 +179,10 @@ class TrainingCollator:
 
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """A batch of `TrainingCollator` as the model takes it: its `Pixels` on the device, no numbers of its rows."""
-    rest = {name: value for name, value in batch.items() if name not in ("pixels", "rows")}
-    return batch["pixels"].as_input(device, dtype) | rest
+    """A batch of `TrainingCollator` as the model takes it: its `Pixels` on the device, and what is for the model."""
+    rest = {name: value for name, value in batch.items() if name not in ("pixels", "rows", *OF_OPTIONS)}
+    seen = rest["attention_mask"]
+    if seen.ndim == 4:  # of a tree: what is added to the attention
+        unseen = torch.finfo(dtype).min
+        seen = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen.to(device), unseen)
+    return batch["pixels"].as_input(device, dtype) | rest | {"attention_mask": seen}

@@ -8,8 +8,14 @@ piece, the empty one too, so that piece ends the prompt.
 
 from collections.abc import Sequence
 
-from src.reading.candidates import KEYWORDS
+import numpy as np
+
+from src.reading.boxes import Box
+from src.reading.candidates import KEYWORDS, part_of
+from src.reading.geometry import Layout, directions, position
 from src.reading.lines import Reading
+from src.reading.mentions import Mention
+from src.reading.units import DIMENSION
 
 END = "<end_of_utterance>"
 
@@ -24,7 +30,10 @@ _QUESTIONS = {
     "item_volume": "What is the volume of the item?",
 }
 
-_ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
+_ROWS, _COLUMNS, _EDGE = ("top", "", "bottom"), ("left", "", "right"), 0.5
+LINES, _CLEAR = ("vertical", "horizontal", "slanting"), 0.4
+"""What runs along a length, and how strongly it must, see `geometry.directions`."""
+_WHOLE = Layout(Box(0.0, 0.0, 1.0, 1.0), np.zeros((0, 4), np.float32), 1.0)
 _PASSED_ON = ("height", "width", "length", "depth", "diameter", "load", "net", "weight", "volume", "input", "output")
 """Kinds of words near a quantity that the prompt passes on, see `candidates.KEYWORDS`."""
 
@@ -50,18 +59,20 @@ def completion(answer: str) -> str:
     return f"{answer}{END}"
 
 
-def describe(found: Sequence[Reading]) -> str:
-    """The quantities on a picture in reading order, each with its coarse position and the words near it.
+def describe(found: Sequence[Reading], drawn: Layout | None) -> str:
+    """The quantities on a picture in reading order, each with its coarse place and the words near it.
 
-    ``Read: 23 centimetre left upright; 500 gram bottom net.``; ``Read: nothing.`` where there is none. The smallest and
-    least certain are left out when there are too many.
+    ``Read: 23 centimetre left upright vertical; 500 gram bottom net.``; ``Read: nothing.`` where there is none. Places
+    are relative to the product where ``drawn`` tells it; ``upright`` is text that runs up or down, ``vertical`` (or
+    ``horizontal``, ``slanting``) the line drawn along a length. The smallest and least certain are left out when there
+    are too many.
     """
     items: dict[str, tuple[float, str]] = {}
     for reading in found:
         for mention in reading.mentions:
             text = str(mention.quantity)
             if text not in items and mention.quantity.number > 0:
-                item = " ".join(filter(None, (text, _position(reading), *_words(reading, mention.axis))))
+                item = " ".join([text, *told_of(reading, mention, drawn)])
                 items[text] = (reading.score * reading.size, item)
     kept, left = set(), _BUDGET
     for text, (_, item) in sorted(items.items(), key=lambda entry: -entry[1][0]):
@@ -73,17 +84,21 @@ def describe(found: Sequence[Reading]) -> str:
     return f"Read: {'; '.join(shown) or 'nothing'}."
 
 
-def _position(reading: Reading) -> str:
-    """``top left`` ... ``bottom right``, ``middle``; and ``upright`` for text that runs up or down."""
-    left, top, right, bottom = reading.box
-    row, column = (max(0, min(2, int(1.5 * (a + b)))) for a, b in ((top, bottom), (left, right)))
-    position = f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
-    return f"{position} upright" if reading.vertical else position
-
-
-def _words(reading: Reading, axis: str) -> list[str]:
-    words = [kind for kind in _PASSED_ON if KEYWORDS[kind].search(reading.text)]
-    return [axis, *words[:2]] if axis and not words else words[:2]
+def told_of(reading: Reading, mention: Mention, drawn: Layout | None) -> list[str]:
+    """What is told of a quantity: its place (``top left`` ... ``bottom right``, ``middle``), ``upright`` for such text,
+    the line along a length, kinds of words near it.
+    """  # fmt: skip
+    box, drawn = part_of(reading, mention), drawn or _WHOLE
+    column, row = (int(value > -_EDGE) + int(value > _EDGE) for value in position(drawn, box))
+    told = [f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"]
+    if reading.vertical:
+        told.append("upright")
+    pulls = directions(drawn, box) if DIMENSION[mention.quantity.unit] == "length" else (0.0,)
+    strongest = max(pulls)
+    if strongest > _CLEAR:
+        told.append(LINES[pulls.index(strongest)])
+    words = [kind for kind in _PASSED_ON if KEYWORDS[kind].search(reading.text)][:2]
+    return told + (words or ([mention.axis] if mention.axis else []))
 
 
 def _cost(number_and_unit: str, item: str) -> int:

@@ -67,6 +67,7 @@ class Tree:
     states: torch.Tensor  # of the grammar before each token
     option: torch.Tensor  # each token's option in its row, -1 for padding
     depth: torch.Tensor  # its place in its option
+    most: int  # options of a row
 
     @classmethod
     def of(cls, grammar: AnswerGrammar, entities: Sequence[str], options: Sequence[Sequence[str]]) -> "Tree":
@@ -81,7 +82,13 @@ class Tree:
         ]
         width = max(1, *map(len, rows))
         table = torch.tensor([row + [(0, 0, -1, 0)] * (width - len(row)) for row in rows], device=grammar.step.device)
-        return cls(*table.unbind(-1))
+        tokens, states, option, depth = table.unbind(-1)
+        return cls(tokens, states, option, depth, max(map(len, options)))
+
+    def to(self, device: torch.device) -> "Tree":
+        """On a device."""
+        parts = [part.to(device) for part in (self.tokens, self.states, self.option, self.depth)]
+        return Tree(parts[0], parts[1], parts[2], parts[3], self.most)
 
     def mask(self, before: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
         """Which positions the tokens of question and tree see: bool (rows, 1, q + width, b + q + width).
@@ -104,6 +111,26 @@ class Tree:
         asked = (start + question.cumsum(dim=1) - 1).clamp(min=0)
         return torch.cat([asked, start + question.sum(dim=1, keepdim=True) + self.depth], dim=1)
 
+    def log_chances(
+        self, grammar: AnswerGrammar, entities: Sequence[str], first: torch.Tensor, inside: torch.Tensor
+    ) -> torch.Tensor:
+        """Log probabilities float32 (rows, most options of a row + 1) of each option and, last, of silence.
+
+        `NEVER` where a row has no such option or the grammar no such answer. ``first`` (rows, columns) and ``inside``
+        (rows, width, columns) are the logits of ``grammar.tokens`` after the question and after each of the tokens.
+        """
+        starts = torch.tensor([grammar.start[entity] for entity in entities], device=first.device)
+        silence = _log_chances(grammar, first, starts)[:, grammar.column[grammar.end]]
+        earlier = torch.where(self.depth.unsqueeze(2) == 0, first.unsqueeze(1), inside.roll(1, dims=1))
+        own = self.option >= 0
+        chances = _log_chances(grammar, earlier[own], self.states[own])
+        chances = chances.gather(1, grammar.column[self.tokens[own]].unsqueeze(1)).squeeze(1)
+        sums = torch.zeros(len(entities), max(1, self.most), dtype=chances.dtype, device=chances.device)
+        places = own.nonzero()[:, 0], self.option[own]
+        written = torch.zeros_like(sums, dtype=torch.bool).index_put_(places, torch.ones_like(own[own]))
+        sums = sums.index_put(places, chances, accumulate=True).masked_fill(~written, NEVER)
+        return torch.cat([sums, silence.unsqueeze(1)], dim=1)
+
 
 def weigh(
     model: Any,
@@ -114,11 +141,13 @@ def weigh(
     before: torch.Tensor,
     questions: torch.Tensor,
     question_mask: torch.Tensor,
+    **pictures: torch.Tensor,
 ) -> list[list[float]]:
     """Log probabilities of each question's options in order, and of silence last, of all that the grammar allows.
 
     ``cache`` holds what stands before the questions, with the mask ``before`` (rows, tokens), and is left as it was;
-    ``questions`` int64 (rows, tokens) left-padded, with their mask. Equal to a plain pass per option (to 1e-4).
+    ``questions`` int64 (rows, tokens) left-padded, with their mask; ``pictures``: the model's inputs of those in them.
+    Equal to a plain pass per option (to 1e-4).
     """
     tree = Tree.of(grammar, entities, options)
     asked = questions.shape[1]
@@ -131,26 +160,14 @@ def weigh(
         position_ids=tree.positions(before, question_mask),
         past_key_values=cache,
         use_cache=True,
+        **pictures,
     ).last_hidden_state
     cache.crop(-seen.shape[2])
-    first, inside = hidden[:, asked - 1], hidden[:, asked:]
-    starts = torch.tensor([grammar.start[entity] for entity in entities], device=first.device)
-    silence = _log_chances(model, grammar, first, starts)[:, grammar.column[grammar.end]]
-    earlier = torch.where(tree.depth.unsqueeze(2) == 0, first.unsqueeze(1), inside.roll(1, dims=1))
-    own = tree.option >= 0
-    chances = _log_chances(model, grammar, earlier[own], tree.states[own])
-    chances = chances.gather(1, grammar.column[tree.tokens[own]].unsqueeze(1)).squeeze(1)
-    count = max(map(len, options))
-    sums = torch.zeros(len(entities), max(1, count), dtype=chances.dtype, device=chances.device)
-    rows = own.nonzero()[:, 0]
-    places = rows, tree.option[own]
-    written = torch.zeros_like(sums, dtype=torch.bool).index_put_(places, torch.ones_like(own[own]))
-    sums = sums.index_put_(places, chances, accumulate=True).masked_fill(~written, NEVER)  # the others have no path
-    table = torch.cat([sums, silence.unsqueeze(1)], dim=1).tolist()  # one transfer
+    logits = torch.nn.functional.linear(hidden[:, asked - 1 :], model.lm_head.weight[grammar.tokens])
+    table = tree.log_chances(grammar, entities, logits[:, 0], logits[:, 1:]).tolist()  # one transfer
     return [[*row[: len(texts)], row[-1]] for texts, row in zip(options, table, strict=True)]
 
 
-def _log_chances(model: Any, grammar: AnswerGrammar, hidden: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    """Log probabilities float32 (positions, columns) of the grammar's tokens after ``hidden`` (positions, features)."""
-    logits = torch.nn.functional.linear(hidden, model.lm_head.weight[grammar.tokens]).float()
-    return torch.log_softmax(logits.masked_fill(~grammar.allowed[states], -torch.inf), dim=1)
+def _log_chances(grammar: AnswerGrammar, logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """Log probabilities float32 (positions, columns) of the grammar's tokens, by their logits, in these states."""
+    return torch.log_softmax(logits.float().masked_fill(~grammar.allowed[states], -torch.inf), dim=1)

@@ -42,6 +42,8 @@ class ManifestRow(NamedTuple):
 
 
 MANIFEST_COLUMNS = ManifestRow._fields
+TEXT = {"lines", "drawn"}
+"""What is kept of a picture that was read, see `processes.Outcome`."""
 
 
 class TextOffset(NamedTuple):
@@ -79,7 +81,7 @@ def finished(manifest: Path, texts_and_journal: Iterable[Path]) -> tuple[dict[st
             if "status" in entry:
                 rows[entry["image"]] = manifest_row(entry)
                 texts.pop(entry["image"], None)
-            if "lines" in entry and entry["image"] in rows:
+            if entry.keys() >= TEXT and entry["image"] in rows:  # one of an earlier version is made anew
                 texts[entry["image"]] = TextOffset(journal, offset, tuple(entry.get("asked", ())))
     return rows, texts
 
@@ -96,7 +98,7 @@ def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], tex
 
 
 def _text_line(text: TextOffset, row: ManifestRow) -> str:
-    return text_line(row, text.asked, text.journal.at(text.offset)["lines"])
+    return text_line(row, text.asked, text.journal.at(text.offset))
 
 
 def manifest_table(rows: Mapping[str, ManifestRow]) -> pd.DataFrame:
@@ -104,10 +106,11 @@ def manifest_table(rows: Mapping[str, ManifestRow]) -> pd.DataFrame:
     return pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
 
 
-def text_line(row: ManifestRow, asked: Sequence[str], lines: Sequence[Any]) -> str:
-    """A picture's line of ``text.jsonl``."""
+def text_line(row: ManifestRow, asked: Sequence[str], found: Mapping[str, Any]) -> str:
+    """A picture's line of ``text.jsonl``; ``found`` has what is kept of its `TEXT`, among others."""
     entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
-    return json.dumps(entry | {"asked": list(asked), "lines": lines}, ensure_ascii=False) + "\n"
+    text = {"lines": found["lines"], "drawn": found["drawn"]}
+    return json.dumps(entry | {"asked": list(asked)} | text, ensure_ascii=False) + "\n"
 
 
 def stamp(source: Path) -> tuple[int, int]:

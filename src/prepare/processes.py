@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 from src.data.errors import unexpected
 from src.data.files import write_whole
 from src.prepare.window import PoolDied, in_flight
+from src.reading.geometry import around_lengths
 from src.reading.images import ImageError, cv2, decode, enhance, is_blank, read_bytes, shown_size
+from src.reading.joining import readings
 from src.reading.jpeg import is_cut
 from src.settings import EnhanceSettings
 
@@ -47,7 +49,7 @@ class Job:
 
 Outcome = dict[str, Any]
 """``status`` (ok, blank, failed) and ``error``; for ok and blank ``source_width, source_height`` (pixels), for ok also
-``file, width, height`` and with OCR ``lines`` (see `ocr.Line`)."""
+``file, width, height`` and with OCR ``lines`` (see `ocr.Line`) and ``drawn`` (`Layout.entry`, None without lengths)."""
 
 
 def process(job: Job) -> Outcome:
@@ -90,10 +92,12 @@ def _made(job: Job) -> tuple[Outcome, bytes]:
     if full is not None:
         from src.reading.ocr import look_closer, read_lines  # its models are loaded only where text is asked for
 
-        outcome["lines"] = []
+        outcome |= {"lines": [], "drawn": None}
         try:
             outcome["lines"] = read_lines(full)
             outcome["lines"] = look_closer(full, outcome["lines"], job.entities)
+            drawn = around_lengths(small, readings(outcome["lines"], *size))
+            outcome["drawn"] = drawn and drawn.entry()
         except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
             what = f"{UNREAD} closer" if outcome["lines"] else UNREAD
             outcome["trace"] = unexpected(error)[1]

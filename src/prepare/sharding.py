@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -31,7 +30,7 @@ from src.prepare.manifest import (
     stamp,
     text_line,
 )
-from src.prepare.processes import WORKER_DIED, Job, failed, made, run
+from src.prepare.processes import WORKER_DIED, Job, Outcome, failed, made, run
 from src.prepare.spread import runner
 from src.reading.members import index_of
 from src.settings import PreprocessSettings, cpu_count
@@ -140,19 +139,20 @@ def make(shard: Shard) -> Made:
     """
     rows: dict[str, ManifestRow] = {}
     pictures: dict[str, bytes] = {}
-    lines: dict[str, Any] = {}
+    found: dict[str, Outcome] = {}  # of pictures whose text was read
     stamps = {job.image: stamp(job.source) for job in shard.jobs}
     trace = ""
     for job, (outcome, data) in run(made, shard.jobs, 1, lambda _: (failed(WORKER_DIED), b"")):
-        if found := outcome.pop("trace", ""):
-            trace = trace or f"{job.image}\n{found}"
+        if own := outcome.pop("trace", ""):
+            trace = trace or f"{job.image}\n{own}"
         rows[job.image] = manifest_row(entry_of(job.image, stamps[job.image], outcome, shard.settings))
         if data:
             pictures[job.image] = data
         if "lines" in outcome:
-            lines[job.image] = outcome["lines"]
+            found[job.image] = outcome
     asked = {job.image: job.entities for job in shard.jobs}
-    texts = {image: text_line(rows[image], asked[image], lines[image]) for image in sorted(lines)}
+    texts = {image: text_line(rows[image], asked[image], found[image]) for image in sorted(found)}
+    lines = {image: [text for text, _, _ in outcome["lines"]] for image, outcome in found.items()}
     data, places = _tar(shard.tar.stem, rows, pictures, lines)
     write_whole(shard.tar, data)
     write_whole(index_of(shard.tar), json.dumps(places, ensure_ascii=False))
@@ -164,7 +164,7 @@ def make(shard: Shard) -> Made:
 
 
 def _tar(
-    name: str, rows: Mapping[str, ManifestRow], pictures: Mapping[str, bytes], lines: Mapping[str, Any]
+    name: str, rows: Mapping[str, ManifestRow], pictures: Mapping[str, bytes], lines: Mapping[str, list[str]]
 ) -> tuple[bytes, dict[str, tuple[int, int]]]:
     """The bytes of a tar of pictures, each with its row and text as JSON; offset and size of each by file name.
 
@@ -173,7 +173,7 @@ def _tar(
     stream, places = io.BytesIO(), {}
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for number, image in enumerate(sorted(pictures)):
-            entry = rows[image]._asdict() | {"text": "\n".join(text for text, _, _ in lines.get(image, ()))}
+            entry = rows[image]._asdict() | {"text": "\n".join(lines.get(image, ()))}
             for suffix, data in (("jpg", pictures[image]), ("json", json.dumps(entry, ensure_ascii=False).encode())):
                 member = tarfile.TarInfo(f"{name}-{number:06d}.{suffix}")
                 member.size = len(data)

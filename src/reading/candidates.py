@@ -73,7 +73,7 @@ def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
             quantity = as_meant(mention.quantity, entity)
             if quantity.unit not in units or quantity.number <= 0:
                 continue
-            box, sides = _part(reading, mention), _sides(reading, mention)
+            box, sides = part_of(reading, mention), _sides(reading, mention)
             fitting.append(Candidate(quantity, reading, mention, line, len(fitting), box, sides, words))
     return fitting
 
@@ -87,7 +87,7 @@ def _sides(reading: Reading, mention: Mention) -> int:
     return rest[after] + 1
 
 
-def _part(reading: Reading, mention: Mention) -> Box:
+def part_of(reading: Reading, mention: Mention) -> Box:
     """The part of a line's box that a mention takes, by its share of the characters."""
     left, top, right, bottom = reading.box
     length = max(len(reading.text), mention.end, 1)

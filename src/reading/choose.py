@@ -7,11 +7,9 @@ logit is a weighted sum of `features`.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from src.reading.candidates import Candidate, candidates, is_same
-from src.reading.geometry import Layout, directions, layout, position
-from src.reading.images import read_image
+from src.reading.geometry import Layout, directions, position
 from src.reading.lines import Reading
 
 Weights = Mapping[str, Mapping[str, float]]
@@ -93,13 +91,6 @@ class Answer:
 
     text: str
     score: float
-
-
-def layout_for(picture: Path, found: Sequence[Reading], entities: Sequence[str]) -> Layout | None:
-    """What is drawn on a processed picture around its readings; None when no question is about a dimension."""
-    if not found or not any(entity in AXES for entity in entities):
-        return None
-    return layout(read_image(picture), [reading.box for reading in found])
 
 
 def options(found: Sequence[Reading], entity: str) -> list[list[Candidate]]:

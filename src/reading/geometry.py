@@ -1,16 +1,21 @@
 """Where a text stands on a product picture: beside or above the product, along an upright or a level line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from src.reading.boxes import Box
 from src.reading.images import cv2
+from src.reading.lines import Reading
+from src.reading.units import DIMENSION
 
 _LONG_SIDE = 600
 _SHORTEST = 0.04
 """Of a drawn line, as a share of the picture's diagonal."""
+_REACH = 0.25
+"""Of a drawn line, as a share of the picture's height: what is farther from a text says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,30 @@ class Layout:
     product: Box
     segments: np.ndarray
     aspect: float
+
+    def entry(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "product": [round(float(side), 3) for side in self.product],
+            "segments": self.segments.astype(float).round(3).tolist(),
+            "aspect": round(self.aspect, 4),
+        }
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> "Layout":
+        """Of what `entry` gave."""
+        segments = np.array(entry["segments"], np.float32).reshape(-1, 4)
+        return cls(Box(*entry["product"]), segments, float(entry["aspect"]))
+
+
+def around_lengths(image: np.ndarray, found: Sequence[Reading]) -> Layout | None:
+    """`layout` of a picture with these readings, of its lines those near a length; None where no length was read."""
+    lengths = [r.box for r in found if any(DIMENSION[m.quantity.unit] == "length" for m in r.mentions)]
+    if not lengths:
+        return None
+    drawn = layout(image, [reading.box for reading in found])
+    near = np.min([_gaps(drawn, box) for box in lengths], axis=0) < _REACH
+    return Layout(drawn.product, drawn.segments[near], drawn.aspect)
 
 
 def layout(image: np.ndarray, texts: Sequence[Box]) -> Layout:
@@ -72,20 +101,25 @@ def directions(drawn: Layout, box: Box) -> tuple[float, float, float]:
     """
     if not len(drawn.segments):
         return 0.0, 0.0, 0.0
-    unit = np.array([drawn.aspect, 1.0])
-    first, last = drawn.segments[:, :2] * unit, drawn.segments[:, 2:] * unit
-    middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]) * unit
-    half = np.array([(box[2] - box[0]) / 2, (box[3] - box[1]) / 2]) * unit
-    run = last - first
-    span = np.hypot(*run.T)
-    along = np.clip(((middle - first) * run).sum(axis=1) / np.maximum(span**2, 1e-9), 0, 1)
-    gap = np.maximum(np.abs(first + along[:, None] * run - middle) - half, 0)
-    weight = np.minimum(span, 0.5) * np.exp(-np.hypot(*gap.T) / 0.04)
+    run = (drawn.segments[:, 2:] - drawn.segments[:, :2]) * np.array([drawn.aspect, 1.0])
+    weight = np.minimum(np.hypot(*run.T), 0.5) * np.exp(-_gaps(drawn, box) / 0.04)
     angle = np.degrees(np.arctan2(np.abs(run[:, 1]), np.abs(run[:, 0])))
     upright, level = angle > 75, angle < 15
     strength = (weight[upright].sum(), weight[level].sum(), weight[~upright & ~level].sum())
     total = sum(strength) + 0.05
     return float(strength[0] / total), float(strength[1] / total), float(strength[2] / total)
+
+
+def _gaps(drawn: Layout, box: Box) -> np.ndarray:
+    """How far each drawn line passes from a text: from its middle to the text's box, float (n,), in heights."""
+    unit = np.array([drawn.aspect, 1.0])
+    first, last = drawn.segments[:, :2] * unit, drawn.segments[:, 2:] * unit
+    middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]) * unit
+    half = np.array([(box[2] - box[0]) / 2, (box[3] - box[1]) / 2]) * unit
+    run = last - first
+    along = np.clip(((middle - first) * run).sum(axis=1) / np.maximum((run**2).sum(axis=1), 1e-9), 0, 1)
+    gap = np.maximum(np.abs(first + along[:, None] * run - middle) - half, 0)
+    return np.hypot(*gap.T)
 
 
 def position(drawn: Layout, box: Box) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from src.data.processed import Pictures
 from src.data.readings import ReadingStore
-from src.reading.choose import layout_for
+from src.reading.choose import AXES
 from src.reading.geometry import Box, Layout, directions
 from src.reading.images import ImageError, cv2, read_image, resize
 from src.reading.lines import Reading
@@ -56,8 +56,9 @@ def looks(
 
     def look(name: str) -> Look:
         try:
-            found = texts[images[name]] if texts is not None and name in images else []
-            return _look(paths.path(name), found, asked[name], most)
+            read = texts is not None and name in images
+            found, drawn = texts.with_layout(images[name]) if texts is not None and read else ([], None)
+            return _look(paths.path(name), found, drawn, asked[name], most)
         except Exception as error:  # whatever reading raises: the other pictures are shown
             return Look(error=f"text and lines not shown ({type(error).__name__}: {error})")
 
@@ -84,12 +85,12 @@ def _in_threads(work: Any, names: Iterable[str]) -> dict[str, Any]:
         return dict(zip(names, pool.map(work, names), strict=True))
 
 
-def _look(path: Path, found: list[Reading], asked: Sequence[str], most: int) -> Look:
+def _look(path: Path, found: list[Reading], drawn: Layout | None, asked: Sequence[str], most: int) -> Look:
     try:
         height, width = read_image(path).shape[:2]
     except ImageError:
         return Look(found=found)
-    drawn = layout_for(path, found, asked)
+    drawn = drawn if any(entity in AXES for entity in asked) else None
     lines = [[r.text[:_LONGEST_LINE], round(float(r.score), 2), rounded(r.box)] for r in found[:most]]
     segments = [] if drawn is None else _pulling(drawn, candidate_boxes(found, asked))
     return Look(width, height, lines, segments, [] if drawn is None else rounded(drawn.product), found, drawn)

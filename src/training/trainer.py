@@ -24,8 +24,10 @@ from src.data.errors import InputError
 from src.data.files import replace_folder
 from src.data.samples import Sample
 from src.model.collator import TrainingCollator, model_inputs
+from src.model.decoding import AnswerGrammar
 from src.model.generation import Answered, generate
 from src.model.modeling import compute_dtype, preset_for
+from src.model.option_loss import option_loss
 from src.settings import TrainSettings, decoding_workers
 from src.training.adapter import ANSWERS
 from src.training.progress import Bar, Losses, MetricsLog
@@ -139,12 +141,14 @@ def _train(
     """`fit` with batches of one size."""
     checkpoints, bar = Path(str(arguments.output_dir)), Bar()
     log = MetricsLog(settings, data.samples)
+    grammar = AnswerGrammar(processor.tokenizer) if data.readings is not None else None
     trainer = F1Trainer(
         model=model,
         args=arguments,
         train_dataset=data.samples,
         eval_dataset=data.held_out,
-        data_collator=TrainingCollator(processor, data.readings),
+        data_collator=TrainingCollator(processor, data.readings, grammar),
+        grammar=grammar,
         callbacks=[log, bar],
         answer=lambda samples: answers_of(model, processor, samples, data, settings),
         losses=log.losses,
@@ -191,8 +195,8 @@ def answers_of(
 class F1Trainer(Trainer):
     """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best.
 
-    ``answer`` gives the answers of samples, see `answers_of`; ``losses`` gets the row numbers and the loss of every
-    batch, not waited for; the rest goes to `Trainer`.
+    ``answer`` gives the answers of samples, see `answers_of`; ``grammar`` is the collator's; ``losses`` gets the row
+    numbers and the loss of every batch, not waited for; the rest goes to `Trainer`.
     """
 
     control: Any  # `Trainer`'s
@@ -202,19 +206,29 @@ class F1Trainer(Trainer):
         *,
         answer: Callable[[Sequence[Sample]], list[dict[str, Any]]],
         eval_dataset: list[Sample],
+        grammar: AnswerGrammar | None = None,
         losses: Losses | None = None,
         **rest: Any,
     ) -> None:
         super().__init__(eval_dataset=eval_dataset, **rest)
-        self.answer, self.held_out = answer, eval_dataset
+        self.answer, self.held_out, self.grammar = answer, eval_dataset, grammar
         self.losses = [] if losses is None else losses
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """The loss of a batch of `TrainingCollator`, whose pictures become numbers here, on the device."""
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The loss of a batch of `TrainingCollator`, whose pictures become numbers here, on the device.
+
+        Of the answers' tokens (what is logged), and with a grammar that over options as well.
+        """
         dtype = self.accelerator.unwrap_model(model).dtype
-        loss = super().compute_loss(model, model_inputs(inputs, self.args.device, dtype), *args, **kwargs)
+        ready = model_inputs(inputs, self.args.device, dtype)
+        loss, outputs = super().compute_loss(model, ready, True, num_items_in_batch)
         self.losses.append((inputs["rows"], loss.detach()))
-        return loss
+        if self.grammar is None:
+            return loss
+        # `Trainer` scales the usual loss by the tokens of all batches of a step; this one is a mean of each batch.
+        return loss + option_loss(self.grammar, outputs["logits"], inputs) / self.args.gradient_accumulation_steps
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
