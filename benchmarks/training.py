@@ -35,6 +35,7 @@ from src.data.errors import InputError, run_main
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.model.collator import TrainingCollator, prompt_of
+from src.model.decoding import AnswerGrammar
 from src.model.memory import PATCHES
 from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
 from src.model.prompts import completion
@@ -88,9 +89,10 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
         changed = {**arguments.to_dict(), **changes}
         arguments = OneGpuArguments(**{key: value for key, value in changed.items() if value is not None})
         processor = load_processor(model)
+        grammars = [AnswerGrammar(processor.tokenizer) for _ in range(2)]  # as in trainer.py
         if name == "ours":
             network: torch.nn.Module = add_lora(load_base(model), settings, bool(settings.gradient_checkpointing))
-            collator: TrainingCollator | OfficialCollator = TrainingCollator(processor, data.readings)
+            collator: TrainingCollator | OfficialCollator = TrainingCollator(processor, data.readings, grammars[0])
         else:
             lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=LORA_TARGETS)
             network = get_peft_model(prepare_model_for_kbit_training(load_base(model)), lora)
@@ -99,7 +101,9 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
         parts: dict[str, Any] = {"model": network, "args": arguments, "train_dataset": samples,
                                  "data_collator": collator, "callbacks": [stopwatch]}  # fmt: skip
         ours = name == "ours"
-        trainer = F1Trainer(answer=lambda _: [], eval_dataset=[], **parts) if ours else Trainer(**parts)
+        trainer = (
+            F1Trainer(answer=lambda _: [], eval_dataset=[], grammar=grammars[1], **parts) if ours else Trainer(**parts)
+        )
         trainer.train()
     cuda = torch.cuda.is_available()
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

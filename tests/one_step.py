@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from src.model.collator import TrainingCollator
+from src.model.decoding import AnswerGrammar
 from src.model.modeling import add_lora, load_base, load_processor
 from src.settings import TrainSettings
 from src.train import resolve
@@ -30,7 +31,8 @@ def main(data, out, batch, file):
     model = str(Path(__file__).resolve().parent.parent / "data" / "idefics2-tiny")
     settings = resolve(TrainSettings(Path(data), Path(out), model, batch_size=int(batch), lora_dropout=0.0, workers=0))
     arguments = training_arguments(settings, Path(out) / "steps")
-    samples = sorted(load_data(settings).samples, key=lambda sample: sample.row)
+    data = load_data(settings)
+    samples = sorted(data.samples, key=lambda sample: sample.row)
     processor = load_processor(model)
     torch.manual_seed(0)
     trainer = F1Trainer(
@@ -38,7 +40,8 @@ def main(data, out, batch, file):
         args=arguments,
         train_dataset=samples[:4],
         eval_dataset=[],
-        data_collator=TrainingCollator(processor),
+        data_collator=TrainingCollator(processor, data.readings, AnswerGrammar(processor.tokenizer)),
+        grammar=AnswerGrammar(processor.tokenizer),
         callbacks=[SaveGradients(file)],
         answer=lambda samples: [],
     )

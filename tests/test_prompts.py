@@ -72,7 +72,7 @@ def test_training_and_inference_ask_alike(processor, processed, samples):
 
 def test_many_readings_stay_short(processor):
     many = [line(f"{i}.25 millilitre diameter height", 0, 10 * i) for i in range(39)]
-    assert 100 < len(processor.tokenizer(describe(readings(many, 400, 400))).input_ids) <= 160
+    assert 100 < len(processor.tokenizer(describe(readings(many, 400, 400), None)).input_ids) <= 160
 
 
 def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
@@ -140,10 +140,10 @@ def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
 
 def test_a_row_with_an_unexpected_error_is_left_out_of_its_batch(processor, samples, capsys):
     class Poisoned:
-        def __getitem__(self, image):
+        def with_layout(self, image):
             if image == samples[0].image:
                 raise ZeroDivisionError("a text nobody thought of")
-            return []
+            return [], None
 
     rows = TrainingCollator(processor, Poisoned())(samples[:3])["rows"]
     assert rows == [sample.row for sample in samples[:3] if sample.image != samples[0].image]

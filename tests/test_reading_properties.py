@@ -71,7 +71,7 @@ POINT = [(0, 0)] * 4
 def test_no_lines_break_the_rules_or_the_prompt(lines, width, height, drawn):
     found = readings(lines, width, height)
     assert sorted(reading.text for reading in found) == sorted(text for text, _, _ in lines)
-    prompt = describe(found)
+    prompt = describe(found, drawn)
     assert prompt.startswith("Read: ")
     for entity in (*ENTITY_UNITS, "colour"):
         for candidate in candidates(found, entity):

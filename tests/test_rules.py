@@ -4,12 +4,15 @@ import pandas as pd
 import pytest
 
 from src import rules, sanity
+from src.data.errors import InputError
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
+from src.model.prompts import describe
 from src.reading import choose
-from src.reading.geometry import directions, layout, position
+from src.reading.choose import logits, options
+from src.reading.geometry import Layout, around_lengths, directions, layout, position
 from src.reading.images import cv2, np
 from src.reading.joining import readings
 from src.reading.units import DIMENSION
@@ -45,6 +48,38 @@ def test_geometry_finds_product_and_directions():
     blank = layout(np.full((50, 80, 3), 255, np.uint8), [])
     assert blank.product == (0.0, 0.0, 1.0, 1.0)
     assert directions(blank, (0.1, 0.1, 0.2, 0.2)) == (0.0, 0.0, 0.0)
+
+
+def test_the_prompt_tells_where_a_length_stands_to_the_product_and_its_line():
+    image, lines, _ = drawing()
+    found = readings(lines, 400, 400)
+    drawn = around_lengths(image, found)
+    assert describe(found, drawn) == "Read: 33 centimetre left vertical; 44 centimetre bottom horizontal."
+    assert describe(found, None) == "Read: 33 centimetre left; 44 centimetre bottom."  # to the picture
+    assert around_lengths(image, readings([line("500 g", 20, 170, 60)], 400, 400)) is None
+    upright = readings([line("33 cm", 60, 150, 20, 60)], 400, 400)
+    assert describe(upright, around_lengths(image, upright)).startswith("Read: 33 centimetre left upright vertical")
+
+
+def test_what_is_drawn_is_kept_as_json_without_what_is_far_from_lengths():
+    image, lines, texts = drawing()
+    image[20:22, 10:390] = 0  # a line at the top, far from both
+    found, whole = readings(lines, 400, 400), layout(image, texts)
+    drawn = Layout.of(json.loads(json.dumps(around_lengths(image, found).entry())))
+    assert 0 < len(drawn.segments) < len(whole.segments)
+    for entity in ("height", "width", "depth"):
+        groups = options(found, entity)
+        assert logits(groups, entity, drawn) == pytest.approx(logits(groups, entity, whole), abs=0.02)
+    nothing = Layout.of(around_lengths(np.full((50, 80, 3), 255, np.uint8), found).entry())
+    assert nothing.segments.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"segments": [[0, 0, float("nan"), 1]]}, {"product": [0, 0, 1e39, 1]}, {"product": [0, 1]}, {"aspect": 0}]
+)
+def test_a_layout_that_is_none_is_refused(wrong):
+    with pytest.raises((ValueError, TypeError)):
+        Layout.of({"product": [0, 0, 1, 1], "segments": [], "aspect": 1.0} | wrong)
 
 
 def test_dimensions_go_by_drawn_lines_words_and_order():
@@ -132,6 +167,14 @@ def test_answers_to_other_texts_are_not_kept(fresh, tmp_path):
     assert {b.answer.text for b in rules.answer_samples(samples, ReadingStore(out / "processed"), kept)} == {""}
 
 
+def test_texts_of_an_earlier_version_are_told(fresh):
+    text = fresh[1] / "processed" / "text.jsonl"
+    entries = [json.loads(entry) for entry in text.read_text().splitlines()]
+    text.write_text("".join(json.dumps({k: v for k, v in e.items() if k != "drawn"}) + "\n" for e in entries))
+    with pytest.raises(InputError, match=r"of an earlier version of this code; run preprocess\.py --ocr again"):
+        ReadingStore(fresh[1] / "processed")
+
+
 def test_several_processes_answer_as_one_does(test_rows, monkeypatch):
     samples, texts = test_rows
     alone = rules.answer_samples(samples, texts)
@@ -140,14 +183,15 @@ def test_several_processes_answer_as_one_does(test_rows, monkeypatch):
     assert rules.answer_samples(samples, texts) == alone
 
 
-def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_answers(fresh):
+@pytest.mark.parametrize("wrong", [{"lines": [["12 cm", 0.9, "no box"]]}, {"drawn": {"product": "none"}}])
+def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_answers(fresh, wrong):
     data, out = fresh
     samples, _ = make_test_samples(read_test(data), out / "processed", {})
     text = out / "processed" / "text.jsonl"
     entries = [json.loads(entry) for entry in text.read_text().splitlines()]
     for entry in entries:
         if entry["image"] == samples[0].image:
-            entry["lines"] = [["12 cm", 0.9, "no box"]]
+            entry |= wrong
     text.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     answers = rules.answer_samples(samples, ReadingStore(out / "processed"))
     hit = [sample.image == samples[0].image for sample in samples]

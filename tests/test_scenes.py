@@ -1,22 +1,30 @@
 """What the tiny model is pretrained on, and that pretraining learns."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
 
 import numpy as np
 
-from src.bundled.pretrain import evaluate, example
-from src.bundled.scenes import SIDE, draw, make_scene, question
+from src.bundled.layouts import LINES, NO_LINE, draw_layout, measure
+from src.bundled.pretrain import CHECKPOINT, evaluate, example
+from src.bundled.scene import SIDE, draw
+from src.bundled.scenes import make_scene, question
 from src.data.readings import ReadingStore
 from src.data.samples import letterboxed_sizes
 from src.data.samples import test_samples as make_test_samples
-from src.data.tables import read_test
+from src.data.tables import read_test, read_train
 from src.model.generation import generate
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import describe
 from src.reading.joining import readings
 from src.reading.quantity import normalise_label
 from src.sanity import prediction_fault
-from tests.conftest import TINY, run_python
+from tests.conftest import ROOT, TINY, run_python
 
 
 def test_scenes_follow_from_their_seed_and_their_answers_can_be_read():
@@ -29,7 +37,7 @@ def test_scenes_follow_from_their_seed_and_their_answers_can_be_read():
         assert reason in ("ok", "empty")
         entities.add(entity)
         empty += not answer
-        found += bool(answer) and answer in describe(readings(scene.lines, SIDE, SIDE))
+        found += bool(answer) and answer in describe(readings(scene.lines, SIDE, SIDE), scene.layout)
     assert len(entities) == 8
     assert 0.1 < empty / 400 < 0.35
     assert found / (400 - empty) > 0.9  # OCR misses lines of some
@@ -43,9 +51,43 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
     rng = np.random.default_rng(0)
     made = [row for row in (example(rng, 70) for _ in range(200)) if row]
     assert len(made) > 180
-    for picture, prompt, answer, _ in made:
-        assert picture.size == (70, 70)
-        assert not answer or f" {answer} " in prompt.replace(";", " ").replace(". ", "  ")
+    for row in made:
+        assert row.picture.size == (70, 70)
+        assert row.answer in ("", *row.options)
+        assert not row.answer or f" {row.answer} " in row.prompt.replace(";", " ").replace(". ", "  ")
+
+
+def test_lengths_stand_as_on_real_pictures():
+    """Heights along upright lines, widths along level ones; what is told of a scene is mostly what was drawn."""
+    rng = np.random.default_rng(0)
+    lines = {axis: Counter(length.line for _ in range(300) for length in draw_layout(axis, rng) if length.is_answer)
+             for axis in ("height", "width", "depth")}  # fmt: skip
+    assert lines["height"]["vertical"] > 2 * lines["height"]["horizontal"]
+    assert lines["width"]["horizontal"] > 2 * lines["width"]["vertical"]
+    assert all(set(counts) <= {*LINES, NO_LINE} for counts in lines.values())
+    told = Counter()
+    for _ in range(300):
+        scene = make_scene(rng)
+        upright = [bool(abs(x1 - x0) < 0.01) for x0, _, x1, _ in scene.segments]
+        found = readings(scene.lines, SIDE, SIDE)
+        if len(scene.segments) == 1 and sum(len(r.mentions) for r in found) == 1:
+            told[upright[0], "vertical" in describe(found, scene.layout)] += 1
+    assert told[True, True] > 3 * told[True, False]
+    assert told[False, False] > 3 * told[False, True]
+
+
+def test_layouts_are_counted_and_nothing_else_is_kept(processed, tmp_path):
+    data, out = processed
+    table = read_train(data)
+    table["image"] = table["image_link"].str.rpartition("/")[2]
+    table["agreed"] = [
+        normalise_label(v, e)[0] for v, e in zip(table["entity_value"], table["entity_name"], strict=True)
+    ]
+    table[["image", "entity_name", "agreed"]].to_csv(tmp_path / "truth.csv", index=False)
+    counts = measure([out / "processed"], [tmp_path / "truth.csv"])
+    assert sum(counts["together"].values()) > 3
+    words = {word for key in (*counts["together"], *counts["words"]) for word in key.replace("|", " ").split()}
+    assert not any(any(c.isdigit() for c in word) and len(word) > 1 for word in words)
 
 
 def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path, processed):
@@ -63,6 +105,22 @@ def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path,
     assert len(answers) == len(samples)
     for answered in answers:
         assert prediction_fault(answered.entry()["model_answer"], answered.sample.entity) == ""
+
+
+def test_a_killed_pretraining_goes_on_from_its_checkpoint(tmp_path):
+    code = "import sys; from src.bundled import pretrain; pretrain.EVERY = 2; sys.exit(pretrain.main())"
+    command = [sys.executable, "-c", code, "--out", str(tmp_path / "model"), "--minutes", "0.4", "--batch-size", "4"]
+    checkpoint = tmp_path / "model.part" / CHECKPOINT
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
+        while not checkpoint.is_file():
+            time.sleep(0.2)
+            assert killed.poll() is None
+        os.killpg(killed.pid, signal.SIGKILL)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "on from step " in result.stdout
+    assert not checkpoint.parent.exists()
+    assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
 def test_the_bundled_model_chooses_the_right_reading():

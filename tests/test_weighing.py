@@ -1,6 +1,7 @@
 """Options are weighed in one pass: the same probabilities as of a plain pass for each."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,13 +10,16 @@ from src.data.readings import ReadingStore
 from src.data.samples import letterboxed_sizes, train_samples
 from src.data.tables import read_train
 from src.model.batches import Preparation
-from src.model.collator import encode, open_picture, prompt_of
+from src.model.collator import MOST_OPTIONS, TrainingCollator, encode, model_inputs, open_picture, options_of, prompt_of
 from src.model.decoding import AnswerGrammar
 from src.model.generation import Answered, answer, generate
 from src.model.modeling import load_base, load_processor
+from src.model.option_loss import option_loss, with_options
 from src.model.prompts import completion, prompt
 from src.model.weighing import NEVER, Tree
+from src.reading import choose
 from src.reading.constants import ENTITY_UNITS
+from src.reading.joining import readings
 from tests.conftest import TINY
 
 
@@ -73,6 +77,59 @@ def test_probabilities_equal_those_of_a_plain_pass_per_option(model, processor, 
         chances = {text: math.exp(value) for text, value in weighed.chances}
         assert weighed.silence == pytest.approx(chances[""] / sum(chances.values()))
         assert weighed.confidence == pytest.approx(max(chances.values()) / sum(chances.values()))
+
+
+def test_the_loss_over_options_is_that_of_plain_passes_and_leaves_the_usual_one(model, processor, grammar, asked):
+    samples, readings, _, options = asked
+    texts = [list(options[sample]) for sample in samples]
+    right = [number % (len(own) + 1) for number, own in enumerate(texts)]
+    right[-1] = -1  # its answer is none of them
+    answers = [[*own, ""][number] if number >= 0 else "7 unread" for own, number in zip(texts, right, strict=True)]
+    pictures, prompts = [open_picture(s) for s in samples], [prompt_of(s, readings) for s in samples]
+    batch = TrainingCollator(processor).batch(pictures, prompts, answers)
+    entities = [sample.entity for sample in samples]
+    more = with_options(batch, grammar, entities, texts, right)
+    with torch.inference_mode():
+        alone = model(**model_inputs(batch, model.device, torch.float32)).loss
+        output = model(**model_inputs(more, model.device, torch.float32))
+    assert output.loss.item() == pytest.approx(alone.item(), abs=1e-5)
+    wanted = []
+    for sample, own, number in zip(samples[:-1], texts[:-1], right[:-1], strict=True):
+        chances = [plain(model, processor, grammar, sample, readings, text) for text in [*own, ""]]
+        wanted.append(-torch.log_softmax(torch.tensor(chances), dim=0)[number].item())
+    assert option_loss(grammar, output.logits[:, grammar.tokens], more).item() == pytest.approx(
+        sum(wanted) / len(samples), abs=1e-4
+    )
+    none = with_options(batch, grammar, entities, [[] for _ in samples], [-1] * len(samples))
+    with torch.inference_mode():
+        logits = model(**model_inputs(none, model.device, torch.float32)).logits
+    assert option_loss(grammar, logits[:, grammar.tokens], none).item() == 0
+
+
+def test_training_weighs_the_options_that_were_read(processor, grammar, asked):
+    samples, readings, _, _ = asked
+    batch = TrainingCollator(processor, readings, grammar)(samples)
+    for row, sample in enumerate(samples):
+        texts, right = options_of(sample, readings)
+        own = batch["tree"].option[row]
+        assert set(own[own >= 0].tolist()) == set(range(len(texts)))
+        if sample.answer and right >= 0:
+            group = choose.options(readings[sample.image], sample.entity)[right]
+            assert sample.answer in [str(candidate.quantity) for candidate in group]
+    empty = replace(samples[0], answer="")
+    texts, right = options_of(empty, readings)
+    assert right == len(texts)
+
+
+def test_a_table_of_sizes_does_not_fill_the_memory(asked):
+    samples, _, _, _ = asked
+    many = [[f"{number} cm", 0.9, [[0, 9 * number], [50, 9 * number], [50, 9 * number + 8], [0, 9 * number + 8]]]
+            for number in range(1, 100)]  # fmt: skip
+    found = {samples[0].image: readings(many, 1000, 1000)}
+    texts, right = options_of(replace(samples[0], entity="height", answer="77 centimetre"), found)
+    assert len(texts) == MOST_OPTIONS
+    assert texts[right] == "77 centimetre"
+    assert options_of(replace(samples[0], entity="height", answer="777 centimetre"), found)[1] == -1
 
 
 def test_its_own_writing_is_weighed_too_where_options_leave_room(model, processor, grammar, asked):

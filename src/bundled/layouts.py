@@ -25,7 +25,7 @@ from src.reading.choose import AXES, options
 from src.reading.quantity import canonical
 
 FILE = Path(__file__).with_suffix(".json")
-MOST = 3
+MOST = 5
 """Lengths on a picture that are counted together; the few pictures with more are left out."""
 NO_LINE = "none"
 

@@ -37,14 +37,13 @@ from src.data.errors import InputError, run_main
 from src.data.files import replace_folder
 from src.model.collator import TrainingCollator, encode, model_inputs
 from src.model.decoding import AnswerGrammar
-from src.model.modeling import SPECIAL_TOKENS, load_processor
-from src.model.option_loss import option_loss, with_options
+from src.model.modeling import SPECIAL_TOKENS, load_processor, model_stamp
+from src.model.option_loss import IGNORED, option_loss, with_options
 from src.model.prompts import describe, prompt
 from src.model.weighing import weigh
 from src.reading.choose import options
 from src.reading.joining import readings
 from src.reading.quantity import normalise_label
-from src.reading.units import DIMENSION
 
 SMALL, FULL = 70, 588
 """Sides of the pretraining pictures in pixels, and of those at the end."""
@@ -66,7 +65,7 @@ class SceneBatches(IterableDataset):
         processor.image_processor.do_resize = False  # it would enlarge small pictures
         self.collator, self.grammar = TrainingCollator(processor), AnswerGrammar(processor.tokenizer)
 
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, self.size, worker.id if worker else 0])
         while True:
@@ -97,7 +96,7 @@ def example(rng: np.random.Generator, size: int) -> Example | None:
     scene = make_scene(rng)
     entity, value = question(scene, rng)
     read = readings(scene.lines, SIDE, SIDE)
-    has_lengths = any(DIMENSION[mention.quantity.unit] == "length" for reading in read for mention in reading.mentions)
+    has_lengths = any(mention.is_length for reading in read for mention in reading.mentions)
     described = describe(read, scene.layout if has_lengths else None)
     answer = normalise_label(value, entity)[0]
     groups = [[str(candidate.quantity) for candidate in group] for group in options(read, entity)]
@@ -110,8 +109,10 @@ def example(rng: np.random.Generator, size: int) -> Example | None:
     return Example(picture, prompt(entity, described), entity, answer, texts)
 
 
-def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
+def pretrain(out: Path, minutes: float, batch_size: int, seed: int, start: Path | None = None) -> None:
     """Make the model and write it to ``out``, whole or not at all: bf16 safetensors, processor, curve, README figures.
+
+    From random weights, or those of the folder ``start``.
 
     Stops after ``minutes`` of training, those before a cut included; what a seed gives therefore depends on the
     machine's speed, too.
@@ -120,24 +121,36 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
         raise InputError(f"{out}: holds other files; give an empty --out, or one made by this command")
     beside = out.with_name(out.name + ".part")
     beside.mkdir(parents=True, exist_ok=True)
+    checkpoint = beside / CHECKPOINT
     write_processor(beside)
     torch.manual_seed(seed)
-    model = Idefics2ForConditionalGeneration(tiny_config())
+    if start:
+        model = Idefics2ForConditionalGeneration.from_pretrained(start, dtype=torch.float32, use_safetensors=True)
+    else:
+        model = Idefics2ForConditionalGeneration(tiny_config())
     model.config.save_pretrained(beside)
     processor = load_processor(str(beside))
-    curve = _train(model, processor, minutes, batch_size, seed, beside / CHECKPOINT)
+    key = [minutes, batch_size, seed, model_stamp(str(start)) if start else ""]
+    curve = _train(model, processor, minutes, batch_size, seed, checkpoint, key)
     model.generation_config.update(
         bos_token_id=1, eos_token_id=[2, SPECIAL_TOKENS["<end_of_utterance>"]], pad_token_id=0
     )
     model.bfloat16().save_pretrained(beside)
     parameters = sum(p.numel() for p in model.parameters())
-    facts: dict[str, Any] = {"parameters": parameters, "seed": seed, "minutes": minutes, "batch_size": batch_size}
+    facts: dict[str, Any] = {
+        "parameters": parameters,
+        "start": str(start or "random weights"),
+        "seed": seed,
+        "minutes": minutes,
+        "batch_size": batch_size,
+    }
     each = max(1, min(50, len(curve) // 10))
     means = [round(float(np.mean(curve[i : i + each])), 3) for i in range(0, len(curve), each)]
     facts |= {"steps": len(curve), "steps_per_point": each, "loss_curve": means}
     facts["exact_answers"] = evaluate(model.float(), processor, EVALUATED if minutes >= 10 else EVALUATED // 10)
     (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (beside / CHECKPOINT).unlink(missing_ok=True)
+    for left in (checkpoint, checkpoint.with_suffix(".part")):
+        left.unlink(missing_ok=True)
     if (out / "README.md").is_file():
         shutil.copy(out / "README.md", beside)
     replace_folder(beside, out)
@@ -145,14 +158,11 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int) -> None:
 
 def _train(
     model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int,
-    checkpoint: Path,
+    checkpoint: Path, key: list[Any],
 ) -> list[float]:  # fmt: skip
-    """Train all parameters for ``minutes``, from the checkpoint if it is of the same settings; the loss of each step.
-
-    The loss is the sum of the usual one and that over options.
-    """
+    """Train all parameters for ``minutes``, from the checkpoint if its ``key`` is this; the `_loss` of each step."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
-    grammar, key = AnswerGrammar(processor.tokenizer), [minutes, batch_size, seed]
+    grammar = AnswerGrammar(processor.tokenizer)
     curve: list[float] = []
     before, seconds = 0.0, minutes * 60
     if checkpoint.is_file() and (saved := torch.load(checkpoint, weights_only=True))["key"] == key:
@@ -178,8 +188,7 @@ def _train(
             for group in optimizer.param_groups:
                 done = spent / seconds
                 group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * np.cos(np.pi * done))
-            output = model(**model_inputs(batch, model.device, model.dtype))
-            loss = output.loss + option_loss(grammar, output.logits, batch)
+            loss = _loss(model, grammar, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -187,6 +196,18 @@ def _train(
             curve.append(loss.item())
             bar.set_postfix(loss=f"{np.mean(curve[-50:]):.3f}")
     return curve
+
+
+def _loss(model: Idefics2ForConditionalGeneration, grammar: AnswerGrammar, batch: dict[str, Any]) -> torch.Tensor:
+    """That over options and half of the usual one, for which alone the whole vocabulary has to be computed."""
+    inputs = model_inputs(batch, model.device, model.dtype)
+    keep, labels = inputs.pop("logits_to_keep"), inputs.pop("shift_labels")
+    del inputs["labels"]
+    hidden, weight = model.model(**inputs).last_hidden_state[keep], model.lm_head.weight
+    told = labels != IGNORED
+    usual = torch.nn.functional.cross_entropy(torch.nn.functional.linear(hidden[told], weight), labels[told])
+    own = option_loss(grammar, torch.nn.functional.linear(hidden, weight[grammar.tokens]), batch)
+    return 0.5 * usual + own
 
 
 @torch.inference_mode()
@@ -221,8 +242,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="folder with the weights to begin with (default: random ones)")
     args = parser.parse_args()
-    pretrain(args.out, args.minutes, args.batch_size, args.seed)
+    pretrain(args.out, args.minutes, args.batch_size, args.seed, args.start)
     return 0
 
 

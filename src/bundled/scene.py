@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from src.bundled.canvas import draw_arrow, draw_product, write_text
 from src.bundled.scene_words import OTHER, UNITS, Span
-from src.bundled.synthetic import draw_arrow, draw_product, write_text
-from src.reading.boxes import Box
+from src.reading.boxes import WHOLE, Box
 from src.reading.geometry import Layout
 
 SIDE = 1000
 """Width and height of a scene; lines' corners are in these units."""
-WHOLE = Box(0.0, 0.0, 1.0, 1.0)
-"""The product's box where it is not known."""
 
 
 @dataclass
@@ -41,10 +39,10 @@ def draw(scene: Scene, rng: np.random.Generator, size: int) -> np.ndarray:
     image = np.full((size, size, 3), 255 if rng.random() < 0.6 else int(rng.integers(225, 255)), np.uint8)
     left, top, right, bottom = (int(side * size) for side in scene.product)
     slant = int(0.1 * size) if rng.random() < 0.4 else 0
-    if scene.product != WHOLE:
+    if scene.product != WHOLE:  # else it is not known where the product is
         draw_product(image, (left, top, right + 1, bottom + 1), slant, rng)
     for x0, y0, x1, y1 in scene.segments:
-        draw_arrow(image, (int(x0 * size), int(y0 * size)), (int(x1 * size), int(y1 * size)), max(1, size // 300))
+        draw_arrow(image, (x0 * size, y0 * size), (x1 * size, y1 * size), max(1, size // 300))
     for text, _, corners in scene.lines:
         points = np.asarray(corners) * size / SIDE
         middle = points.mean(axis=0)

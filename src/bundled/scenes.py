@@ -23,6 +23,12 @@ def make_scene(rng: np.random.Generator) -> Scene:
     scene = Scene()
     kind = rng.choice(["drawing", "table", "package", "load", "power", "plain"], p=[0.5, 0.12, 0.18, 0.08, 0.08, 0.04])
     _SCENES[kind](scene, rng)
+    while rng.random() < 0.3:
+        other = Scene()
+        _SCENES[str(rng.choice(["package", "load", "power"]))](other, rng)
+        if not other.unknown and other.values.keys().isdisjoint(scene.values):
+            scene.lines += other.lines
+            scene.values |= other.values
     for _ in range(int(rng.integers(0, 4))):
         add_line(scene, rng, str(rng.choice(NOISE)), rng.uniform(100, 900), rng.uniform(40, 960), rng.uniform(18, 45))
     scene.lines = [line for line in scene.lines if rng.random() > 0.02]
@@ -67,8 +73,8 @@ def _drawing(scene: Scene, rng: np.random.Generator) -> None:
                 continue
             scene.values[entity] = text
         _place(scene, rng, length, texts, size)
-    if rng.random() < 0.2:
-        entity = str(rng.choice(["item_weight", "item_volume", "maximum_weight_recommendation"], p=[0.5, 0.2, 0.3]))
+    entity = str(rng.choice(["item_weight", "item_volume", "maximum_weight_recommendation"], p=[0.5, 0.2, 0.3]))
+    if rng.random() < 0.2 and entity not in scene.values:
         scene.values[entity], texts = value(KIND[entity], rng)
         word = str(rng.choice(WORDS[entity])) if entity != "item_weight" or rng.random() < 0.6 else ""
         put(scene, rng, texts, rng.uniform(150, 850), rng.uniform(50, 950), size, False, word)
@@ -78,8 +84,7 @@ def _place(scene: Scene, rng: np.random.Generator, length: Told, texts: list[str
     """A length where its words say, and the line along it."""
     words = length.words.split()
     left, top, right, bottom = scene.product
-    across = -1 if "left" in words else "right" in words
-    down = -1 if "top" in words else "bottom" in words
+    across, down = ("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)
     x = (left + right + (across * rng.uniform(0.6, 1.5) if across else rng.uniform(-0.4, 0.4)) * (right - left)) / 2
     y = (top + bottom + (down * rng.uniform(0.6, 1.5) if down else rng.uniform(-0.4, 0.4)) * (bottom - top)) / 2
     word = next((str(rng.choice(_PRINTED[word])) for word in words if word in _PRINTED), "")

@@ -24,20 +24,28 @@ class ReadingStore:
         if not self.folder.texts:
             raise InputError(f"{self.folder.text}: not found; run preprocess.py with --ocr")
         files = map(Journal, self.folder.texts)
-        self._places = {entry["image"]: (file, offset) for file in files for offset, entry in file.scan()}
+        self._places: dict[str, tuple[Journal, int]] = {}
+        for file in files:
+            for offset, entry in file.scan():
+                if "drawn" not in entry:
+                    raise InputError(f"{file.path}: of an earlier version of this code; run preprocess.py --ocr again")
+                self._places[entry["image"]] = file, offset
 
     def __getitem__(self, image: str) -> list[Reading]:
         """`joining.readings` of a picture; none when it was not read."""
-        return self.with_layout(image)[0]
+        return _readings(self._entry(image))
 
     def with_layout(self, image: str) -> tuple[list[Reading], Layout | None]:
         """The readings of a picture, and what is drawn around them; None where no length was read."""
-        if image not in self._places:
-            return [], None
-        file, offset = self._places[image]
-        entry: dict[str, Any] = file.at(offset)
+        entry = self._entry(image)
         drawn = entry.get("drawn")
-        return readings(entry["lines"], entry["width"], entry["height"]), drawn and Layout.of(drawn)
+        return _readings(entry), None if drawn is None else Layout.of(drawn)
+
+    def _entry(self, image: str) -> dict[str, Any]:
+        if image not in self._places:
+            return {}
+        file, offset = self._places[image]
+        return file.at(offset)
 
     def part(self, image: str) -> "ReadingStore":
         """Of one picture only: small enough to go with it to another process."""
@@ -48,3 +56,7 @@ class ReadingStore:
     def __iter__(self) -> Iterator[str]:
         """Names of the pictures that were read."""
         return iter(self._places)
+
+
+def _readings(entry: dict[str, Any]) -> list[Reading]:
+    return readings(entry["lines"], entry["width"], entry["height"]) if entry else []

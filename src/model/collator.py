@@ -17,7 +17,7 @@ from src.data.errors import InputError, unexpected
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.model.decoding import AnswerGrammar
-from src.model.option_loss import IGNORED, OF_OPTIONS, with_options
+from src.model.option_loss import IGNORED, OF_OPTIONS, attention, with_options
 from src.model.prompts import completion, describe, prompt
 from src.reading.choose import options
 from src.reading.images import ImageError, cv2, letterbox, read_image
@@ -109,12 +109,19 @@ def prompt_of(sample: Sample, readings: ReadingStore | None) -> str:
     return prompt(sample.entity, "" if readings is None else describe(*readings.with_layout(sample.image)))
 
 
+MOST_OPTIONS = 16
+"""Of a row that is trained on: a table of sizes has hundreds."""
+
+
 def options_of(sample: Sample, readings: ReadingStore) -> tuple[list[str], int]:
     """What could be answered to a sample's question, and which of it is its answer, as `with_options` wants it."""
     found = options(readings[sample.image], sample.entity)
     groups = [[str(candidate.quantity) for candidate in group] for group in found]
-    right = next((number for number, texts in enumerate(groups) if sample.answer in texts), -1)
-    return [texts[0] for texts in groups], right if sample.answer else len(groups)
+    groups.sort(key=lambda texts: sample.answer not in texts)
+    texts = [own[0] for own in groups[:MOST_OPTIONS]]
+    if not sample.answer:
+        return texts, len(texts)
+    return texts, 0 if groups and sample.answer in groups[0] else -1
 
 
 class TrainingCollator:
@@ -133,8 +140,8 @@ class TrainingCollator:
 
         ``labels`` int64 (batch, tokens) are `IGNORED` but for the answer and its end token.
         ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model compute
-        logits at labelled positions only; loss and gradients equal those of ``labels`` alone. A row with an unexpected
-        error is left out and told on stderr.
+        logits at labelled positions only; loss and gradients equal those of ``labels`` alone. With options, see
+        `with_options`. A row with an unexpected error is left out and told on stderr.
         """
         one_thread_in_workers()
         ready: list[tuple[Sample, Image.Image, str, tuple[list[str], int]]] = []
@@ -180,9 +187,11 @@ class TrainingCollator:
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """A batch of `TrainingCollator` as the model takes it: its `Pixels` on the device, and what is for the model."""
-    rest = {name: value for name, value in batch.items() if name not in ("pixels", "rows", *OF_OPTIONS)}
-    seen = rest["attention_mask"]
-    if seen.ndim == 4:  # of a tree: what is added to the attention
-        unseen = torch.finfo(dtype).min
-        seen = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen.to(device), unseen)
-    return batch["pixels"].as_input(device, dtype) | rest | {"attention_mask": seen}
+    rest = {
+        name: value.to(device) if isinstance(value, torch.Tensor) else value
+        for name, value in batch.items()
+        if name not in ("pixels", "rows", *OF_OPTIONS)
+    }
+    if "tree" in batch:
+        rest["attention_mask"] = attention(batch, device, dtype)
+    return batch["pixels"].as_input(device, dtype) | rest

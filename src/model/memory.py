@@ -14,8 +14,8 @@ from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 GB = 1e9
 PATCHES = 43 * 43
 """Of a picture of 602 x 602 px, the largest that the default settings make."""
-TRAIN_TOKENS, PREFIX_TOKENS, ANSWER_TOKENS = 200, 160, 45
-"""Per row, rounded up: picture, readings, question and answer; what questions of a picture share; the rest."""
+TRAIN_TOKENS, PREFIX_TOKENS, ANSWER_TOKENS = 250, 160, 70
+"""Per row, rounded up: picture, readings, question, answer and options; what questions of a picture share; the rest."""
 NF4_BYTES = 0.516
 """Per weight: 4 bits, and their scales, doubly quantised (0.127 bits, QLoRA, arXiv:2305.14314, section 3)."""
 LORA_BYTES = 4 + 4 + 2

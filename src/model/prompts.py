@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.reading.boxes import Box
+from src.reading.boxes import WHOLE
 from src.reading.candidates import KEYWORDS, part_of
 from src.reading.geometry import Layout, directions, position
 from src.reading.lines import Reading
 from src.reading.mentions import Mention
-from src.reading.units import DIMENSION
 
 END = "<end_of_utterance>"
 
@@ -30,10 +29,14 @@ _QUESTIONS = {
     "item_volume": "What is the volume of the item?",
 }
 
-_ROWS, _COLUMNS, _EDGE = ("top", "", "bottom"), ("left", "", "right"), 0.5
-LINES, _CLEAR = ("vertical", "horizontal", "slanting"), 0.4
-"""What runs along a length, and how strongly it must, see `geometry.directions`."""
-_WHOLE = Layout(Box(0.0, 0.0, 1.0, 1.0), np.zeros((0, 4), np.float32), 1.0)
+_ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
+_EDGE = 0.5
+"""Where the middle ends, see `geometry.position`."""
+LINES = ("vertical", "horizontal", "slanting")
+"""What runs along a length, in the order of `geometry.directions`."""
+_CLEAR = 0.4
+"""How strongly it must."""
+_UNKNOWN = Layout(WHOLE, np.zeros((0, 4), np.float32), 1.0)
 _PASSED_ON = ("height", "width", "length", "depth", "diameter", "load", "net", "weight", "volume", "input", "output")
 """Kinds of words near a quantity that the prompt passes on, see `candidates.KEYWORDS`."""
 
@@ -88,12 +91,12 @@ def told_of(reading: Reading, mention: Mention, drawn: Layout | None) -> list[st
     """What is told of a quantity: its place (``top left`` ... ``bottom right``, ``middle``), ``upright`` for such text,
     the line along a length, kinds of words near it.
     """  # fmt: skip
-    box, drawn = part_of(reading, mention), drawn or _WHOLE
+    box, drawn = part_of(reading, mention), drawn or _UNKNOWN
     column, row = (int(value > -_EDGE) + int(value > _EDGE) for value in position(drawn, box))
     told = [f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"]
     if reading.vertical:
         told.append("upright")
-    pulls = directions(drawn, box) if DIMENSION[mention.quantity.unit] == "length" else (0.0,)
+    pulls = directions(drawn, box) if mention.is_length else (0.0,)
     strongest = max(pulls)
     if strongest > _CLEAR:
         told.append(LINES[pulls.index(strongest)])

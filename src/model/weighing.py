@@ -61,13 +61,13 @@ def _log(chance: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The options of each question of a batch, side by side, right-padded; int64 (rows, width) each."""
+    """The options of each question of a batch, side by side, right-padded; int64 (rows, width) but for ``most``."""
 
     tokens: torch.Tensor
     states: torch.Tensor  # of the grammar before each token
     option: torch.Tensor  # each token's option in its row, -1 for padding
     depth: torch.Tensor  # its place in its option
-    most: int  # options of a row
+    most: int  # options that a row has
 
     @classmethod
     def of(cls, grammar: AnswerGrammar, entities: Sequence[str], options: Sequence[Sequence[str]]) -> "Tree":

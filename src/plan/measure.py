@@ -16,6 +16,7 @@ from src.data.readings import ReadingStore
 from src.data.samples import Sample, letterboxed_sizes, test_samples, train_samples
 from src.data.tables import read_test, read_train, table_text
 from src.model.collator import TrainingCollator, model_inputs
+from src.model.decoding import AnswerGrammar
 from src.model.generation import Model, generate
 from src.model.memory import Preset, is_merged
 from src.model.modeling import add_lora, card_memory, dequantised, load_base, load_config, load_processor, preset_for
@@ -118,7 +119,8 @@ def model_rates(model: str, data: Path) -> ModelRates:
         return ModelRates(load, 0.0, answer)
     samples = train_samples(read_train(data), data / "processed", {})[0]
     network = add_lora(load_base(model) if merged else base, LoraSettings(), preset.gradient_checkpointing).train()
-    collator, size, seconds = TrainingCollator(processor, readings), preset.train_batch_size, []
+    collator = TrainingCollator(processor, readings, AnswerGrammar(processor.tokenizer))
+    size, seconds = preset.train_batch_size, []
     for step in range(STEPS):
         batch = [samples[(step * size + row) % len(samples)] for row in range(size)]
         inputs = model_inputs(collator(batch), network.device, base.dtype)

@@ -8,8 +8,8 @@ from transformers import Idefics2Config
 from src.model.memory import PATCHES
 
 LATENTS = 64
-PROMPT_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 130, 25, 6
-"""Of what is read once per picture, of a question, of an answer."""
+PROMPT_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 130, 25, 20
+"""Of what is read once per picture, of a question, of what could be answered to it."""
 
 
 @dataclass(frozen=True, slots=True)

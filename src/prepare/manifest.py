@@ -42,7 +42,7 @@ class ManifestRow(NamedTuple):
 
 
 MANIFEST_COLUMNS = ManifestRow._fields
-TEXT = {"lines", "drawn"}
+TEXT = ("lines", "drawn")
 """What is kept of a picture that was read, see `processes.Outcome`."""
 
 
@@ -81,7 +81,7 @@ def finished(manifest: Path, texts_and_journal: Iterable[Path]) -> tuple[dict[st
             if "status" in entry:
                 rows[entry["image"]] = manifest_row(entry)
                 texts.pop(entry["image"], None)
-            if entry.keys() >= TEXT and entry["image"] in rows:  # one of an earlier version is made anew
+            if entry.keys() >= set(TEXT) and entry["image"] in rows:  # one of an earlier version is made anew
                 texts[entry["image"]] = TextOffset(journal, offset, tuple(entry.get("asked", ())))
     return rows, texts
 
@@ -109,8 +109,7 @@ def manifest_table(rows: Mapping[str, ManifestRow]) -> pd.DataFrame:
 def text_line(row: ManifestRow, asked: Sequence[str], found: Mapping[str, Any]) -> str:
     """A picture's line of ``text.jsonl``; ``found`` has what is kept of its `TEXT`, among others."""
     entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
-    text = {"lines": found["lines"], "drawn": found["drawn"]}
-    return json.dumps(entry | {"asked": list(asked)} | text, ensure_ascii=False) + "\n"
+    return json.dumps(entry | {"asked": list(asked)} | {key: found[key] for key in TEXT}, ensure_ascii=False) + "\n"
 
 
 def stamp(source: Path) -> tuple[int, int]:

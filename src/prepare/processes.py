@@ -30,7 +30,7 @@ CUT_OFF = "cut off"
 """Of a picture that is processed nevertheless: its last bytes are missing, 95 % of it and more are there."""
 ONE_COLOUR = "one colour only: a placeholder, not a picture"
 UNREAD = "text not read"
-"""Begins what is said of a picture whose text brought up an unexpected error."""
+"""Begins what is said of a picture whose text could not be read for an unexpected error."""
 WORKER_DIED = "its worker process died (killed, or out of memory)"
 
 
@@ -93,13 +93,15 @@ def _made(job: Job) -> tuple[Outcome, bytes]:
         from src.reading.ocr import look_closer, read_lines  # its models are loaded only where text is asked for
 
         outcome |= {"lines": [], "drawn": None}
+        what = UNREAD
         try:
             outcome["lines"] = read_lines(full)
+            what = f"{UNREAD} closer"
             outcome["lines"] = look_closer(full, outcome["lines"], job.entities)
+            what = "lines around it not found"
             drawn = around_lengths(small, readings(outcome["lines"], *size))
-            outcome["drawn"] = drawn and drawn.entry()
+            outcome["drawn"] = None if drawn is None else drawn.entry()
         except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
-            what = f"{UNREAD} closer" if outcome["lines"] else UNREAD
             outcome["trace"] = unexpected(error)[1]
             outcome["error"] += f"{'; ' * bool(outcome['error'])}{what} ({type(error).__name__})"
     return outcome, data.tobytes()

@@ -10,3 +10,7 @@ class Box(NamedTuple):
     top: float
     right: float
     bottom: float
+
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+"""That of a whole picture."""

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from src.reading.boxes import Box
+from src.reading.boxes import WHOLE, Box
 from src.reading.images import cv2
 from src.reading.lines import Reading
-from src.reading.units import DIMENSION
 
 _LONG_SIDE = 600
 _SHORTEST = 0.04
 """Of a drawn line, as a share of the picture's diagonal."""
+_FAR = 1e4
+"""Shares of a picture, and its width to its height, are less."""
 _REACH = 0.25
 """Of a drawn line, as a share of the picture's height: what is farther from a text says nothing of it."""
 
@@ -40,14 +41,17 @@ class Layout:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "Layout":
-        """Of what `entry` gave."""
+        """Of what `entry` gave. Raises ValueError for numbers that are none of a picture."""
         segments = np.array(entry["segments"], np.float32).reshape(-1, 4)
-        return cls(Box(*entry["product"]), segments, float(entry["aspect"]))
+        product, aspect = Box(*map(float, entry["product"])), float(entry["aspect"])
+        if not (np.abs(segments).max(initial=0) < _FAR and np.abs(product).max() < _FAR and 1 / _FAR < aspect < _FAR):
+            raise ValueError("what is drawn is out of the picture")
+        return cls(product, segments, aspect)
 
 
 def around_lengths(image: np.ndarray, found: Sequence[Reading]) -> Layout | None:
     """`layout` of a picture with these readings, of its lines those near a length; None where no length was read."""
-    lengths = [r.box for r in found if any(DIMENSION[m.quantity.unit] == "length" for m in r.mentions)]
+    lengths = [reading.box for reading in found if any(mention.is_length for mention in reading.mentions)]
     if not lengths:
         return None
     drawn = layout(image, [reading.box for reading in found])
@@ -79,7 +83,7 @@ def _product(image: np.ndarray, texts: Sequence[Box]) -> Box:
     solid = cv2.morphologyEx(different, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     across, down = np.nonzero(solid.sum(axis=0) > 0.01 * height)[0], np.nonzero(solid.sum(axis=1) > 0.01 * width)[0]
     if not len(across) or not len(down):
-        return Box(0.0, 0.0, 1.0, 1.0)
+        return WHOLE
     return Box(across[0] / width, down[0] / height, (across[-1] + 1) / width, (down[-1] + 1) / height)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from src.reading.lines import Reading, lines_in_order
 from src.reading.mentions import Mention, find_quantities
 from src.reading.quantity import Quantity, same_amount
-from src.reading.units import DIMENSION, UNIT
+from src.reading.units import UNIT
 
 _BARE = re.compile(r"\W{0,2}([0-9]{1,5}(?:[.,][0-9]{1,3})?)\W{0,2}")
 _BARE_ONES = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,3})?(?:\s?[x×*~–-]\s?[0-9]{1,5}(?:\.[0-9]{1,3})?){1,2}", re.IGNORECASE)
@@ -128,7 +128,7 @@ def _with_general_unit(found: list[Reading]) -> list[Reading]:
 
 def _with_lost_c(found: list[Reading]) -> list[Reading]:
     """Read ``60.2m`` beside ``45cm`` as centimetres: OCR loses the c more often than products are that long."""
-    lengths = [m.quantity for r in found for m in r.mentions if DIMENSION[m.quantity.unit] == "length"]
+    lengths = [m.quantity for r in found for m in r.mentions if m.is_length]
     others = [q.amount for q in lengths if q.unit in ("centimetre", "millimetre", "inch")]
     if not others:
         return found

@@ -28,6 +28,11 @@ class Mention:
     axis: str = ""
     side: int = 0
 
+    @property
+    def is_length(self) -> bool:
+        """Whether it is one, of whatever axis."""
+        return DIMENSION[self.quantity.unit] == "length"
+
 
 _LONGEST_GAP = 12  # characters between two numbers that belong together
 _PRODUCT = re.compile(r"\s*(?:x|\*|by)\s*[(\[]?", re.IGNORECASE)

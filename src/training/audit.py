@@ -111,7 +111,10 @@ def empty_samples(samples: Sequence[Sample], readings: ReadingStore, count: int,
             break
         image, sample = pictures[number]
         entity = entities[draw.integers(len(entities))]
-        shown = {DIMENSION[m.quantity.unit] for reading in readings[image] for m in reading.mentions}
+        try:
+            shown = {DIMENSION[m.quantity.unit] for reading in readings[image] for m in reading.mentions}
+        except Exception:  # whatever a text brings up: then it is not known what the picture shows
+            continue
         if (image, entity) not in asked and DIMENSION[ENTITY_UNITS[entity][0]] not in shown:
             added.append(Sample(sample.row, image, sample.picture, entity, ""))
     return added

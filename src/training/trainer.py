@@ -141,14 +141,15 @@ def _train(
     """`fit` with batches of one size."""
     checkpoints, bar = Path(str(arguments.output_dir)), Bar()
     log = MetricsLog(settings, data.samples)
-    grammar = AnswerGrammar(processor.tokenizer) if data.readings is not None else None
+    # One for the processes that make batches, one for where the model is.
+    grammars = [AnswerGrammar(processor.tokenizer) if data.readings is not None else None for _ in range(2)]
     trainer = F1Trainer(
         model=model,
         args=arguments,
         train_dataset=data.samples,
         eval_dataset=data.held_out,
-        data_collator=TrainingCollator(processor, data.readings, grammar),
-        grammar=grammar,
+        data_collator=TrainingCollator(processor, data.readings, grammars[0]),
+        grammar=grammars[1],
         callbacks=[log, bar],
         answer=lambda samples: answers_of(model, processor, samples, data, settings),
         losses=log.losses,
@@ -195,8 +196,8 @@ def answers_of(
 class F1Trainer(Trainer):
     """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best.
 
-    ``answer`` gives the answers of samples, see `answers_of`; ``grammar`` is the collator's; ``losses`` gets the row
-    numbers and the loss of every batch, not waited for; the rest goes to `Trainer`.
+    ``answer`` gives the answers of samples, see `answers_of`; ``grammar``: batches have options; ``losses`` gets the
+    row numbers and the loss of every batch, not waited for; the rest goes to `Trainer`.
     """
 
     control: Any  # `Trainer`'s
@@ -211,7 +212,8 @@ class F1Trainer(Trainer):
         **rest: Any,
     ) -> None:
         super().__init__(eval_dataset=eval_dataset, **rest)
-        self.answer, self.held_out, self.grammar = answer, eval_dataset, grammar
+        self.answer, self.held_out = answer, eval_dataset
+        self.grammar = grammar and grammar.to(self.args.device)
         self.losses = [] if losses is None else losses
 
     def compute_loss(
@@ -219,16 +221,17 @@ class F1Trainer(Trainer):
     ) -> torch.Tensor:
         """The loss of a batch of `TrainingCollator`, whose pictures become numbers here, on the device.
 
-        Of the answers' tokens (what is logged), and with a grammar that over options as well.
+        Of the answers' tokens, and with a grammar that over options as well.
         """
         dtype = self.accelerator.unwrap_model(model).dtype
         ready = model_inputs(inputs, self.args.device, dtype)
         loss, outputs = super().compute_loss(model, ready, True, num_items_in_batch)
+        if self.grammar is not None:
+            # `Trainer` scales the usual loss by the tokens of all batches of a step; this one by their rows.
+            own = option_loss(self.grammar, outputs["logits"][:, self.grammar.tokens], inputs)
+            loss = loss + own / self.current_gradient_accumulation_steps
         self.losses.append((inputs["rows"], loss.detach()))
-        if self.grammar is None:
-            return loss
-        # `Trainer` scales the usual loss by the tokens of all batches of a step; this one is a mean of each batch.
-        return loss + option_loss(self.grammar, outputs["logits"], inputs) / self.args.gradient_accumulation_steps
+        return loss
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
