@@ -5,8 +5,8 @@
 Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M parameters,
 on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
 
-- ours: `src.model.generation.generate`: a picture encoded once for its questions, batches of one picture size, the
-  grammar, pictures prepared in other processes, the adapter merged.
+- ours: `src.model.generation.generate`: a picture encoded once for its questions, batches of one picture size, what was
+  read weighed in one pass, the grammar, pictures prepared in other processes, the adapter merged.
 - reference: rows in the order of the file, a picture encoded for each, prepared in the main process, no grammar, the
   adapter beside the NF4 base, up to 30 tokens: the reference solution's way.
 
@@ -41,6 +41,7 @@ from src.model.memory import PATCHES
 from src.model.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
 from src.plan.measure import seconds_after_the_first
 from src.plan.sizes import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
+from src.rules import answer_samples
 from src.settings import LoraSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,10 +99,11 @@ def ours(
     network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: ReadingStore,
     processed: Path, batch_size: int, same_tokens: bool,
 ) -> float:  # fmt: skip
-    """Rows per second of `generation.generate`."""
-    sizes = letterboxed_sizes(processed)
+    """Rows per second of `generation.generate`: options weighed, or as many tokens written as the other does."""
+    sizes, by_rules = letterboxed_sizes(processed), [] if same_tokens else answer_samples(samples, readings)
+    options = {sample: found.texts for sample, found in zip(samples, by_rules, strict=False)}
     answers = generation.generate(
-        network, processor, samples, readings, sizes, batch_size, bar_name="", to_the_limit=same_tokens
+        network, processor, samples, readings, sizes, batch_size, bar_name="", to_the_limit=same_tokens, options=options
     )
     times = [time.monotonic() for _ in answers]
     return 1 / (seconds_after_the_first(times) or float("nan"))

@@ -23,8 +23,8 @@ FEATURES = ("the model's log probability", "the rules' logit", "silence", "the m
 """Of an option; each once for all questions, and once more for lengths."""
 _PRIOR = np.array([0.05, 1 / TEMPERATURE, 0.0, -3.0, 0.0, 0.0, 0.0, 0.0])
 """The rules decide, and the model where they hesitate: what is done without held-out rows (benchmarks/README.md)."""
-_PRECISION = np.array([16.0] * 4 + [64.0] * 4)
-"""Of the prior: as much as a few rows say; that lengths are another matter takes more of them to believe."""
+_PRECISION = np.array([64.0, 16.0, 16.0, 16.0, 256.0, 64.0, 64.0, 64.0])
+"""Of the prior: a few rows say as much, of the model some dozens (benchmarks/README.md), of lengths more."""
 _OWN_BELOW = (0.0, 0.5, 0.9, 1.0)
 
 Weights = tuple[float, ...]
@@ -49,7 +49,9 @@ class Policy:
 
 
 def fit(answers: pd.DataFrame) -> Policy:
-    """Fit to held-out answers and choose the steps. Raises `InputError` for probabilities that are no numbers.
+    """Fit to held-out answers and choose the steps, each taken only where it surely gains.
+
+    Raises `InputError` for probabilities that are no numbers.
 
     ``answers``: one row per question with ``picture, entity, truth, weighed`` (see `generation.Answered.entry`) and,
     with OCR, ``logits`` (see `rules.ByRules.entry`).
@@ -62,26 +64,37 @@ def fit(answers: pd.DataFrame) -> Policy:
             f"probabilities of the held-out answers are no numbers ({odd} rows): their model overflowed; remove the "
             f"adapter folder and train again"
         )
-    ocr = "logits" in answers
-    steps = [("model alone", _f1(answers, decide(answers, Policy(MODEL_ALONE))["prediction"]))]
-    policies = [Policy(MODEL_ALONE)]
-    if ocr:
-        steps.append(("rules alone", _f1(answers, decide(answers, Policy(RULES_ALONE))["prediction"])))
-        policies.append(Policy(RULES_ALONE))
-        for below in _OWN_BELOW:
-            tried = Policy(own_below=below)
-            own = f", own writing below {below:g}" if below else ""
-            steps.append((f"model and rules{own}", _f1(answers, _in_folds(answers, tried, fitted=True))))
-            policies.append(tried)
-    best = max(range(len(steps)), key=lambda number: steps[number][1])
-    policy, fitted = replace(policies[best], f1=steps[best][1]), ocr and best > 1
-    quiet = replace(policy, quiet=True)
-    steps.append(("silence by the expected F1", _f1(answers, _in_folds(answers, quiet, fitted))))
-    gains = steps[-1][1] > steps[best][1]
-    taken = {best, len(steps) - 1} if gains else {best}
-    marked = tuple((name, f1, number in taken) for number, (name, f1) in enumerate(steps))
-    policy = replace(quiet if gains else policy, f1=max(f1 for _, f1 in steps), steps=marked)
+    tried: dict[str, tuple[Policy, bool]] = {"model alone": (Policy(MODEL_ALONE), False)}
+    if "logits" in answers:
+        own = {f", own writing below {below:g}": Policy(own_below=below) for below in _OWN_BELOW if below}
+        tried = {f"model and rules{name}": (policy, True) for name, policy in ({"": Policy()} | own).items()}
+        tried |= {"rules alone": (Policy(RULES_ALONE), False), "model alone": (Policy(MODEL_ALONE), False)}
+    given = {name: _in_folds(answers, *way) for name, way in tried.items()}
+    best, *others = tried
+    for name in others:
+        best = name if _gains(answers, given[best], given[name]) else best
+    policy, fitted = tried[best]
+    quiet, name = replace(policy, quiet=True, f1=_f1(answers, given[best])), "silence by the expected F1"
+    given[name] = _in_folds(answers, quiet, fitted)
+    taken = {best, name} if _gains(answers, given[best], given[name]) else {best}
+    steps = tuple((name, _f1(answers, predictions), name in taken) for name, predictions in given.items())
+    policy = replace(quiet if name in taken else policy, f1=max(f1 for _, f1, used in steps if used), steps=steps)
     return _fitted(answers, policy) if fitted else policy
+
+
+def _gains(answers: pd.DataFrame, before: pd.Series, after: pd.Series) -> bool:
+    """Whether predictions gain F1 beyond what the luck of some rows gives (one-sided, at 5 %).
+
+    By each row's part in the F1: ``2 TP - F1 (answers given + truths)`` is a sum over rows, 0 for all of ``before``.
+    """
+    f1 = _f1(answers, before)
+
+    def parts(given: pd.Series) -> np.ndarray:
+        right = _same(given, answers["truth"]) & answers["truth"].ne("").to_numpy()
+        return 2 * right - f1 * (given.ne("").to_numpy().astype(float) + answers["truth"].ne("").to_numpy())
+
+    changes = parts(after) - parts(before)
+    return bool(changes.sum() > 1.645 * np.sqrt((changes**2).sum()))
 
 
 def decide(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:

@@ -72,6 +72,16 @@ def test_one_that_tells_nothing_costs_nothing(blind, name):
     assert name in decide.show(policy)
 
 
+@pytest.mark.parametrize("count", [1, 12, 60])
+def test_few_rows_do_not_overturn_how_it_is_done(count):
+    """On so few rows the model alone, or silence, may seem the better one, or as good, by luck."""
+    others = rows(600, seed=20, model=0.3)
+    usual = f1(others, decide.decide(others, decide.Policy())["prediction"])
+    for seed in range(8):
+        policy = decide.fit(rows(count, seed=30 + seed, model=0.3))
+        assert f1(others, decide.decide(others, policy)["prediction"]) > usual - 0.03
+
+
 def test_without_held_out_rows_the_rules_decide_unless_they_hesitate():
     table = rows(300, seed=4)
     chosen = decide.decide(table, decide.Policy())["prediction"]

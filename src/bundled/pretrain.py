@@ -124,10 +124,10 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int, start: Path 
     checkpoint = beside / CHECKPOINT
     write_processor(beside)
     torch.manual_seed(seed)
+    model = Idefics2ForConditionalGeneration(tiny_config())
     if start:
-        model = Idefics2ForConditionalGeneration.from_pretrained(start, dtype=torch.float32, use_safetensors=True)
-    else:
-        model = Idefics2ForConditionalGeneration(tiny_config())
+        other = Idefics2ForConditionalGeneration.from_pretrained(start, dtype=torch.float32, use_safetensors=True)
+        model.load_state_dict(other.state_dict())
     model.config.save_pretrained(beside)
     processor = load_processor(str(beside))
     key = [minutes, batch_size, seed, model_stamp(str(start)) if start else ""]
