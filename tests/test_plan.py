@@ -58,7 +58,7 @@ def test_the_rows_that_fit_do_fit():
 def test_work_of_the_published_model_is_what_is_known_of_it():
     config = config_8b()
     assert memory._sizes(config).parameters["all"] == pytest.approx(8.4e9, rel=0.01)
-    assert training_flops(config, checkpointing=False) / 1e12 == pytest.approx(7.4, rel=0.02)  # as the README says
+    assert training_flops(config, checkpointing=False) / 1e12 == pytest.approx(7.8, rel=0.02)  # as the README says
     assert answering_flops(config, 1.45) < answering_flops(config, 1)
     slow, fast = (estimated_rates(config, CARDS[name], 1.4, True) for name in ("T4", "H100"))
     assert slow.training / fast.training == pytest.approx(989 / 65)

@@ -12,6 +12,7 @@ which the same command goes on.
 
 import argparse
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -187,7 +188,7 @@ def _train(
                 checkpoint.with_suffix(".part").replace(checkpoint)
             for group in optimizer.param_groups:
                 done = spent / seconds
-                group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * np.cos(np.pi * done))
+                group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * math.cos(math.pi * done))
             loss = _loss(model, grammar, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
