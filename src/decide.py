@@ -64,11 +64,13 @@ def fit(answers: pd.DataFrame) -> Policy:
             f"probabilities of the held-out answers are no numbers ({odd} rows): their model overflowed; remove the "
             f"adapter folder and train again"
         )
-    tried: dict[str, tuple[Policy, bool]] = {"model alone": (Policy(MODEL_ALONE), False)}
+    tried: dict[str, tuple[Policy, bool]] = {}  # by name, the usual one first; whether its weights are fitted
     if "logits" in answers:
-        own = {f", own writing below {below:g}": Policy(own_below=below) for below in _OWN_BELOW if below}
-        tried = {f"model and rules{name}": (policy, True) for name, policy in ({"": Policy()} | own).items()}
-        tried |= {"rules alone": (Policy(RULES_ALONE), False), "model alone": (Policy(MODEL_ALONE), False)}
+        for below in _OWN_BELOW:
+            own = f", own writing below {below:g}" if below else ""
+            tried[f"model and rules{own}"] = Policy(own_below=below), True
+        tried["rules alone"] = Policy(RULES_ALONE), False
+    tried["model alone"] = Policy(MODEL_ALONE), False
     given = {name: _in_folds(answers, *way) for name, way in tried.items()}
     best, *others = tried
     for name in others:

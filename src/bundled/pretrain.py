@@ -1,6 +1,8 @@
-"""How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, trained from scratch.
+"""How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, from random weights.
 
-    pip install -r requirements-dev.txt && python -m src.bundled.pretrain --out data/idefics2-tiny --minutes 60
+    pip install -r requirements-dev.txt && python -m src.bundled.pretrain --out my/tiny --minutes 60
+
+and then once more with ``--start`` (its README has the commands).
 
 The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0) with
 IDEFICS2's three extra tokens. Training is full (no LoRA, float32), on endless generated `scenes`, with the prompts of
@@ -25,11 +27,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
-from transformers import (
-    DynamicCache,
-    Idefics2ForConditionalGeneration,
-    Idefics2Processor,
-)
+from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics2Processor
 
 from src.bundled.scene import SIDE, draw
 from src.bundled.scenes import make_scene, question
