@@ -30,16 +30,8 @@ from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, letterboxed_sizes
 from src.model import generation, memory
 from src.model.checks import gpu_fault
-from src.model.modeling import (
-    add_lora,
-    card_memory,
-    compute_dtype,
-    load_adapter,
-    load_base,
-    load_config,
-    load_processor,
-    merge,
-)
+from src.model.modeling import add_lora, card_memory, load_adapter, load_base, load_config, load_processor, merge
+from src.model.precision import compute_dtype
 from src.plan.measure import seconds_after_the_first
 from src.plan.sizes import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION_TOKENS, answering_flops, training_flops
 from src.settings import LoraSettings, TrainSettings

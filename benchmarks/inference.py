@@ -38,7 +38,8 @@ from src.model import generation
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import MAX_NEW_TOKENS
 from src.model.memory import PATCHES
-from src.model.modeling import add_lora, compute_dtype, load_adapter, load_base, load_processor, merge
+from src.model.modeling import add_lora, load_adapter, load_base, load_processor, merge
+from src.model.precision import compute_dtype, vision_in_bfloat16
 from src.plan.measure import seconds_after_the_first
 from src.plan.sizes import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
 from src.rules import answer_samples
@@ -80,6 +81,8 @@ def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_s
     readings, processor = ReadingStore(processed), load_processor(str(model))
     base, adapter = load_base(str(model)), model / "adapter"
     run = ours if name == "ours" else reference
+    if name == "ours":
+        vision_in_bfloat16(base)
     network = merge(base, adapter) if name == "ours" else load_adapter(base, adapter)
     measured: dict[str, Any] = {
         mode: run(network, processor, samples, readings, processed, batch_size, mode == SAME) for mode in (SAME, OWN)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
-from src.model.modeling import compute_dtype
+from src.model.precision import compute_dtype
 from src.plan.sizes import config_8b, idefics2
 
 TINY = Path(__file__).resolve().parent.parent / "data" / "idefics2-tiny"

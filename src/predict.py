@@ -31,7 +31,8 @@ from src.model.answerer import Answerer, HowToAnswer, Questions
 from src.model.batches import Unanswered
 from src.model.generation import ENTRY, Answered
 from src.model.memory import answering, is_merged
-from src.model.modeling import card_memory, compute_dtype, load_config, model_stamp, preset_for
+from src.model.modeling import card_memory, load_config, model_stamp, preset_for
+from src.model.precision import compute_dtype
 from src.prepare.processes import WORKER_DIED
 from src.prepare.spread import run_by_actors
 from src.rules import COLUMNS, ByRules, answer_samples

@@ -20,16 +20,8 @@ from src.data.files import fingerprint
 from src.data.flags import parser_for, settings_of
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.model.memory import training
-from src.model.modeling import (
-    add_lora,
-    card_memory,
-    compute_dtype,
-    load_base,
-    load_config,
-    load_processor,
-    model_stamp,
-    preset_for,
-)
+from src.model.modeling import add_lora, card_memory, load_base, load_config, load_processor, model_stamp, preset_for
+from src.model.precision import compute_dtype
 from src.settings import TrainSettings
 from src.training import adapter
 from src.training.adapter import TrainResult

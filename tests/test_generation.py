@@ -17,6 +17,7 @@ from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.generation import NO_NUMBER, generate
 from src.model.modeling import add_lora, load_base, load_processor
+from src.model.precision import in_float32, vision_in_bfloat16
 from src.reading.constants import ENTITY_UNITS
 from src.reading.quantity import canonical
 from src.settings import LoraSettings
@@ -121,6 +122,32 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, aske
     assert max(rows[4:]) <= 2  # the halves are kept for the batches after
     assert {sample: a.weighed.answer for sample, a in got.items()} == {
         sample: a.weighed.answer for sample, a in want.items()
+    }
+
+
+def test_the_vision_tower_in_bfloat16_gives_the_same_answers(processor, asked, monkeypatch):
+    """Here, and not only on a CPU that gains by it."""
+    exact = load_base(str(TINY))
+    rounded = load_base(str(TINY))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False})
+    vision_in_bfloat16(rounded)
+    layers = rounded.model.vision_model.encoder
+    assert {parameter.dtype for parameter in layers.parameters()} == {torch.float32}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    vision_in_bfloat16(rounded)
+    assert {parameter.dtype for parameter in layers.parameters()} == {torch.bfloat16}
+    picture = encode(processor, [open_picture(asked[0][0])], ["<image>"], "left")
+    picture = {key: picture[key] for key in ("pixel_values", "pixel_attention_mask")}
+    with torch.inference_mode():
+        features = [one.model.get_image_features(**picture).pooler_output[0] for one in (exact, rounded)]
+        with in_float32(rounded):
+            again = rounded.model.get_image_features(**picture).pooler_output[0]
+    assert features[1].dtype is rounded.dtype is torch.float32
+    assert 0 < (features[0] - features[1]).abs().max() < 0.02 * features[0].abs().max()
+    assert not torch.equal(again, features[1])
+    want, got = (answers(one, processor, asked) for one in (exact, rounded))
+    assert {sample: answered.weighed.answer for sample, answered in got.items()} == {
+        sample: answered.weighed.answer for sample, answered in want.items()
     }
 
 

@@ -9,6 +9,7 @@ from src.data.samples import Sample, letterboxed_sizes
 from src.model.batches import Unanswered
 from src.model.generation import Answered, Model, generate
 from src.model.modeling import load_adapter, load_base, load_processor, merge
+from src.model.precision import vision_in_bfloat16
 
 Questions = dict[Sample, tuple[str, ...]]
 """The questions about one picture, each with the texts to weigh."""
@@ -35,6 +36,7 @@ class Answerer:
     def __init__(self, how: HowToAnswer) -> None:
         self._how = how
         base = load_base(how.model)
+        vision_in_bfloat16(base)
         self._model: Model = base
         if how.adapter:
             self._model = merge(base, how.adapter) if how.merged else load_adapter(base, how.adapter)

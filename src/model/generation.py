@@ -21,7 +21,7 @@ from src.data.samples import Sample
 from src.model.batches import Batch, Preparation, Unanswered, described_lengths, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, Decoded, generate_in_grammar
-from src.model.modeling import in_float32
+from src.model.precision import in_float32
 from src.model.weighing import Weighed, put_together, weigh
 from src.settings import decoding_workers
 

@@ -27,6 +27,7 @@ from src.data.errors import InputError
 from src.model import memory
 from src.model.checks import check_weights, gpu_fault, weights_fault
 from src.model.memory import Preset
+from src.model.precision import compute_dtype, connector_in_float32
 from src.settings import LoraSettings
 
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
@@ -82,13 +83,6 @@ def card_memory() -> int:
     if not torch.cuda.is_available():
         return 0
     return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-
-
-def compute_dtype() -> torch.dtype:
-    """bfloat16 on a GPU that has it, else float16 there; float32 on a CPU."""
-    if not torch.cuda.is_available():
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def load_processor(model: str, image_splitting: bool = False) -> Idefics2Processor:
@@ -148,36 +142,6 @@ def load_base(model: str) -> Idefics2ForConditionalGeneration:
     if compute_dtype() is torch.float16:
         connector_in_float32(base)
     return base.requires_grad_(False).eval()
-
-
-def connector_in_float32(base: Idefics2ForConditionalGeneration) -> None:
-    """Let the connector compute in float32, whatever is around it: its products overflow float16 (beyond 65,504)."""
-    connector = base.model.connector.float()
-    forward = connector.forward
-
-    def in_float32(image_hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(image_hidden_states.device.type, enabled=False):
-            return forward(image_hidden_states.float(), attention_mask=attention_mask)
-
-    connector.forward = in_float32
-
-
-@contextlib.contextmanager
-def in_float32(model: torch.nn.Module) -> Iterator[None]:
-    """Let ``model`` compute in float32 for a while, NF4 weights as they are; the others take twice the memory."""
-    halves = {p: p.dtype for p in model.parameters() if p.dtype in (torch.float16, torch.bfloat16)}
-    quantised = {layer: layer.compute_dtype for layer in model.modules() if isinstance(layer, Linear4bit)}
-    try:
-        for parameter in halves:
-            parameter.data = parameter.data.float()
-        for layer in quantised:
-            layer.compute_dtype = torch.float32
-        yield
-    finally:
-        for parameter, dtype in halves.items():
-            parameter.data = parameter.data.to(dtype)  # exact: it came from there
-        for layer, dtype in quantised.items():
-            layer.compute_dtype = dtype
 
 
 def add_lora(

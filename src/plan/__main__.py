@@ -19,7 +19,8 @@ from src.data.errors import InputError, run_main
 from src.data.folders import DataFolder
 from src.data.names import picture_names, read_files
 from src.model import memory
-from src.model.modeling import card_memory, compute_dtype, load_config
+from src.model.modeling import card_memory, load_config
+from src.model.precision import compute_dtype
 from src.plan import catalogue
 from src.plan.measure import ModelRates, PictureRates, model_rates, picture_rates
 from src.plan.sizes import CARDS, SHARE, Card, config_8b

@@ -20,6 +20,7 @@ from src.model.decoding import AnswerGrammar
 from src.model.generation import Model, generate
 from src.model.memory import Preset, is_merged
 from src.model.modeling import add_lora, card_memory, dequantised, load_base, load_config, load_processor, preset_for
+from src.model.precision import vision_in_bfloat16
 from src.prepare.preprocessing import preprocess
 from src.rules import answer_samples
 from src.settings import LoraSettings, PreprocessSettings
@@ -114,7 +115,9 @@ def model_rates(model: str, data: Path) -> ModelRates:
     base = load_base(model)
     load = time.monotonic() - start
     merged = is_merged(base.config, card_memory())
-    answer = _seconds_per_answer(dequantised(base) if merged else base, processor, preset, data)
+    if merged:  # then it is not trained, below
+        vision_in_bfloat16(dequantised(base))
+    answer = _seconds_per_answer(base, processor, preset, data)
     if not DataFolder(data).train.is_file():
         return ModelRates(load, 0.0, answer)
     samples = train_samples(read_train(data), data / "processed", {})[0]

@@ -26,8 +26,9 @@ from src.data.samples import Sample
 from src.model.collator import TrainingCollator, model_inputs
 from src.model.decoding import AnswerGrammar
 from src.model.generation import Answered, generate
-from src.model.modeling import compute_dtype, preset_for
+from src.model.modeling import preset_for
 from src.model.option_loss import option_loss
+from src.model.precision import compute_dtype
 from src.settings import TrainSettings, decoding_workers
 from src.training.adapter import ANSWERS
 from src.training.progress import Bar, Losses, MetricsLog
