@@ -6,7 +6,8 @@ Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On
 on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
 
 - ours: `src.model.generation.generate`: a picture encoded once for its questions, batches of one picture size, what was
-  read weighed in one pass, the grammar, pictures prepared in other processes, the adapter merged.
+  read weighed in one pass, the grammar, pictures prepared in other processes, the adapter merged, on a CPU with AMX the
+  vision tower in bfloat16.
 - reference: rows in the order of the file, a picture encoded for each, prepared in the main process, no grammar, the
   adapter beside the NF4 base, up to 30 tokens: the reference solution's way.
 

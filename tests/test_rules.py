@@ -54,8 +54,10 @@ def test_the_prompt_tells_where_a_length_stands_to_the_product_and_its_line():
     image, lines, _ = drawing()
     found = readings(lines, 400, 400)
     drawn = around_lengths(image, found)
-    assert describe(found, drawn) == "Read: 33 centimetre left vertical; 44 centimetre bottom horizontal."
-    assert describe(found, None) == "Read: 33 centimetre left; 44 centimetre bottom."  # to the picture
+    assert (
+        describe(found, drawn) == "Read: 33 centimetre left vertical second; 44 centimetre bottom horizontal longest."
+    )
+    assert describe(found, None) == "Read: 33 centimetre left second; 44 centimetre bottom longest."  # to the picture
     assert around_lengths(image, readings([line("500 g", 20, 170, 60)], 400, 400)) is None
     upright = readings([line("33 cm", 60, 150, 20, 60)], 400, 400)
     assert describe(upright, around_lengths(image, upright)).startswith("Read: 33 centimetre left upright vertical")

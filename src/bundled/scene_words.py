@@ -53,6 +53,7 @@ WORDS = {
     "voltage": ("Voltage", "Input", "Rated voltage", "Spannung", "INPUT", "Power supply"),
     "wattage": ("Power", "Wattage", "Rated power", "Leistung", "Potencia", "Max power"),
 }  # fmt: skip
+GROSS = ("Gross weight", "G.W.", "Gross Wt.", "Shipping weight", "Peso bruto")
 NOISE = ("Premium quality", "Easy to clean", "BPA free", "2 year warranty", "Made in Italy", "100% cotton", "New",
           "Pack of 2", "Model KX-210", "50/60 Hz", "Ref. 40718", "Size chart", "Product size", "DIMENSIONS", "2.4 A",
           "Organic", "Vitamin C", "For daily use", "360 degrees", "IP65", "5 years", "Stainless steel")  # fmt: skip

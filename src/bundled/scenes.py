@@ -11,7 +11,7 @@ import numpy as np
 
 from src.bundled.layouts import Told, draw_layout
 from src.bundled.scene import SIDE, Scene, add_line, joined, number, printed, put, value
-from src.bundled.scene_words import KIND, NOISE, RANGES, UNITS, WORDS
+from src.bundled.scene_words import GROSS, KIND, NOISE, RANGES, UNITS, WORDS
 from src.model.prompts import LINES
 from src.reading.boxes import Box
 from src.reading.choose import AXES
@@ -173,12 +173,17 @@ def _range(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 
 def _package(scene: Scene, rng: np.random.Generator) -> None:
-    """A front with weight or volume, often at its foot; amounts of ingredients or per serving on some."""
+    """A front with weight or volume, often at its foot; on some gross weight, amounts of ingredients or per serving."""
     entity = "item_weight" if rng.random() < 0.7 else "item_volume"
     scene.values[entity], texts = value(KIND[entity], rng)
     word = str(rng.choice(WORDS[entity])) if rng.random() < 0.5 else ""
     y = rng.uniform(700, 960) if rng.random() < 0.6 else rng.uniform(60, 700)
     put(scene, rng, texts, rng.uniform(150, 850), y, rng.uniform(20, 60), False, word)
+    if entity == "item_weight" and rng.random() < 0.1:
+        amount, unit = scene.values[entity].split(" ", 1)
+        _, texts = printed("mass", f"{float(amount) * rng.uniform(1.05, 1.6):.1f}", unit, rng, 0.2)
+        word = str(rng.choice(GROSS))
+        put(scene, rng, texts, rng.uniform(150, 850), y + rng.choice([-60, 60]), rng.uniform(20, 45), False, word)
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 4))):
             amount = number((1, 12, 100), 0.2, rng)

@@ -120,7 +120,10 @@ def finite_answers(
 def answer(
     model: Model, grammar: AnswerGrammar, batch: Batch, own_below: float = 0.0, to_the_limit: bool = False
 ) -> list[Weighed]:
-    """Answer the rows of a batch. Equal to plain passes and ``generate`` of each whole prompt (the logits to 1e-4)."""
+    """Answer the rows of a batch.
+
+    Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for `vision_in_bfloat16`.
+    """
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     device = model.device
     prefixes, prefix_mask = batch.prefixes.to(device)

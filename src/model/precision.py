@@ -22,19 +22,19 @@ def connector_in_float32(base: Idefics2ForConditionalGeneration) -> None:
     connector = base.model.connector.float()
     forward = connector.forward
 
-    def in_float32(image_hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward_in_float32(image_hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         with torch.autocast(image_hidden_states.device.type, enabled=False):
             return forward(image_hidden_states.float(), attention_mask=attention_mask)
 
-    connector.forward = in_float32
+    connector.forward = forward_in_float32
 
 
 def vision_in_bfloat16(base: Idefics2ForConditionalGeneration) -> None:
     """Let the vision tower's layers compute in bfloat16 on a CPU that has AMX; elsewhere nothing changes.
 
     In place and for inference only, because their weights lose digits; what comes out of them is in the dtype of
-    before. Half the time of a picture, see ``benchmarks/README.md``; a picture's features then differ by some 1e-3
-    with the batch it is in.
+    before. ``benchmarks/README.md`` has what it gains; a picture's features then differ by some 1e-3 with the batch
+    that it is in.
     """
     if base.device.type != "cpu" or not torch.cpu.get_capabilities().get("amx_bf16"):
         return

@@ -12,6 +12,7 @@ import numpy as np
 
 from src.reading.boxes import WHOLE
 from src.reading.candidates import KEYWORDS, part_of
+from src.reading.choose import options
 from src.reading.geometry import Layout, directions, position
 from src.reading.lines import Reading
 from src.reading.mentions import Mention
@@ -37,7 +38,10 @@ LINES = ("vertical", "horizontal", "slanting")
 _CLEAR = 0.4
 """How strongly it must."""
 _UNKNOWN = Layout(WHOLE, np.zeros((0, 4), np.float32), 1.0)
-_PASSED_ON = ("height", "width", "length", "depth", "diameter", "load", "net", "weight", "volume", "input", "output")
+_RANKS = ("longest", "second", "third")
+"""The longest lengths on a picture, where there are several."""
+_PASSED_ON = ("height", "width", "length", "depth", "diameter", "load", "net", "gross", "serving", "equal", "weight",
+              "volume", "input", "output")  # fmt: skip
 """Kinds of words near a quantity that the prompt passes on, see `candidates.KEYWORDS`."""
 
 _BUDGET = 150
@@ -67,15 +71,16 @@ def describe(found: Sequence[Reading], drawn: Layout | None) -> str:
 
     ``Read: 23 centimetre left upright vertical; 500 gram bottom net.``; ``Read: nothing.`` where there is none. Places
     are relative to the product where ``drawn`` tells it; ``upright`` is text that runs up or down, ``vertical`` (or
-    ``horizontal``, ``slanting``) the line drawn along a length. The smallest and least certain are left out when there
-    are too many.
+    ``horizontal``, ``slanting``) the line drawn along a length, ``longest`` (``second``, ``third``) its rank among
+    several. The smallest and least certain are left out when there are too many.
     """
     items: dict[str, tuple[float, str]] = {}
+    ranks = _ranks(found)
     for reading in found:
         for mention in reading.mentions:
             text = str(mention.quantity)
             if text not in items and mention.quantity.number > 0:
-                item = " ".join([text, *told_of(reading, mention, drawn)])
+                item = " ".join([text, *told_of(reading, mention, drawn), ranks.get(text, "")]).rstrip()
                 items[text] = (reading.score * reading.size, item)
     kept, left = set(), _BUDGET
     for text, (_, item) in sorted(items.items(), key=lambda entry: -entry[1][0]):
@@ -102,6 +107,15 @@ def told_of(reading: Reading, mention: Mention, drawn: Layout | None) -> list[st
         told.append(LINES[pulls.index(strongest)])
     words = [kind for kind in _PASSED_ON if KEYWORDS[kind].search(reading.text)][:2]
     return told + (words or ([mention.axis] if mention.axis else []))
+
+
+def _ranks(found: Sequence[Reading]) -> dict[str, str]:
+    """The word for its rank, of each of the longest lengths; what the rules take for one length has one."""
+    groups = sorted(options(found, "height"), key=lambda group: -group[0].quantity.amount)  # of whatever axis
+    if len(groups) < 2:
+        return {}
+    ranked = zip(groups, _RANKS, strict=False)
+    return {str(candidate.mention.quantity): word for group, word in ranked for candidate in group}
 
 
 def _cost(number_and_unit: str, item: str) -> int:

@@ -116,7 +116,8 @@ def model_rates(model: str, data: Path) -> ModelRates:
     load = time.monotonic() - start
     merged = is_merged(base.config, card_memory())
     if merged:  # then it is not trained, below
-        vision_in_bfloat16(dequantised(base))
+        base = dequantised(base)
+        vision_in_bfloat16(base)
     answer = _seconds_per_answer(base, processor, preset, data)
     if not DataFolder(data).train.is_file():
         return ModelRates(load, 0.0, answer)

@@ -27,7 +27,7 @@ KEYWORDS: dict[str, re.Pattern[str]] = {
         r"capacit|suporta|weight limit|limit\b|rated|up to|user weight|withstand",
         "weight": r"weigh|wt\b|w t\b|gewicht|peso\b|poids|masse\b|mass\b|lightweight",
         "net": r"net\b|netto|neto\b|nett\b|peso l[ií]quido|contents?\b|e\b$",
-        "gross": r"gross|brutto|bruto|brut\b|shipping|package weight",
+        "gross": r"gross(?!e)|g\s?\.\s?w\b|brutto|bruto|brut\b|shipping|package weight",
         "volume": r"volume|vol\b|capacity|inhalt|contenido|contenu|content|conte[uú]do|capacit|capacidad|"
         r"fassungsverm|f[uü]llmenge|tank\b|bottles?\b",
         "power": r"watt|power|leistung|potencia|puissance|potenza|pot[eê]ncia|wattage|consum",
