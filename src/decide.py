@@ -110,7 +110,7 @@ def decide(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     best = chances.argmax(axis=1)
     if policy.quiet:
         # F1 = 2TP / (2TP + FP + FN): an answer gains its chance of being right, silence that there is no truth.
-        answered = np.where(table.silent, -1.0, chances)
+        answered = np.where(table.there & ~table.silent, chances, -1.0)
         empty = np.where(table.silent, chances, 0.0).sum(axis=1)
         speaks = answered.max(axis=1) >= empty * policy.f1 / (2 - policy.f1)
         best = np.where(speaks, answered.argmax(axis=1), table.silent.argmax(axis=1))

@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from src import decide, metrics
 from src.data.errors import InputError
@@ -45,6 +47,32 @@ def f1(table, predictions):
 
 def alone(table, weights):
     return decide.decide(table, decide.Policy(weights))["prediction"]
+
+
+LOG = st.floats(-60, 0)
+
+
+@st.composite
+def any_rows(draw):
+    """Questions with any number of options, often none but silence, with and without OCR, with own writing or not."""
+    with_ocr, answers = draw(st.booleans()), []
+    for _ in range(draw(st.integers(1, 5))):
+        known = draw(st.integers(0, 4)) if with_ocr else 0
+        texts = [*(f"{number + 1} gram" for number in range(known)), "", *draw(st.sampled_from([[], ["9 gram"]]))]
+        row = {"entity": draw(st.sampled_from(["item_weight", "height"])), "weighed": [[t, draw(LOG)] for t in texts]}
+        answers.append(row | ({"logits": [draw(st.floats(-40, 40)) for _ in range(known)]} if with_ocr else {}))
+    return pd.DataFrame(answers)
+
+
+@settings(deadline=None)
+@given(any_rows(), st.booleans(), st.sampled_from([0.0, 0.4, 1.0]), st.sampled_from([0.0, 0.5, 1.0]), st.data())
+def test_whatever_the_policy_a_prediction_is_one_of_the_options(table, quiet, f1_there, below, data):
+    weights = data.draw(st.sampled_from([decide.Policy().weights, decide.MODEL_ALONE, decide.RULES_ALONE]))
+    decided = decide.decide(table, decide.Policy(weights, quiet, f1_there, below))
+    for weighed, row in zip(table["weighed"], decided.itertuples(), strict=True):
+        assert row.prediction in [text for text, _ in weighed]
+        assert 0 <= row.chance <= 1
+        assert len(row.chances) == len(weighed)
 
 
 def test_both_together_are_better_than_each_on_rows_they_have_not_seen():

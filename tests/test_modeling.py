@@ -48,7 +48,9 @@ def test_the_bundled_model_is_a_small_real_idefics2():
     assert base.get_input_embeddings().weight.shape[0] == 32003
     assert base.lm_head.weight.data_ptr() == base.get_input_embeddings().weight.data_ptr()
     facts = json.loads((TINY / "pretraining.json").read_text())
-    assert min(facts["loss_curve"]) < 0.6 * max(facts["loss_curve"])  # the second go: it began with trained weights
+    curve = facts["loss_curve"]  # of the last go: it began with trained weights
+    assert sum(curve[len(curve) // 2 :]) < sum(curve[: (len(curve) + 1) // 2])
+    assert facts["exact_answers"]["all"] > 0.8
 
 
 def test_only_the_text_layers_are_4bit(lora_model):

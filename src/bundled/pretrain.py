@@ -52,8 +52,8 @@ EVALUATED = 400
 """Scenes that the finished model answers, with full-size pictures; a tenth after a training of minutes."""
 CHECKPOINT, EVERY = "checkpoint.pt", 300
 """In the folder beside the one to come; seconds between two of them."""
-PEAK, WARM_UP = 1.5e-3, 0.03
-"""Highest learning rate, and the share of the time until it is reached."""
+PEAK, AGAIN, WARM_UP = 1.5e-3, 5e-4, 0.03
+"""Highest learning rate, that from weights that were trained, and the share of the time until it is reached."""
 
 
 class SceneBatches(IterableDataset):
@@ -130,7 +130,7 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int, start: Path 
     model.config.save_pretrained(beside)
     processor = load_processor(str(beside))
     key = [minutes, batch_size, seed, model_stamp(str(start)) if start else ""]
-    curve = _train(model, processor, minutes, batch_size, seed, checkpoint, key)
+    curve = _train(model, processor, minutes, batch_size, seed, AGAIN if start else PEAK, checkpoint, key)
     model.generation_config.update(
         bos_token_id=1, eos_token_id=[2, SPECIAL_TOKENS["<end_of_utterance>"]], pad_token_id=0
     )
@@ -157,7 +157,7 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int, start: Path 
 
 def _train(
     model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int,
-    checkpoint: Path, key: list[Any],
+    peak: float, checkpoint: Path, key: list[Any],
 ) -> list[float]:  # fmt: skip
     """Train all parameters for ``minutes``, from the checkpoint if its ``key`` is this; the `_loss` of each step."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
@@ -186,7 +186,7 @@ def _train(
                 checkpoint.with_suffix(".part").replace(checkpoint)
             for group in optimizer.param_groups:
                 done = spent / seconds
-                group["lr"] = PEAK * min(1, done / WARM_UP) * (0.51 + 0.49 * math.cos(math.pi * done))
+                group["lr"] = peak * min(1, done / WARM_UP) * (0.51 + 0.49 * math.cos(math.pi * done))
             loss = _loss(model, grammar, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

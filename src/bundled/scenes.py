@@ -23,7 +23,9 @@ def make_scene(rng: np.random.Generator) -> Scene:
     scene = Scene()
     kind = rng.choice(["drawing", "table", "package", "load", "power", "plain"], p=[0.5, 0.12, 0.18, 0.08, 0.08, 0.04])
     _SCENES[kind](scene, rng)
-    while rng.random() < 0.3:
+    if kind in ("package", "load", "power") and AXES.keys().isdisjoint(scene.values) and rng.random() < 0.3:
+        _drawing(scene, rng)
+    while rng.random() < (0.1 if kind == "drawing" else 0.3):  # lengths stand alone on most pictures
         other = Scene()
         _SCENES[str(rng.choice(["package", "load", "power"]))](other, rng)
         if not other.unknown and other.values.keys().isdisjoint(scene.values):
@@ -46,8 +48,8 @@ def question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def _weights(entities: list[str]) -> np.ndarray:
-    """A length is asked for first."""
-    weights = np.array([4.0 if entity in AXES else 1.0 for entity in entities])
+    """A length is asked for most."""
+    weights = np.array([2.0 if entity in AXES else 1.0 for entity in entities])
     return weights / weights.sum()
 
 
@@ -181,9 +183,11 @@ def _package(scene: Scene, rng: np.random.Generator) -> None:
     put(scene, rng, texts, rng.uniform(150, 850), y, rng.uniform(20, 60), False, word)
     if entity == "item_weight" and rng.random() < 0.1:
         amount, unit = scene.values[entity].split(" ", 1)
-        _, texts = printed("mass", f"{float(amount) * rng.uniform(1.05, 1.6):.1f}", unit, rng, 0.2)
+        digits = len(amount.partition(".")[2])
+        _, texts = printed("mass", f"{1.1 * float(amount) * rng.uniform(1, 1.5):.{digits}f}", unit, rng, 0.2)
         word = str(rng.choice(GROSS))
-        put(scene, rng, texts, rng.uniform(150, 850), y + rng.choice([-60, 60]), rng.uniform(20, 45), False, word)
+        x, beside = rng.uniform(150, 850), y + rng.choice([-1, 1]) * rng.uniform(70, 140)
+        put(scene, rng, texts, x, beside, rng.uniform(20, 45), False, word)
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 4))):
             amount = number((1, 12, 100), 0.2, rng)
