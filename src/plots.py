@@ -25,7 +25,8 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
     for axis in axes.flat[len(pictures) :]:
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        axis.set_title(caption, fontsize=10)
+        lines = [textwrap.fill(line, 42) for line in caption.splitlines()]  # longer ones run into the neighbour's
+        axis.set_title("\n".join(lines), fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
         try:

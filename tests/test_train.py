@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -58,6 +59,16 @@ def test_the_adapter_folder_is_whole(trained):
     data = load_data(settings)
     assert len(result.losses) == -(-len(data.samples) // 4)
     assert set(result.answers["row"]) <= {s.row for s in data.held_out}
+    # judged as rows are answered later: by the best of the options, where there are some
+    options = {(sample.row, sample.entity): by_rules.texts for sample, by_rules in data.by_rules.items()}
+    with_options = [row for row in result.answers.itertuples() if options[row.row, row.entity]]
+    assert with_options
+    for row in with_options:
+        known = options[row.row, row.entity]
+        chances = dict(row.weighed[: len(known) + 1])
+        assert chances.keys() == {*known, ""}
+        assert row.model_answer == max(chances, key=chances.get)
+        assert row.confidence == pytest.approx(math.exp(max(chances.values())))
     assert result.scores.iloc[-1]["rows"] == min(4, len(data.held_out))
     logged = [json.loads(line) for line in (settings.out / "metrics.jsonl").read_text().splitlines()]
     assert [e["loss"] for e in logged if "loss" in e] == result.losses["loss"].tolist()

@@ -6,6 +6,7 @@ Every process of ``accelerate launch`` runs this; batches, gradients and held-ou
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -188,10 +189,19 @@ def answers_of(
     )  # fmt: skip
     answered = {result.sample: result.entry() for result in results if isinstance(result, Answered)}
     return [
-        {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer, **answered[s],
+        {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer,
+         **_of_options(answered[s], options.get(s, ())),
          **(data.by_rules[s].entry() if s in data.by_rules else {})}
         for s in samples if s in answered
     ]  # fmt: skip
+
+
+def _of_options(entry: dict[str, Any], options: Sequence[str]) -> dict[str, Any]:
+    """An `Answered.entry` with the best of the options, where there are some, as `generate` answers by itself."""
+    if not options:
+        return entry
+    best, chance = max(entry["weighed"][: len(options) + 1], key=lambda pair: pair[1])
+    return entry | {"model_answer": best, "confidence": math.exp(chance)}
 
 
 class F1Trainer(Trainer):
