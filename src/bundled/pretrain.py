@@ -160,7 +160,7 @@ def _train(
     peak: float, checkpoint: Path, key: list[Any],
 ) -> list[float]:  # fmt: skip
     """Train all parameters for ``minutes``, from the checkpoint if its ``key`` is this; the `_loss` of each step."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
     grammar = AnswerGrammar(processor.tokenizer)
     curve: list[float] = []
     before, seconds = 0.0, minutes * 60
