@@ -1,8 +1,9 @@
 """From what was weighed to predictions: one conditional logit over a question's options (McFadden 1974).
 
-An option's utility is a weighted sum of what the model and the rules give it; its probability is the softmax over the
-options of its question. The weights are fitted to training's held-out rows, with a prior; whether that gains F1 over
-the rules or the model alone is checked in folds whose rows it was not fitted to.
+An option's utility is a weighted sum of what the model, the rules and the train table's labels (`data.usual`) give it;
+its probability is the softmax over the options of its question. The weights are fitted to training's held-out rows,
+with a prior; whether that gains F1 over the rules or the model alone is checked in folds whose rows it was not fitted
+to.
 """
 
 import json
@@ -19,17 +20,17 @@ from src.reading.choose import AXES, TEMPERATURE
 from src.reading.quantity import parse_answer, same_amount
 
 FOLDS = 5
-FEATURES = ("the model's log probability", "the rules' logit", "silence", "the model's own writing")
+FEATURES = ("the model's log probability", "the rules' logit", "silence", "the model's own writing", "how usual it is")
 """Of an option; each once for all questions, and once more for lengths."""
-_PRIOR = np.array([0.05, 1 / TEMPERATURE, 0.0, -3.0, 0.0, 0.0, 0.0, 0.0])
-"""The rules decide, and the model where they hesitate: what is done without held-out rows (benchmarks/README.md)."""
-_PRECISION = np.array([64.0, 16.0, 16.0, 16.0, 256.0, 64.0, 64.0, 64.0])
+_PRIOR = np.array([0.05, 1 / TEMPERATURE, 0.0, -3.0, 0.2, *[0.0] * 5])
+"""The rules decide, model and labels where they hesitate: what is done without held-out rows (benchmarks/README.md)."""
+_PRECISION = np.array([64.0, 16.0, 16.0, 16.0, 16.0, 256.0, *[64.0] * 4])
 """Of the prior: a few rows say as much, of the model some dozens (benchmarks/README.md), of lengths more."""
 _OWN_BELOW = (0.0, 0.5, 0.9, 1.0)
 
 Weights = tuple[float, ...]
-RULES_ALONE: Weights = (0.0, 1 / TEMPERATURE, 0.0, -100.0, 0.0, 0.0, 0.0, 0.0)
-MODEL_ALONE: Weights = (1.0, *[0.0] * 7)
+RULES_ALONE: Weights = (0.0, 1 / TEMPERATURE, 0.0, -100.0, *[0.0] * 6)
+MODEL_ALONE: Weights = (1.0, *[0.0] * 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def fit(answers: pd.DataFrame) -> Policy:
     Raises `InputError` for probabilities that are no numbers.
 
     ``answers``: one row per question with ``picture, entity, truth, weighed`` (see `generation.Answered.entry`) and,
-    with OCR, ``logits`` (see `rules.ByRules.entry`).
+    with OCR, ``logits`` (see `rules.ByRules.entry`); ``usual`` where labels tell it, of each text weighed (see
+    `UsualAmounts.weigh`).
     """
     if "weighed" not in answers:
         raise InputError("the adapter is of an earlier version of this code; remove its folder and train again")
@@ -134,7 +136,7 @@ def decide(answers: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The options of all questions, padded to the most of one: (rows, options) each, features (rows, options, 8)."""
+    """The options of all questions, padded to the most of one: (rows, options) each, features (rows, options, 10)."""
 
     there: np.ndarray
     silent: np.ndarray
@@ -148,6 +150,9 @@ class _Options:
         weighed = answers["weighed"].tolist()
         by_rules = answers["logits"].tolist() if "logits" in answers else [None] * len(weighed)
         shape = len(weighed), max(map(len, weighed), default=1)
+        usual = np.zeros(shape)
+        for row, values in enumerate(answers.get("usual", ())):
+            usual[row, : len(values)] = values
         there, silent, own = (np.zeros(shape, bool) for _ in range(3))
         log_chances, logits = np.full(shape, -np.inf), np.full(shape, -np.inf)
         for row, (options, given) in enumerate(zip(weighed, by_rules, strict=True)):
@@ -162,7 +167,7 @@ class _Options:
                 log_chances[row, number] = value
                 logits[row, number] = given[number] if given is not None and number < known else 0.0
         lengths = answers["entity"].isin(list(AXES)).to_numpy()[:, None, None]
-        plain = np.stack([np.where(there, log_chances, 0.0), np.where(there, logits, 0.0), silent, own], axis=2)
+        plain = np.stack([np.where(there, log_chances, 0.0), np.where(there, logits, 0.0), silent, own, usual], axis=2)
         return cls(there, silent, log_chances, np.where(own, -np.inf, logits), np.dstack([plain, plain * lengths]))
 
     def chances(self, weights: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -226,7 +231,7 @@ def shown(answers: pd.DataFrame, decided: pd.DataFrame) -> list[str]:
 def show(policy: Policy) -> str:
     """The steps and the weights as text."""
     lines = [f"{name:36s} F1 {f1:.3f}{'' if taken else '  (left out)'}" for name, f1, taken in policy.steps]
-    for name, weight, more in zip(FEATURES, policy.weights[:4], policy.weights[4:], strict=True):
+    for name, weight, more in zip(FEATURES, policy.weights[:5], policy.weights[5:], strict=True):
         lines.append(f"{name:36s} {weight:+.2f}, of lengths {more:+.2f} more")
     return "\n".join(lines)
 

@@ -26,7 +26,8 @@ from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import picture_names, processed_name, read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
-from src.data.tables import read_test
+from src.data.tables import read_test, read_train
+from src.data.usual import UsualAmounts
 from src.model.answerer import Answerer, HowToAnswer, Questions
 from src.model.batches import Unanswered
 from src.model.generation import ENTRY, Answered
@@ -54,13 +55,13 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     if settings.ray and process.num_processes > 1:
         raise InputError("--ray: shares the rows out by itself; start it without accelerate launch")
     table, files = read_test(settings.data), read_files(settings.data)
-    processed = ProcessedFolder(run.processed)
+    data, processed = DataFolder(settings.data), ProcessedFolder(run.processed)
     samples, reasons = test_samples(table, run.processed, files)
     record = adapter.load_record(run.adapter)
     trained_with = record.get("settings", {})
     policy = decide.fit(pd.DataFrame(record["answers"])) if record else decide.Policy()
     depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
-    depends_on[DataFolder(settings.data).test] = "a data folder needs this file"
+    depends_on[data.test] = "a data folder needs this file"
     if _has_adapter(settings):
         depends_on[run.adapter / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
@@ -104,7 +105,8 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     process.wait_for_everyone()
     answers, failed = _journalled(run)
     rules_entries = {row: answer.entry() for row, answer in by_rules.items()}
-    details = _details(table, files, answers, rules_entries, reasons | failed, policy)
+    usual = UsualAmounts.of_table(read_train(settings.data)) if data.train.is_file() else UsualAmounts(())
+    details = _details(table, files, answers, rules_entries, reasons | failed, policy, usual)
     if process.is_main_process:
         _write(details, settings)
         _report_errors(details, run, [answer.trace for answer in by_rules.values() if answer.trace])
@@ -212,11 +214,15 @@ def _details(
     by_rules: Mapping[int, dict[str, Any]],
     reasons: Mapping[int, str],
     policy: decide.Policy,
+    usual: UsualAmounts,
 ) -> pd.DataFrame:
     """The details table of `predict`; ``by_rules`` is empty without OCR."""
     details = table[["index", "image_link", "entity_name"]].copy()
     rows = pd.DataFrame(list(answers.values()), index=list(answers), columns=list(ENTRY))
-    rows["entity"] = table.set_index("index")["entity_name"].reindex(list(answers))
+    asked = table.set_index("index").reindex(list(answers))
+    rows["entity"] = asked["entity_name"]
+    pairs = zip(asked["entity_name"], asked["group_id"], rows["weighed"], strict=True)
+    rows["usual"] = [usual.weigh(entity, group, [text for text, _ in own]) for entity, group, own in pairs]
     rules_rows = pd.DataFrame([by_rules.get(row, {}) for row in answers], index=list(answers), columns=list(COLUMNS))
     rows = rows.join(rules_rows if by_rules else rules_rows.drop(columns="logits"))
     chosen = decide.decide(rows, policy)

@@ -11,12 +11,12 @@ from src import decide, metrics
 from src.data.errors import InputError
 
 
-def rows(count, seed, model=1.0, rules=1.0, empty=0.2, own=0.0):
+def rows(count, seed, model=1.0, rules=1.0, empty=0.2, own=0.0, labels=0.0):
     """Held-out rows of three options and silence; model and rules see the true one, each through noise of its own.
 
-    ``model`` and ``rules``: how well they see it. ``own``: share of rows whose truth only the model writes.
+    ``model``, ``rules``, ``labels``: how well they see it. ``own``: share of rows whose truth only the model writes.
     """
-    rng = np.random.default_rng(seed)
+    rng, noise = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     answers = []
     for number in range(count):
         texts = [f"{number + 1}.{digit} gram" for digit in (1, 2, 3)]
@@ -31,11 +31,13 @@ def rows(count, seed, model=1.0, rules=1.0, empty=0.2, own=0.0):
         written = truth if truth not in [*texts, ""] else f"{number + 1}.9 gram"
         weighed.append((written, math.log(1 - np.exp(by_model).sum())))
         best, chance = max(weighed, key=lambda pair: pair[1])
+        usual = [labels * (text == truth) + noise.normal() if text else 0.0 for text, _ in weighed]
         answers.append(
             {
                 "picture": f"{number}.jpg", "entity": ("item_weight", "height")[number % 2], "truth": truth,
                 "model_answer": best, "confidence": math.exp(chance), "silence": math.exp(by_model[3]),
                 "weighed": [list(pair) for pair in weighed], "logits": (by_rules[:3] - by_rules[3]).tolist(),
+                "usual": usual,
             }
         )  # fmt: skip
     return pd.DataFrame(answers)
@@ -60,6 +62,7 @@ def any_rows(draw):
         known = draw(st.integers(0, 4)) if with_ocr else 0
         texts = [*(f"{number + 1} gram" for number in range(known)), "", *draw(st.sampled_from([[], ["9 gram"]]))]
         row = {"entity": draw(st.sampled_from(["item_weight", "height"])), "weighed": [[t, draw(LOG)] for t in texts]}
+        row["usual"] = [draw(st.floats(-9, 9)) for _ in texts]
         answers.append(row | ({"logits": [draw(st.floats(-40, 40)) for _ in range(known)]} if with_ocr else {}))
     return pd.DataFrame(answers)
 
@@ -88,6 +91,14 @@ def test_both_together_are_better_than_each_on_rows_they_have_not_seen():
     for weighed, chances in zip(others["weighed"], chosen["chances"], strict=True):
         assert len(chances) == len(weighed)
         assert sum(chances) == pytest.approx(1)
+
+
+def test_labels_that_tell_much_are_heard_and_others_are_not():
+    table, others = (rows(500, seed=seed, model=0.5, rules=0.5, labels=3.0) for seed in (10, 11))
+    heard = decide.decide(others, decide.fit(table))["prediction"]
+    unheard = decide.decide(others, decide.fit(table.drop(columns="usual")))["prediction"]
+    assert f1(others, heard) > f1(others, unheard) + 0.05
+    assert decide.fit(rows(2000, seed=12)).weights[4] < decide.Policy().weights[4] < decide.fit(table).weights[4]
 
 
 @pytest.mark.parametrize(("blind", "name"), [("model", "rules alone"), ("rules", "model alone")])
@@ -145,8 +156,8 @@ def test_the_weights_are_those_of_the_field_s_own_formula():
         rest = sum(math.log(chances[row, place]) for row, place in enumerate(places) if options.there[row, place])
         return -rest + 0.5 * (decide._PRECISION * (weights - decide._PRIOR) ** 2).sum()
 
-    for number in range(8):
-        step = np.zeros(8)
+    for number in range(10):
+        step = np.zeros(10)
         step[number] = 1e-3
         assert loss(best) <= min(loss(best + step), loss(best - step)) + 1e-7
 
@@ -160,7 +171,7 @@ def test_a_truth_in_another_unit_is_the_option_of_its_amount():
 
 
 def test_without_ocr_the_rules_have_no_say():
-    table = rows(200, seed=9).drop(columns=["logits"])
+    table = rows(200, seed=9).drop(columns=["logits", "usual"])
     table["weighed"] = [[["", -2.0], [text, -0.5]] if text else [["", -0.3]] for text in table["model_answer"]]
     policy = decide.fit(table)
     assert [name for name, *_ in policy.steps] == ["model alone", "silence by the expected F1"]

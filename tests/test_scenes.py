@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 
-from src.bundled.layouts import LINES, NO_LINE, draw_layout, measure
+from src.bundled import scenes
+from src.bundled.layouts import LINES, NO_LINE, Drawing, Told, draw_layout, measure
 from src.bundled.pretrain import CHECKPOINT, evaluate, example
 from src.bundled.scene import SIDE, draw
 from src.bundled.scenes import make_scene, question
@@ -22,7 +25,7 @@ from src.model.generation import generate
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import describe
 from src.reading.joining import readings
-from src.reading.quantity import normalise_label
+from src.reading.quantity import Quantity, normalise_label
 from src.sanity import prediction_fault
 from tests.conftest import ROOT, TINY, run_python
 
@@ -54,14 +57,18 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
     for row in made:
         assert row.picture.size == (70, 70)
         assert row.answer in ("", *row.options)
-        assert not row.answer or f" {row.answer} " in row.prompt.replace(";", " ").replace(". ", "  ")
+        printed = row.answer.replace("fluid ounce", "ounce")  # as liquids often have it
+        told = row.prompt.replace("fluid ounce", "ounce").replace(";", " ").replace(". ", "  ")
+        assert not row.answer or f" {printed} " in told
 
 
 def test_lengths_stand_as_on_real_pictures():
     """Heights along upright lines, widths along level ones; what is told of a scene is mostly what was drawn."""
     rng = np.random.default_rng(0)
-    lines = {axis: Counter(length.line for _ in range(300) for length in draw_layout(axis, rng) if length.is_answer)
-             for axis in ("height", "width", "depth")}  # fmt: skip
+    drawn = {axis: [draw_layout(axis, rng).lengths for _ in range(300)] for axis in ("height", "width", "depth")}
+    assert all(sum(length.is_answer for length in lengths) == 1 for several in drawn.values() for lengths in several)
+    lines = {axis: Counter(length.line for lengths in several for length in lengths if length.is_answer)
+             for axis, several in drawn.items()}  # fmt: skip
     assert lines["height"]["vertical"] > 2 * lines["height"]["horizontal"]
     assert lines["width"]["horizontal"] > 2 * lines["width"]["vertical"]
     assert all(set(counts) <= {*LINES, NO_LINE} for counts in lines.values())
@@ -76,6 +83,19 @@ def test_lengths_stand_as_on_real_pictures():
     assert told[False, False] > 3 * told[False, True]
 
 
+def test_lengths_of_a_scene_are_as_long_as_counted():
+    """No two alike, the longest first, in a unit that suits them; whatever was counted."""
+    rng = np.random.default_rng(0)
+    for longest in (0.03, 0.5, 4, 30, 300, 90000):
+        for shares in ((1,), (1, 0.9), (1, 1, 1), (1, 0.5, 0.001, 0.001)):
+            drawing = Drawing(longest, tuple(Told("middle", share, share == 1) for share in shares))
+            for _ in range(20):
+                unit, numbers = scenes._lengths(drawing, rng)
+                assert all(float(first) > float(second) > 0 for first, second in pairwise(numbers))
+                metres = Quantity(Decimal(numbers[0]), unit).amount
+                assert 0.5 < float(metres) * 100 / longest < 2 or longest < 30
+
+
 def test_layouts_are_counted_and_nothing_else_is_kept(processed, tmp_path):
     data, out = processed
     table = read_train(data)
@@ -85,9 +105,15 @@ def test_layouts_are_counted_and_nothing_else_is_kept(processed, tmp_path):
     ]
     table[["image", "entity_name", "agreed"]].to_csv(tmp_path / "truth.csv", index=False)
     counts = measure([out / "processed"], [tmp_path / "truth.csv"])
-    assert sum(counts["together"].values()) > 3
-    words = {word for key in (*counts["together"], *counts["words"]) for word in key.replace("|", " ").split()}
-    assert not any(any(c.isdigit() for c in word) and len(word) > 1 for word in words)
+    assert sum(counts.values()) > 3
+    for key in counts:
+        entity, longest, told, right = key.split(" | ")
+        lengths = [length.partition(" ") for length in told.split("; ")]
+        assert lengths[0][0] == "1"  # shares of the longest, to one digit, as that itself
+        assert all(float(share) == float(f"{float(share):.1g}") for share in (longest, *(s for s, *_ in lengths)))
+        assert not any(c.isdigit() for *_, words in lengths for c in words)
+        assert entity in ("height", "width", "depth")
+        assert 0 <= int(right) < len(lengths)
 
 
 def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path, processed):

@@ -1,16 +1,17 @@
-"""How lengths stand on product pictures: counts, from which `scenes` draws layouts like real ones.
+"""How lengths stand on product pictures: counts of whole layouts, from which `scenes` draws some like real ones.
 
     python -m src.bundled.layouts --processed my/processed --truth rows.csv
 
-measures them into ``layouts.json``: on folders of ``preprocess.py --ocr``, by the questions about lengths of a table
-``image, entity_name, agreed`` each whose answers are known (to two readers who agree, say). Nothing but counts is kept.
+counts them into ``layouts.json``: on folders of ``preprocess.py --ocr``, by the questions about lengths of a table
+``image, entity_name, agreed`` each whose answers are known (to two readers who agree, say), and by what the rules say
+of the other lengths on these pictures, where they are sure. Places are thirds, amounts shares of the longest.
 """
 
 import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,20 +22,27 @@ from src.data.files import write_whole
 from src.data.readings import ReadingStore
 from src.data.tables import read_table
 from src.model.prompts import LINES, told_of
-from src.reading.choose import AXES, options
+from src.reading.choose import AXES, options, pick, weigh
 from src.reading.quantity import canonical
 
 FILE = Path(__file__).with_suffix(".json")
-MOST = 5
+MOST = 6
 """Lengths on a picture that are counted together; the few pictures with more are left out."""
+SURE = 0.8
+"""How probable the rules' answer is to them where it counts."""
 NO_LINE = "none"
+_MIXED = 0.3
+"""How often the words of a length are those of another one along such a line: more layouts than were counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A length of a layout: what a prompt tells of it (``left upright vertical``), and whether it is the answer."""
+    """A length of a layout: what a prompt tells of it (``left upright vertical``), its share of the longest one's
+    amount, and whether it is the answer.
+    """  # fmt: skip
 
     words: str
+    share: float
     is_answer: bool
 
     @property
@@ -43,65 +51,88 @@ class Told:
         return next((line for line in LINES if line in self.words.split()), NO_LINE)
 
 
-def measure(processed: Sequence[Path], truths: Sequence[Path]) -> dict[str, dict[str, int]]:
-    """Two tables of counts: ``together``, ``height | vertical horizontal | 0`` for the lines along the lengths of a
-    picture, the largest first, and which of them is the answer; ``words``, ``height | answer | left upright vertical``
-    or ``... | other | ...`` for what is told of one. Raises `InputError`.
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The lengths of a picture, the longest first, and the longest in centimetres (to a digit)."""
+
+    longest: float
+    lengths: tuple[Told, ...]
+
+
+def measure(processed: Sequence[Path], truths: Sequence[Path]) -> dict[str, int]:
+    """Counts of ``height | 30 | 1 left upright vertical; 0.4 bottom horizontal | 0``: the axis, `Drawing.longest`, the
+    lengths' shares and words, which of them is the answer. Raises `InputError`.
     """  # fmt: skip
-    together: Counter[str] = Counter()
-    words: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for folder, truth in zip(processed, truths, strict=True):
-        for entity, lengths in _layouts(ReadingStore(folder), truth):
-            lines = " ".join(length.line for length in lengths)
-            right = next(number for number, length in enumerate(lengths) if length.is_answer)
-            together[f"{entity} | {lines} | {right}"] += 1
-            for length in lengths:
-                words[f"{entity} | {'answer' if length.is_answer else 'other'} | {length.words}"] += 1
-    return {"together": dict(sorted(together.items())), "words": dict(sorted(words.items()))}
+        counts.update(_layouts(ReadingStore(folder), truth))
+    return dict(sorted(counts.items()))
 
 
-def _layouts(store: ReadingStore, truth: Path) -> Iterator[tuple[str, list[Told]]]:
-    """The entity and the lengths, the largest first, of each question whose answer is among them."""
+def _layouts(store: ReadingStore, truth: Path) -> Iterator[str]:
     table = read_table(truth, ["image", "entity_name", "agreed"])
-    for image, entity, answer in zip(table["image"], table["entity_name"], table["agreed"], strict=True):
+    known = dict(zip(zip(table["image"], table["entity_name"], strict=True), table["agreed"], strict=True))
+    for image in dict.fromkeys(table["image"]):
         found, drawn = store.with_layout(image)
-        groups = options(found, entity) if entity in AXES else []
-        groups.sort(key=lambda group: -group[0].quantity.amount)
-        texts = [{str(candidate.quantity) for candidate in group} for group in groups]
-        if 0 < len(groups) <= MOST and sum(canonical(answer) in own for own in texts) == 1:
-            told = [" ".join(told_of(group[0].reading, group[0].mention, drawn)) for group in groups]
-            yield entity, [Told(w, canonical(answer) in own) for w, own in zip(told, texts, strict=True)]
+        for entity in AXES:
+            by_rules = pick(weigh(found, entity, drawn))
+            answer = canonical(known.get((image, entity)) or (by_rules.text if by_rules.score > SURE else ""))
+            groups = sorted(options(found, entity), key=lambda group: -group[0].quantity.amount)
+            right = [answer in {str(candidate.quantity) for candidate in group} for group in groups]
+            if 0 < len(groups) <= MOST and sum(right) == 1 and groups[0][0].quantity.amount > 0:
+                longest = float(groups[0][0].quantity.amount)
+                told = [
+                    f"{_rounded(float(group[0].quantity.amount) / longest)} "
+                    f"{' '.join(told_of(group[0].reading, group[0].mention, drawn))}"
+                    for group in groups
+                ]
+                yield f"{entity} | {_rounded(100 * longest)} | {'; '.join(told)} | {right.index(True)}"
+
+
+def _rounded(number: float) -> str:
+    return f"{float(f'{number:.1g}'):g}"
 
 
 @cache
-def _tables() -> tuple[dict[str, tuple[list[str], np.ndarray]], dict[str, tuple[list[str], np.ndarray]]]:
-    """Of ``layouts.json``: by entity the rest of ``together``'s keys, by all before it that of ``words``' keys."""
-    counts = json.loads(FILE.read_text())
-    together: dict[str, Counter[str]] = {}
-    words: dict[str, Counter[str]] = {}
-    for key, count in counts["together"].items():
-        entity, _, rest = key.partition(" | ")
-        together.setdefault(entity, Counter())[rest] += count
-    for key, count in counts["words"].items():
-        role, _, rest = key.rpartition(" | ")
-        words.setdefault(f"{role} | {Told(rest, False).line}", Counter())[rest] += count
-    return _shares(together), _shares(words)
+def _counted() -> dict[str, tuple[list[Drawing], np.ndarray]]:
+    """Of ``layouts.json``: by entity the drawings and how often each was counted, as shares of all."""
+    found: dict[str, list[tuple[Drawing, int]]] = {}
+    for key, count in json.loads(FILE.read_text()).items():
+        entity, longest, told, right = key.split(" | ")
+        parts = [part.partition(" ") for part in told.split("; ")]
+        lengths = (Told(words, float(share), n == int(right)) for n, (share, _, words) in enumerate(parts))
+        found.setdefault(entity, []).append((Drawing(float(longest), tuple(lengths)), count))
+    tables = {}
+    for entity, rows in found.items():
+        counts = np.array([count for _, count in rows], float)
+        tables[entity] = [drawing for drawing, _ in rows], counts / counts.sum()
+    return tables
 
 
-def _shares(tables: dict[str, Counter[str]]) -> dict[str, tuple[list[str], np.ndarray]]:
-    return {key: (list(counter), np.array(list(counter.values())) / counter.total()) for key, counter in tables.items()}
+@cache
+def _words() -> dict[tuple[str, bool, str], list[str]]:
+    """By entity, whether it is the answer, and line: the words of all lengths counted."""
+    words: dict[tuple[str, bool, str], list[str]] = {}
+    for entity, (drawings, _) in _counted().items():
+        for told in (told for drawing in drawings for told in drawing.lengths):
+            words.setdefault((entity, told.is_answer, told.line), []).append(told.words)
+    return words
 
 
-def draw_layout(entity: str, rng: np.random.Generator) -> list[Told]:
-    """The lengths of a picture that is asked for ``entity``, the largest first, by the counts."""
-    together, words = _tables()
-    lines, _, right = str(rng.choice(together[entity][0], p=together[entity][1])).partition(" | ")
-    told = []
-    for number, line in enumerate(lines.split()):
-        is_answer = number == int(right)
-        known, shares = words[f"{entity} | {'answer' if is_answer else 'other'} | {line}"]
-        told.append(Told(str(rng.choice(known, p=shares)), is_answer))
-    return told
+def draw_layout(entity: str, rng: np.random.Generator) -> Drawing:
+    """The lengths of a picture that is asked for ``entity``, by the counts; half of them mirrored."""
+    drawings, shares = _counted()[entity]
+    drawing = drawings[int(rng.choice(len(drawings), p=shares))]
+    mirrored = rng.random() < 0.5
+    lengths = []
+    for told in drawing.lengths:
+        if rng.random() < _MIXED:
+            told = replace(told, words=str(rng.choice(_words()[entity, told.is_answer, told.line])))
+        if mirrored:
+            swapped = {"left": "right", "right": "left"}
+            told = replace(told, words=" ".join(swapped.get(word, word) for word in told.words.split()))
+        lengths.append(told)
+    return Drawing(drawing.longest, tuple(lengths))
 
 
 def main() -> int:
@@ -114,7 +145,7 @@ def main() -> int:
         raise InputError("give as many --truth as --processed")
     counts = measure(args.processed, args.truth)
     write_whole(FILE, json.dumps(counts, indent=0) + "\n")
-    print(f"{FILE}: {sum(counts['together'].values())} questions")
+    print(f"{FILE}: {sum(counts.values())} questions")
     return 0
 
 

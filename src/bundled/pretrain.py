@@ -52,7 +52,7 @@ EVALUATED = 400
 """Scenes that the finished model answers, with full-size pictures; a tenth after a training of minutes."""
 CHECKPOINT, EVERY = "checkpoint.pt", 300
 """In the folder beside the one to come; seconds between two of them."""
-PEAK, AGAIN, WARM_UP = 1.5e-3, 5e-4, 0.03
+PEAK, AGAIN, WARM_UP = 1.5e-3, 8e-4, 0.03
 """Highest learning rate, that from weights that were trained, and the share of the time until it is reached."""
 
 

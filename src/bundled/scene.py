@@ -71,7 +71,11 @@ def number(span: Span, decimals: float, rng: np.random.Generator) -> str:
     """A number within ``span``, with decimals in a share of them."""
     low, middle, high = span
     ends = (low, middle) if rng.random() < 0.5 else (middle, high)
-    amount = float(np.exp(rng.uniform(*np.log(ends))))
+    return as_printed(float(np.exp(rng.uniform(*np.log(ends)))), decimals, rng)
+
+
+def as_printed(amount: float, decimals: float, rng: np.random.Generator) -> str:
+    """A number near ``amount``, with decimals in a share of them."""
     if rng.random() < decimals:
         return f"{amount:.{2 if rng.random() < 0.35 else 1}f}"
     step = 10 if amount > 60 and rng.random() < 0.4 else 5 if amount > 20 and rng.random() < 0.4 else 1

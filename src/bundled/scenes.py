@@ -5,12 +5,14 @@ Units and sizes of numbers follow what the challenge's train rows show, layouts 
 `layouts`); two units for one value, parts' sizes in between, words in several languages, lines that OCR missed.
 """  # fmt: skip
 
+import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
-from src.bundled.layouts import Told, draw_layout
-from src.bundled.scene import SIDE, Scene, add_line, joined, number, printed, put, value
+from src.bundled.layouts import Drawing, Told, draw_layout
+from src.bundled.scene import SIDE, Scene, add_line, as_printed, joined, number, printed, put, value
 from src.bundled.scene_words import GROSS, KIND, NOISE, RANGES, UNITS, WORDS
 from src.model.prompts import LINES
 from src.reading.boxes import Box
@@ -57,29 +59,45 @@ def _drawing(scene: Scene, rng: np.random.Generator) -> None:
     """Lengths around a product, of one unit, as they stand on pictures that are asked for one of them."""
     entity = str(rng.choice(list(AXES), p=[0.37, 0.31, 0.32]))
     scene.unknown |= AXES.keys()
-    lengths = draw_layout(entity, rng)
+    drawing = draw_layout(entity, rng)
     half = rng.uniform(0.13, 0.4, 2)
     middle = rng.uniform(0.45, 0.55, 2)
     scene.product = Box(*(middle - half), *(middle + half))
-    unit = str(rng.choice(["centimetre", "inch", "millimetre"], p=[0.52, 0.35, 0.13]))
-    _, span, decimals, _ = UNITS["length"][unit]
-    amounts = {number(span, decimals if rng.random() < 0.7 else 0.0, rng) for _ in lengths}
-    while len(amounts) < len(lengths):
-        amounts.add(number(span, decimals, rng))
+    unit, amounts = _lengths(drawing, rng)
     size, both = rng.uniform(22, 55), 1.0 if rng.random() < 0.42 else 0.0
-    for length, amount in zip(lengths, sorted(amounts, key=float, reverse=True), strict=True):
+    for length, amount in zip(drawing.lengths, amounts, strict=True):
         text, texts = printed("length", amount, unit, rng, both)
         if length.is_answer:
-            if rng.random() < 0.05 and len(lengths) > 1:  # then nothing of it answers
+            if rng.random() < 0.05 and len(amounts) > 1:  # then nothing of it answers
                 scene.values[entity] = ""
                 continue
             scene.values[entity] = text
         _place(scene, rng, length, texts, size)
-    entity = str(rng.choice(["item_weight", "item_volume", "maximum_weight_recommendation"], p=[0.5, 0.2, 0.3]))
+    entity = str(rng.choice(list(KIND), p=[0.4, 0.25, 0.15, 0.1, 0.1]))
     if rng.random() < 0.2 and entity not in scene.values:
         scene.values[entity], texts = value(KIND[entity], rng)
         word = str(rng.choice(WORDS[entity])) if entity != "item_weight" or rng.random() < 0.6 else ""
         put(scene, rng, texts, rng.uniform(150, 850), rng.uniform(50, 950), size, False, word)
+
+
+def _lengths(drawing: Drawing, rng: np.random.Generator) -> tuple[str, list[str]]:
+    """The unit and the numbers of a drawing's lengths, the longest first, no two alike."""
+    longest = drawing.longest * rng.uniform(0.7, 1.4)
+    usual = {"centimetre": 0.52, "inch": 0.35, "millimetre": 0.13}
+    apt = {unit: share for unit, share in usual.items() if 1 < longest / _CENTIMETRES[unit] < 3000}
+    units = apt or ({"millimetre": 1.0} if longest < 1 else {"metre": 0.5, "foot": 0.5})
+    unit = str(rng.choice(list(units), p=np.array(list(units.values())) / sum(units.values())))
+    decimals = UNITS["length"][unit][2] if rng.random() < 0.7 else 0.0
+    while True:
+        jitter = rng.uniform(0.92, 1.08, len(drawing.lengths))
+        shares = np.sort(np.array([told.share for told in drawing.lengths]) * jitter)[::-1]
+        amounts = [as_printed(float(longest * share / _CENTIMETRES[unit]), decimals, rng) for share in shares]
+        if all(float(first) > float(second) for first, second in pairwise([*amounts, "0"])):
+            return unit, amounts
+        decimals, longest = min(1.0, decimals + 0.2), 1.1 * longest  # finer, and larger, until they differ
+
+
+_CENTIMETRES = {"centimetre": 1.0, "inch": 2.54, "millimetre": 0.1, "foot": 30.48, "metre": 100.0}
 
 
 def _place(scene: Scene, rng: np.random.Generator, length: Told, texts: list[str], size: float) -> None:
@@ -171,13 +189,17 @@ def _product_line(scene: Scene, rng: np.random.Generator, x: float, y: float) ->
 def _range(scene: Scene, rng: np.random.Generator) -> list[str]:
     low, high = RANGES[int(rng.integers(len(RANGES)))]
     scene.values["voltage"] = f"{high} volt"
-    return [f"{low}-{high}{rng.choice(UNITS['volt']['volt'][3])}"]
+    unit = rng.choice(UNITS["volt"]["volt"][3])
+    return [f"{low}{unit if rng.random() < 0.3 else ''}{rng.choice(['-', '-', '/', ' / ', '~'])}{high}{unit}"]
 
 
 def _package(scene: Scene, rng: np.random.Generator) -> None:
     """A front with weight or volume, often at its foot; on some gross weight, amounts of ingredients or per serving."""
     entity = "item_weight" if rng.random() < 0.7 else "item_volume"
     scene.values[entity], texts = value(KIND[entity], rng)
+    if scene.values[entity].endswith("fluid ounce") and rng.random() < 0.3:  # liquids are often printed so
+        texts[0] = re.sub(r"(?i)fl\.? ?oz", "oz", texts[0])
+        scene.unknown.add("item_weight")
     word = str(rng.choice(WORDS[entity])) if rng.random() < 0.5 else ""
     y = rng.uniform(700, 960) if rng.random() < 0.6 else rng.uniform(60, 700)
     put(scene, rng, texts, rng.uniform(150, 850), y, rng.uniform(20, 60), False, word)
@@ -188,6 +210,10 @@ def _package(scene: Scene, rng: np.random.Generator) -> None:
         word = str(rng.choice(GROSS))
         x, beside = rng.uniform(150, 850), y + rng.choice([-1, 1]) * rng.uniform(70, 140)
         put(scene, rng, texts, x, beside, rng.uniform(20, 45), False, word)
+    if word and rng.random() < 0.2:  # of the contents; nothing tells what but that the other has a word
+        _, other = value(KIND["item_weight"], rng)
+        put(scene, rng, other, rng.uniform(150, 850), rng.uniform(60, 940), rng.uniform(14, 30), False)
+        scene.unknown |= {"item_weight"} - scene.values.keys()
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 4))):
             amount = number((1, 12, 100), 0.2, rng)

@@ -28,6 +28,7 @@ class Sample:
     picture: Path  # the processed picture
     entity: str
     answer: str = ""  # canonical; empty: not visible (train) or not known (test)
+    group: str = ""  # the table's group_id: products of a kind
 
 
 class _Unusable:
@@ -59,13 +60,14 @@ def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]
     reasons: Counter[str] = Counter()
     pictures = Pictures(processed)
     unusable = _Unusable(processed, pictures)
-    columns = (picture_names(table["image_link"], files), table["entity_name"], table["entity_value"])
-    for row, image, entity, value in zip(table.index, *columns, strict=True):
+    names = picture_names(table["image_link"], files)
+    columns = (names, table["entity_name"], table["entity_value"], table["group_id"])
+    for row, image, entity, value, group in zip(table.index, *columns, strict=True):
         answer, reason = normalise_label(value, entity)
         reason = unusable(image, entity) or reason
         reasons[reason] += 1
         if reason in USABLE_REASONS:
-            samples.append(Sample(int(row), image, pictures.path(processed_name(image)), entity, answer))
+            samples.append(Sample(int(row), image, pictures.path(processed_name(image)), entity, answer, group))
     return samples, reasons
 
 
@@ -73,13 +75,14 @@ def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str])
     """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `_Unusable`)."""
     samples, refused, pictures = [], {}, Pictures(processed)
     unusable = _Unusable(processed, pictures)
-    columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"])
-    for index, image, entity in zip(*columns, strict=True):
+    columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"], table["group_id"])
+    for index, image, entity, group in zip(*columns, strict=True):
         reason = unusable(image, entity)
         if reason:
             refused[int(index)] = reason
         else:
-            samples.append(Sample(int(index), image, pictures.path(processed_name(image)), entity))
+            picture = pictures.path(processed_name(image))
+            samples.append(Sample(int(index), image, picture, entity, group=group))
     return samples, refused
 
 

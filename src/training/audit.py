@@ -10,7 +10,7 @@ text brought up an unexpected one (dropped).
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ def audit(samples: Sequence[Sample], readings: ReadingStore) -> list[Verdict]:
 def apply(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Sample]:
     """The samples to train on, with the answers of their verdicts; ``drop`` leaves out."""
     return [
-        Sample(sample.row, sample.image, sample.picture, sample.entity, verdict.answer)
+        replace(sample, answer=verdict.answer)
         for sample, verdict in zip(samples, verdicts, strict=True)
         if ACTIONS[verdict.verdict] != "drop"
     ]
@@ -116,5 +116,5 @@ def empty_samples(samples: Sequence[Sample], readings: ReadingStore, count: int,
         except Exception:  # whatever a text brings up: then it is not known what the picture shows
             continue
         if (image, entity) not in asked and DIMENSION[ENTITY_UNITS[entity][0]] not in shown:
-            added.append(Sample(sample.row, image, sample.picture, entity, ""))
+            added.append(replace(sample, entity=entity, answer=""))
     return added

@@ -16,6 +16,7 @@ from src.data.names import read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, letterboxed_sizes, split_by_picture, train_samples
 from src.data.tables import read_train
+from src.data.usual import UsualAmounts
 from src.model.batches import described_lengths
 from src.rules import ByRules, answer_samples
 from src.settings import TrainSettings
@@ -39,6 +40,7 @@ class TrainData:
     readings: ReadingStore | None  # None without OCR
     by_rules: Mapping[Sample, ByRules]  # of held-out samples; none without OCR
     sizes: dict[str, tuple[int, int]]  # `samples.letterboxed_sizes`
+    usual: UsualAmounts  # of the labels of the pictures to train on
 
 
 def load_data(settings: TrainSettings) -> TrainData:
@@ -55,6 +57,7 @@ def load_data(settings: TrainSettings) -> TrainData:
         raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")
     share = min(settings.held_out, settings.scored_rows / len(samples))
     train_part, held_part = split_by_picture(samples, share, settings.seed)
+    usual = UsualAmounts((sample.entity, sample.group, sample.answer) for sample in train_part)
     wanted, readings = settings.rows, None
     audited: list[tuple[Sample, Verdict]] = []
     more: list[Sample] = []
@@ -79,7 +82,7 @@ def load_data(settings: TrainSettings) -> TrainData:
     by_rules: dict[Sample, ByRules] = {}
     if readings is not None:
         by_rules = dict(zip(held_part, answer_samples(held_part, readings), strict=True))
-    return TrainData(ordered, held_part, reasons, audited, len(more), readings, by_rules, sizes)
+    return TrainData(ordered, held_part, reasons, audited, len(more), readings, by_rules, sizes, usual)
 
 
 def _more_empty(samples: Sequence[Sample], readings: ReadingStore, settings: TrainSettings) -> list[Sample]:

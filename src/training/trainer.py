@@ -191,7 +191,8 @@ def answers_of(
     return [
         {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer,
          **_of_options(answered[s], options.get(s, ())),
-         **(data.by_rules[s].entry() if s in data.by_rules else {})}
+         **(data.by_rules[s].entry() if s in data.by_rules else {}),
+         "usual": data.usual.weigh(s.entity, s.group, [text for text, _ in answered[s]["weighed"]])}
         for s in samples if s in answered
     ]  # fmt: skip
 
