@@ -11,7 +11,7 @@ import torch
 
 from src import sanity
 from src.data.errors import InputError
-from src.data.tables import read_test
+from src.data.tables import read_test, read_train
 from src.model.modeling import add_lora, load_base
 from src.predict import predict
 from src.reading.constants import ENTITY_UNITS
@@ -149,6 +149,24 @@ def test_another_adapter_is_noticed(ready):
     first = (out / "test_out.journal-0.jsonl").read_text().splitlines()[0]
     predict(settings)
     assert (out / "test_out.journal-0.jsonl").read_text().splitlines()[0] != first
+
+
+def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
+    """Without the model's being asked anew."""
+    settings, data, out = ready
+    before = predict(settings)
+    weighed = [json.loads(text) if text else [] for text in before["weighed"]]
+    row = next(number for number, options in enumerate(weighed) if len({text for text, *_ in options if text}) > 1)
+    asked, text = read_test(data).loc[row], min((o for o in weighed[row] if o[0]), key=lambda o: o[3])[0]
+    label = {"image_link": "x.jpg", "group_id": asked["group_id"], "entity_name": asked["entity_name"]}
+    train = read_train(data)
+    likewise = pd.DataFrame([label | {"entity_value": text}] * 20)
+    pd.concat([train, likewise]).to_csv(data / "train.csv", index=False)
+    answers = (out / "test_out.journal-0.jsonl").read_bytes()
+    after = json.loads(predict(settings)["weighed"][row])
+    assert (out / "test_out.journal-0.jsonl").read_bytes() == answers
+    chances = [{text: chance for text, _, _, chance in options} for options in (weighed[row], after)]
+    assert chances[1][text] > chances[0][text]
 
 
 def test_missing_steps_are_named(ready):

@@ -33,12 +33,13 @@ class UsualAmounts:
 
     def __init__(self, labels: Iterable[tuple[str, str, str]]) -> None:
         found: dict[str, list[int]] = defaultdict(list)
-        self._groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
         for entity, group, answer in labels:
             place = _bin(answer, entity)
             if place is not None:
                 found[entity].append(place)
-                self._groups[entity, group].append(place)
+                groups[entity, group].append(place)
+        self._groups = {key: np.array(places) for key, places in groups.items()}
         self._log_densities: dict[str, np.ndarray] = {}  # of each bin
         self._typical: dict[str, float] = {}  # the mean over the labels
         for entity, places in found.items():
@@ -60,7 +61,7 @@ class UsualAmounts:
         """
         if entity not in self._typical:
             return [0.0] * len(texts)
-        others = np.array(self._groups.get((entity, group), ()), int)
+        others = self._groups.get((entity, group), np.zeros(0, int))
         values = []
         for text in texts:
             place = _bin(text, entity)
