@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,7 +27,7 @@ from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import picture_names, processed_name, read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
-from src.data.tables import read_test, read_train
+from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.usual import UsualAmounts
 from src.model.answerer import Answerer, HowToAnswer, Questions
 from src.model.batches import Unanswered
@@ -59,7 +60,10 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     samples, reasons = test_samples(table, run.processed, files)
     record = adapter.load_record(run.adapter)
     trained_with = record.get("settings", {})
-    policy = decide.fit(pd.DataFrame(record["answers"])) if record else decide.Policy()
+    held_out = pd.DataFrame(record["answers"]) if record else None
+    policy = decide.Policy() if held_out is None else decide.fit(held_out)
+    heard = data.train.is_file() and (held_out is None or "usual" in held_out)  # else the policy knows of no labels
+    usual = _usual(data.train, table, files) if heard else UsualAmounts(())
     depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
     depends_on[data.test] = "a data folder needs this file"
     if _has_adapter(settings):
@@ -105,13 +109,20 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     process.wait_for_everyone()
     answers, failed = _journalled(run)
     rules_entries = {row: answer.entry() for row, answer in by_rules.items()}
-    usual = UsualAmounts.of_table(read_train(settings.data)) if data.train.is_file() else UsualAmounts(())
     details = _details(table, files, answers, rules_entries, reasons | failed, policy, usual)
     if process.is_main_process:
         _write(details, settings)
         _report_errors(details, run, [answer.trace for answer in by_rules.values() if answer.trace])
     process.wait_for_everyone()
     return details
+
+
+def _usual(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> UsualAmounts:
+    """Of the train table's labels, but for those of pictures that are asked about."""
+    table = read_table(train, TRAIN_COLUMNS)
+    asked = set(picture_names(test["image_link"], files))
+    names = pd.Series(picture_names(table["image_link"], files), table.index, dtype=object)
+    return UsualAmounts.of_table(table[~names.isin(asked)])
 
 
 def _has_adapter(settings: PredictSettings) -> bool:

@@ -152,21 +152,32 @@ def test_another_adapter_is_noticed(ready):
 
 
 def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
-    """Without the model's being asked anew."""
+    """Without the model's being asked anew; not those of the picture that is asked about."""
     settings, data, out = ready
     before = predict(settings)
     weighed = [json.loads(text) if text else [] for text in before["weighed"]]
     row = next(number for number, options in enumerate(weighed) if len({text for text, *_ in options if text}) > 1)
     asked, text = read_test(data).loc[row], min((o for o in weighed[row] if o[0]), key=lambda o: o[3])[0]
-    label = {"image_link": "x.jpg", "group_id": asked["group_id"], "entity_name": asked["entity_name"]}
-    train = read_train(data)
-    likewise = pd.DataFrame([label | {"entity_value": text}] * 20)
-    pd.concat([train, likewise]).to_csv(data / "train.csv", index=False)
-    answers = (out / "test_out.journal-0.jsonl").read_bytes()
-    after = json.loads(predict(settings)["weighed"][row])
-    assert (out / "test_out.journal-0.jsonl").read_bytes() == answers
-    chances = [{text: chance for text, _, _, chance in options} for options in (weighed[row], after)]
+    train, answers = read_train(data), (out / "test_out.journal-0.jsonl").read_bytes()
+
+    def with_labels(link):
+        label = {"image_link": link, "group_id": f"{asked['group_id']}.0", "entity_name": asked["entity_name"]}
+        likewise = pd.DataFrame([label | {"entity_value": text}] * 20)
+        pd.concat([train, likewise]).to_csv(data / "train.csv", index=False)
+        return json.loads(predict(settings)["weighed"][row])
+
+    assert with_labels(asked["image_link"]) == weighed[row]
+    chances = [{text: chance for text, _, _, chance in options} for options in (weighed[row], with_labels("x.jpg"))]
     assert chances[1][text] > chances[0][text]
+    assert (out / "test_out.journal-0.jsonl").read_bytes() == answers
+    (data / "train.csv").write_text("image_link,group_id,entity_name,entity_value\n")
+    assert len(predict(settings)) == len(before)
+    # an adapter whose held-out answers were weighed without labels: its policy was fitted without
+    kept = ["picture", "entity", "truth", "model_answer", "confidence", "weighed", "logits"]
+    held_out = [dict(zip(kept, ["a", "height", "", "", 1.0, [["", 0.0]], []], strict=True))]
+    (out / "adapter" / "training.json").write_text(json.dumps({"answers": held_out}))
+    without = json.loads(predict(settings)["weighed"][row])
+    assert with_labels("x.jpg") == without
 
 
 def test_missing_steps_are_named(ready):

@@ -39,6 +39,18 @@ def test_a_group_without_labels_goes_by_its_entity():
     assert group[0] - group[1] > often - seldom
 
 
+def test_a_group_of_many_labels_does_not_rule_out_what_it_lacks():
+    """Labels are wrong now and then: however many there are, what none of them says keeps a share."""
+    texts = ["600 centimetre"]
+    (few,), (many,) = (UsualAmounts(CUSHIONS * n).weigh("depth", "cushions", texts) for n in (5, 500))
+    assert few >= many > few - 1
+
+
+def test_labels_without_a_group_are_no_group():
+    usual = UsualAmounts(MATTRESSES * 3 + [(entity, "", answer) for entity, _, answer in CUSHIONS])
+    assert usual.weigh("depth", "", ["9 centimetre"]) == usual.weigh("depth", "unheard of", ["9 centimetre"])
+
+
 def test_few_labels_say_nothing():
     few = UsualAmounts(labels("voltage", "a", "volt", [12, 12, 230]))
     assert few.weigh("voltage", "a", ["12 volt", "5 volt"]) == [0.0, 0.0]

@@ -3,8 +3,9 @@
     python -m src.bundled.layouts --processed my/processed --truth rows.csv
 
 counts them into ``layouts.json``: on folders of ``preprocess.py --ocr``, by the questions about lengths of a table
-``image, entity_name, agreed`` each whose answers are known (to two readers who agree, say), and by what the rules say
-of the other lengths on these pictures, where they are sure. Places are thirds, amounts shares of the longest.
+``image, entity_name, agreed`` each whose answers are known (to two readers who agree, say; blank: not known), and by
+what the rules say of the other lengths on these pictures, where they are sure. Places are thirds, amounts shares of the
+longest.
 """
 
 import argparse

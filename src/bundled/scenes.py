@@ -30,7 +30,7 @@ def make_scene(rng: np.random.Generator) -> Scene:
     while rng.random() < (0.1 if kind == "drawing" else 0.3):  # lengths stand alone on most pictures
         other = Scene()
         _SCENES[str(rng.choice(["package", "load", "power"]))](other, rng)
-        if not other.unknown and other.values.keys().isdisjoint(scene.values):
+        if not other.unknown and other.values.keys().isdisjoint({*scene.values, *scene.unknown}):
             scene.lines += other.lines
             scene.values |= other.values
     for _ in range(int(rng.integers(0, 4))):
@@ -74,7 +74,7 @@ def _drawing(scene: Scene, rng: np.random.Generator) -> None:
             scene.values[entity] = text
         _place(scene, rng, length, texts, size)
     entity = str(rng.choice(list(KIND), p=[0.4, 0.25, 0.15, 0.1, 0.1]))
-    if rng.random() < 0.2 and entity not in scene.values:
+    if rng.random() < 0.2 and entity not in {*scene.values, *scene.unknown}:
         scene.values[entity], texts = value(KIND[entity], rng)
         word = str(rng.choice(WORDS[entity])) if entity != "item_weight" or rng.random() < 0.6 else ""
         put(scene, rng, texts, rng.uniform(150, 850), rng.uniform(50, 950), size, False, word)
@@ -207,9 +207,9 @@ def _package(scene: Scene, rng: np.random.Generator) -> None:
         amount, unit = scene.values[entity].split(" ", 1)
         digits = len(amount.partition(".")[2])
         _, texts = printed("mass", f"{1.1 * float(amount) * rng.uniform(1, 1.5):.{digits}f}", unit, rng, 0.2)
-        word = str(rng.choice(GROSS))
+        gross = str(rng.choice(GROSS))
         x, beside = rng.uniform(150, 850), y + rng.choice([-1, 1]) * rng.uniform(70, 140)
-        put(scene, rng, texts, x, beside, rng.uniform(20, 45), False, word)
+        put(scene, rng, texts, x, beside, rng.uniform(20, 45), False, gross)
     if word and rng.random() < 0.2:  # of the contents; nothing tells what but that the other has a word
         _, other = value(KIND["item_weight"], rng)
         put(scene, rng, other, rng.uniform(150, 850), rng.uniform(60, 940), rng.uniform(14, 30), False)

@@ -28,7 +28,7 @@ class Sample:
     picture: Path  # the processed picture
     entity: str
     answer: str = ""  # canonical; empty: not visible (train) or not known (test)
-    group: str = ""  # the table's group_id: products of a kind
+    group: str = ""  # train: the group_id, products of a kind
 
 
 class _Unusable:
@@ -75,14 +75,13 @@ def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str])
     """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `_Unusable`)."""
     samples, refused, pictures = [], {}, Pictures(processed)
     unusable = _Unusable(processed, pictures)
-    columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"], table["group_id"])
-    for index, image, entity, group in zip(*columns, strict=True):
+    columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"])
+    for index, image, entity in zip(*columns, strict=True):
         reason = unusable(image, entity)
         if reason:
             refused[int(index)] = reason
         else:
-            picture = pictures.path(processed_name(image))
-            samples.append(Sample(int(index), image, picture, entity, group=group))
+            samples.append(Sample(int(index), image, pictures.path(processed_name(image)), entity))
     return samples, refused
 
 

@@ -25,7 +25,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV with at least ``columns``, all cells as text, empty cells as empty text. Raises `InputError`.
 
     In columns of those names: links, groups and indices stripped, entities stripped and in lower case, ``NA`` and the
-    like as an empty value. Cells of other columns stay as they are.
+    like as an empty value or group, a group ``7.0`` as ``7``. Cells of other columns stay as they are.
     """
     text = _text(path)
     delimiter = _delimiter(text, columns)
@@ -41,7 +41,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         table[name] = table[name].str.strip()
     if "entity_name" in table:
         table["entity_name"] = table["entity_name"].str.lower()
-    for name in {"entity_value", "gold"}.intersection(names):
+    if "group_id" in table:  # tables that were joined have numbers with a point
+        table["group_id"] = table["group_id"].str.replace(r"(?<=[0-9])\.0*$", "", regex=True)
+    for name in {"entity_value", "gold", "group_id"}.intersection(names):
         table[name] = table[name].mask(table[name].str.lower().isin(_EMPTY), "")
     return table
 

@@ -8,6 +8,7 @@ sisters is more likely than one as deep as a pillow.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,8 @@ _LOWEST = -20.0
 _SPREAD = 0.4
 """Standard deviation of the kernel, in log amounts."""
 _SHRINKAGE = 5.0
-_ANYTHING = 0.05
-"""Density of an amount that nobody saw; a tenth of each entity's labels are taken to be such."""
+_ODD, _ANYTHING = 0.1, 0.05
+"""Share of labels that are taken to be of any amount, and their density."""
 _FEWEST = 5
 """Labels of an entity without which nothing is said about it."""
 _HALF = 14
@@ -29,24 +30,28 @@ _TAPS = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1) * _STEP / _SPREAD) ** 2) / (
 
 
 class UsualAmounts:
-    """Counted once over ``labels``: entity, group, canonical answer each; empty answers say nothing."""
+    """Counted once over ``labels``: entity, group (empty: none), canonical answer each; empty answers say nothing."""
 
     def __init__(self, labels: Iterable[tuple[str, str, str]]) -> None:
-        found: dict[str, list[int]] = defaultdict(list)
+        entities: dict[str, list[int]] = defaultdict(list)
         groups: dict[tuple[str, str], list[int]] = defaultdict(list)
         for entity, group, answer in labels:
             place = _bin(answer, entity)
             if place is not None:
-                found[entity].append(place)
-                groups[entity, group].append(place)
-        self._groups = {key: np.array(places) for key, places in groups.items()}
-        self._log_densities: dict[str, np.ndarray] = {}  # of each bin
-        self._typical: dict[str, float] = {}  # the mean over the labels
-        for entity, places in found.items():
+                entities[entity].append(place)
+                if group:
+                    groups[entity, group].append(place)
+        self._densities: dict[str, np.ndarray] = {}  # of each bin, before the odd ones
+        self._typical: dict[str, float] = {}  # the mean log density over the labels
+        for entity, places in entities.items():
             if len(places) >= _FEWEST:
                 counts = np.bincount(places, minlength=_BINS)
-                logs = np.log(0.9 * np.convolve(counts, _TAPS, "same") / len(places) + 0.1 * _ANYTHING)
-                self._log_densities[entity], self._typical[entity] = logs, float(counts @ logs / len(places))
+                self._densities[entity] = np.convolve(counts, _TAPS, "same") / len(places)
+                self._typical[entity] = float(counts @ np.log(_mixed(self._densities[entity])) / len(places))
+        # with `_HALF` more at either end, so that the kernel fits everywhere
+        self._groups = {
+            key: np.bincount(np.array(places) + _HALF, minlength=_BINS + 2 * _HALF) for key, places in groups.items()
+        }
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> "UsualAmounts":
@@ -61,19 +66,22 @@ class UsualAmounts:
         """
         if entity not in self._typical:
             return [0.0] * len(texts)
-        others = self._groups.get((entity, group), np.zeros(0, int))
-        values = []
+        others = self._groups.get((entity, group), np.zeros(_BINS + 2 * _HALF, int))
+        count, values = others.sum(), []
         for text in texts:
             place = _bin(text, entity)
             if place is None:
                 values.append(0.0)
                 continue
-            apart = others - place + _HALF
-            near = _TAPS[apart[(apart >= 0) & (apart <= 2 * _HALF)]].sum()
-            before = math.exp(self._log_densities[entity][place])
-            density = (near + _SHRINKAGE * before) / (len(others) + _SHRINKAGE)
-            values.append(round(math.log(density) - self._typical[entity], 4))
+            near = others[place : place + 2 * _HALF + 1] @ _TAPS
+            density = (near + _SHRINKAGE * self._densities[entity][place]) / (count + _SHRINKAGE)
+            values.append(round(math.log(_mixed(density)) - self._typical[entity], 4))
         return values
+
+
+def _mixed(density: Any) -> Any:
+    """With the odd labels."""
+    return (1 - _ODD) * density + _ODD * _ANYTHING
 
 
 def _bin(text: str, entity: str) -> int | None:
