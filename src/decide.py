@@ -24,8 +24,8 @@ FEATURES = ("the model's log probability", "the rules' logit", "silence", "the m
 """Of an option; each once for all questions, and once more for lengths."""
 _PRIOR = np.array([0.05, 1 / TEMPERATURE, 0.0, -3.0, 0.3, *[0.0] * 5])
 """The rules decide, model and labels where they hesitate: what is done without held-out rows (benchmarks/README.md)."""
-_PRECISION = np.array([64.0, 16.0, 16.0, 16.0, 16.0, 256.0, *[64.0] * 4])
-"""Of the prior: a few rows say as much, of the model some dozens (benchmarks/README.md), of lengths more."""
+_PRECISION = np.array([256.0, 16.0, 64.0, 16.0, 64.0, 1024.0, *[256.0] * 4])
+"""Of the prior: of model and labels a hundred rows or more say as much, of the rules dozens (benchmarks/README.md)."""
 _OWN_BELOW = (0.0, 0.5, 0.9, 1.0)
 
 Weights = tuple[float, ...]

@@ -84,3 +84,26 @@ def test_no_lines_break_the_rules_or_the_prompt(lines, width, height, drawn):
             answered = answer(found, entity, drawn)
             assert prediction_fault(answered.text, entity) == ""
             assert 0 < answered.score <= 1
+
+
+LENGTHS = st.tuples(
+    st.one_of(st.integers(1, 60), st.floats(0.5, 40).map(lambda x: round(x, 1))),
+    st.sampled_from(["cm", "mm", "in", "ft", "m"]),
+)
+
+
+@given(st.lists(st.one_of(LENGTHS.map("{0[0]}{0[1]}".format),
+                          st.tuples(LENGTHS, LENGTHS).map("{0[0][0]} {0[0][1]} / {0[1][0]} {0[1][1]}".format)),
+                max_size=6))  # fmt: skip
+@example(["1.8 ft / 0.5 m", "2 ft"])
+@settings(deadline=None)
+def test_one_option_has_one_number_in_each_unit(texts):
+    """However near numbers in other units stand: 1.8 ft and 2 ft are two, though 0.5 m, rounded, could be either."""
+    tops = [60 * number for number in range(len(texts))]
+    lines = [(t, 0.9, [(0, y), (90, y), (90, y + 20), (0, y + 20)]) for t, y in zip(texts, tops, strict=True)]
+    found = readings(lines, 400, 400)
+    groups = options(found, "height")
+    assert sum(map(len, groups)) == len(candidates(found, "height"))
+    for group in groups:
+        numbers = {(candidate.quantity.unit, candidate.quantity.number) for candidate in group}
+        assert len(numbers) == len({unit for unit, _ in numbers})

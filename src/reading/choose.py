@@ -94,16 +94,24 @@ class Answer:
 
 
 def options(found: Sequence[Reading], entity: str) -> list[list[Candidate]]:
-    """Candidates grouped by amount, each group and the groups in reading order."""
+    """Candidates grouped by amount, each group and the groups in reading order.
+
+    Two numbers in one unit are two amounts, even where a rounded third one (1.8 ft, 0.5 m, 2 ft) is near to both.
+    """
     groups: list[list[Candidate]] = []
     for candidate in candidates(found, entity):
-        for group in groups:
-            if any(is_same(candidate, member) for member in group):
-                group.append(candidate)
-                break
-        else:
+        fits = (group for group in groups if any(is_same(candidate, member) for member in group))
+        group = next((group for group in fits if not any(_differ(candidate, member) for member in group)), None)
+        if group is None:
             groups.append([candidate])
+        else:
+            group.append(candidate)
     return groups
+
+
+def _differ(first: Candidate, second: Candidate) -> bool:
+    """Whether two candidates are different numbers in the same unit."""
+    return first.quantity.unit == second.quantity.unit and first.quantity.number != second.quantity.number
 
 
 def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | None) -> list[dict[str, float]]:
