@@ -36,7 +36,7 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
     figure.tight_layout(h_pad=2)
     if save:
         image = io.BytesIO()
-        figure.savefig(image, format="png")
+        figure.savefig(image, format="png", bbox_inches="tight")
         write_whole(save, image.getvalue())
     plt.show()
 
@@ -53,7 +53,7 @@ def show_answers(processed: Path, answers: pd.DataFrame, column: str = "predicti
         if "truth" in row:
             lines.append(f"truth: {row['truth'] or '(not visible)'}")
         if "candidates" in row:
-            lines.append("read: " + textwrap.shorten(row["candidates"] or "nothing that fits", 38, placeholder=" ..."))
+            lines.append("read: " + textwrap.shorten(row["candidates"] or "nothing that fits", 36, placeholder=" ..."))
         captions.append("\n".join(lines))
     show_gallery(list(map(Pictures(processed).path, answers["picture"])), captions, save=save)
 

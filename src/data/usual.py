@@ -23,7 +23,7 @@ _SPREAD = 0.4
 _SHRINKAGE = 5.0
 _ODD, _ANYTHING = 0.1, 0.05
 """Share of labels that are taken to be of any amount, and their density."""
-_FEWEST = 5
+_FEWEST = 30
 """Labels of an entity without which nothing is said about it."""
 _HALF = 14
 _TAPS = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1) * _STEP / _SPREAD) ** 2) / (_SPREAD * math.sqrt(2 * math.pi))
