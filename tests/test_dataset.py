@@ -123,8 +123,9 @@ def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     assert refused == {6: "blank link", 7: "no picture", 9: "unknown entity"}
     train = test.drop(columns="index").assign(entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"])
     train.loc[4] = ("x/there.jpg", "height", "3 kilogram")
+    train["group_id"] = "7"
     samples, reasons = train_samples(train, tmp_path, {})
-    assert samples == [Sample(0, "there.jpg", tmp_path / "there.jpg", "height", "2.5 inch")]
+    assert samples == [Sample(0, "there.jpg", tmp_path / "there.jpg", "height", "2.5 inch", "7")]
     assert reasons == {
         "range": 1, "blank link": 1, "no picture": 1, "unknown entity": 1, "unit of another entity": 1,
     }  # fmt: skip

@@ -212,7 +212,7 @@ def test_blank_pictures_are_not_trained_on_and_not_asked_about(outcome):
     samples, refused = make_test_samples(table, out, {})
     assert refused == dict.fromkeys(range(len(BLANK)), "blank picture")
     assert [sample.image for sample in samples] == names[len(BLANK) :]
-    samples, reasons = train_samples(table.assign(entity_value="2 inch"), out, {})
+    samples, reasons = train_samples(table.assign(entity_value="2 inch", group_id="1"), out, {})
     assert [sample.image for sample in samples] == names[len(BLANK) :]
     assert reasons["blank picture"] == len(BLANK)
 

@@ -162,7 +162,7 @@ def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
 
     def with_labels(link):
         label = {"image_link": link, "group_id": f"{asked['group_id']}.0", "entity_name": asked["entity_name"]}
-        likewise = pd.DataFrame([label | {"entity_value": text}] * 20)
+        likewise = pd.DataFrame([label | {"entity_value": text}] * 60)
         pd.concat([train, likewise]).to_csv(data / "train.csv", index=False)
         return json.loads(predict(settings)["weighed"][row])
 
