@@ -231,7 +231,8 @@ def shown(answers: pd.DataFrame, decided: pd.DataFrame) -> list[str]:
 def show(policy: Policy) -> str:
     """The steps and the weights as text."""
     lines = [f"{name:36s} F1 {f1:.3f}{'' if taken else '  (left out)'}" for name, f1, taken in policy.steps]
-    for name, weight, more in zip(FEATURES, policy.weights[:5], policy.weights[5:], strict=True):
+    own, more_of_lengths = policy.weights[: len(FEATURES)], policy.weights[len(FEATURES) :]
+    for name, weight, more in zip(FEATURES, own, more_of_lengths, strict=True):
         lines.append(f"{name:36s} {weight:+.2f}, of lengths {more:+.2f} more")
     return "\n".join(lines)
 

@@ -23,7 +23,8 @@ from src.data.files import write_whole
 from src.data.readings import ReadingStore
 from src.data.tables import read_table
 from src.model.prompts import LINES, told_of
-from src.reading.choose import AXES, options, pick, weigh
+from src.reading.choose import AXES, options
+from src.reading.choose import answer as rules_answer
 from src.reading.quantity import canonical
 
 FILE = Path(__file__).with_suffix(".json")
@@ -76,11 +77,11 @@ def _layouts(store: ReadingStore, truth: Path) -> Iterator[str]:
     for image in dict.fromkeys(table["image"]):
         found, drawn = store.with_layout(image)
         for entity in AXES:
-            by_rules = pick(weigh(found, entity, drawn))
+            by_rules = rules_answer(found, entity, drawn)
             answer = canonical(known.get((image, entity)) or (by_rules.text if by_rules.score > SURE else ""))
             groups = sorted(options(found, entity), key=lambda group: -group[0].quantity.amount)
             right = [answer in {str(candidate.quantity) for candidate in group} for group in groups]
-            if 0 < len(groups) <= MOST and sum(right) == 1 and groups[0][0].quantity.amount > 0:
+            if 0 < len(groups) <= MOST and sum(right) == 1:
                 longest = float(groups[0][0].quantity.amount)
                 told = [
                     f"{_rounded(float(group[0].quantity.amount) / longest)} "

@@ -18,6 +18,7 @@ from src.model.prompts import LINES
 from src.reading.boxes import Box
 from src.reading.choose import AXES
 from src.reading.constants import ENTITY_UNITS
+from src.reading.units import SIZE
 
 
 def make_scene(rng: np.random.Generator) -> Scene:
@@ -84,20 +85,21 @@ def _lengths(drawing: Drawing, rng: np.random.Generator) -> tuple[str, list[str]
     """The unit and the numbers of a drawing's lengths, the longest first, no two alike."""
     longest = drawing.longest * rng.uniform(0.7, 1.4)
     usual = {"centimetre": 0.52, "inch": 0.35, "millimetre": 0.13}
-    apt = {unit: share for unit, share in usual.items() if 1 < longest / _CENTIMETRES[unit] < 3000}
+    apt = {unit: share for unit, share in usual.items() if 1 < longest / _centimetres(unit) < 3000}
     units = apt or ({"millimetre": 1.0} if longest < 1 else {"metre": 0.5, "foot": 0.5})
     unit = str(rng.choice(list(units), p=np.array(list(units.values())) / sum(units.values())))
     decimals = UNITS["length"][unit][2] if rng.random() < 0.7 else 0.0
     while True:
         jitter = rng.uniform(0.92, 1.08, len(drawing.lengths))
         shares = np.sort(np.array([told.share for told in drawing.lengths]) * jitter)[::-1]
-        amounts = [as_printed(float(longest * share / _CENTIMETRES[unit]), decimals, rng) for share in shares]
+        amounts = [as_printed(float(longest * share / _centimetres(unit)), decimals, rng) for share in shares]
         if all(float(first) > float(second) for first, second in pairwise([*amounts, "0"])):
             return unit, amounts
         decimals, longest = min(1.0, decimals + 0.2), 1.1 * longest  # finer, and larger, until they differ
 
 
-_CENTIMETRES = {"centimetre": 1.0, "inch": 2.54, "millimetre": 0.1, "foot": 30.48, "metre": 100.0}
+def _centimetres(unit: str) -> float:
+    return float(100 * SIZE[unit])
 
 
 def _place(scene: Scene, rng: np.random.Generator, length: Told, texts: list[str], size: float) -> None:
