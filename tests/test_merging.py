@@ -56,6 +56,22 @@ def test_what_overlaps_nothing_stays(lines, closer, score):
     assert alone in merged([alone, *lines], closer)
 
 
+def slanting(degrees, length, height, down):
+    """The box of a line of print from (300, 300) on, so far below its own base line."""
+    along = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    below = np.array([-along[1], along[0]])
+    corners = [(x, y + down) for x, y in ((0, 0), (length, 0), (length, height), (0, height))]
+    return [np.rint(300 + x * along + y * below).astype(int).tolist() for x, y in corners]
+
+
+@given(st.integers(-90, 90), st.integers(60, 300), st.integers(8, 40), st.floats(0.7, 3))
+def test_slanting_lines_that_pass_by_each_other_both_stay(degrees, length, height, lines_apart):
+    first = ("SHEA BUTTER", 0.99, slanting(degrees, length, height, 0))
+    second = ("12 V", 0.9, slanting(degrees, length, height, lines_apart * height))
+    assert merged([first], [second]) == [first, second]
+    assert merged([first], [("5HEA BUTTER", 0.9, first[2])]) == [first]
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 2200), st.integers(1, 2200), st.data())
 def test_every_look_knows_where_it_sees_a_thing(width, height, data):

@@ -49,6 +49,8 @@ def test_readings_of_real_pictures_stay_short(gold_read):
         ("41CKlBFJq8L.jpg", "height", "4 inch"),  # the only print, and not seen at first
         ("418Km6h5CQL.jpg", "height", "30 centimetre"),  # runs upwards
         ("31RgINXWvVL.jpg", "wattage", "20 watt"),  # read again
+        ("31pqPZnqjeL.jpg", "maximum_weight_recommendation", "200 kilogram"),  # slants by another number
+        ("41FOg9-ViyL.jpg", "maximum_weight_recommendation", "10 pound"),  # faint
     ],
 )
 def test_print_that_one_look_does_not_see(picture, entity, value):

@@ -47,7 +47,7 @@ def is_missing(lines: Sequence[Line], width: int, height: int, entities: Sequenc
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A way to look at a picture again: which part of it, how large, in which colours, which way up."""
+    """A way to look at a picture again: which part of it, how large, in which colours, which way up, how readily."""
 
     left: int  # of the part, in source pixels
     top: int
@@ -56,6 +56,7 @@ class Look:
     sides: tuple[int, int]  # see `ocr.SIDES`
     inverted: bool = False
     turned: bool = False  # by a quarter, clockwise
+    faint: bool = False  # with print that the detector is less sure of
     inner: tuple[bool, bool, bool, bool] = (False,) * 4  # which of its edges are cuts through the picture
 
     def seen(self, image: np.ndarray) -> np.ndarray:
@@ -83,14 +84,16 @@ def closer_looks(width: int, height: int, entities: Sequence[str]) -> Iterator[l
     """Looks at a picture of this size in the order of what they find per second (benchmarks/README.md).
 
     The detector is trained on one size of letters, and on lines from left to right: what it misses at one size, in dark
-    letters or lying it sees at another, in light ones or upright. Those of one list belong together. Lengths alone are
-    printed upwards often enough to turn the picture for ``entities``.
+    letters or lying it sees at another, in light ones or upright. What it sees but does not trust (a line close to
+    others, say) the recogniser reads or drops. Those of one list belong together. Lengths alone are printed upwards
+    often enough to turn the picture for ``entities``.
     """
     whole = 0, 0, width, height
     yield [Look(*whole, (320, 512))]
     yield [Look(*whole, (960, 1280), inverted=True)]
     if not entities or not _LENGTHS.isdisjoint(entities):
         yield [Look(*whole, (704, 960), turned=True)]
+    yield [Look(*whole, (960, 1280), faint=True)]
     if max(width, height) >= _LARGE:
         yield [
             Look(left, top, right, bottom, (704, 960), inner=(left > 0, top > 0, right < width, bottom < height))
@@ -160,13 +163,19 @@ def _bounds(line: Line) -> tuple[int, int, int, int]:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _area(line: Line) -> int:
-    left, top, right, bottom = _bounds(line)
-    return max(1, right - left) * max(1, bottom - top)
+def _area(line: Line) -> float:
+    return max(1.0, cv2.contourArea(_corners(line)))
 
 
 def _overlap(first: Line, second: Line) -> float:
-    """Shared area as a share of the smaller box."""
+    """Shared area as a share of the smaller box; slanting ones that only pass by each other share none."""
     a, b = _bounds(first), _bounds(second)
-    across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(0, across) * max(0, down) / min(_area(first), _area(second))
+    if min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1]):
+        return 0.0
+    shared, _ = cv2.intersectConvexConvex(_corners(first), _corners(second))
+    return shared / min(_area(first), _area(second))
+
+
+def _corners(line: Line) -> np.ndarray:
+    """Of its box, convex, float32 (n, 1, 2)."""
+    return cv2.convexHull(np.array(line[2], np.float32))

@@ -25,6 +25,8 @@ SIDES = 704, 960
 """The detector sees a picture with its short side scaled to so many pixels, or its long side if that gives less.
 
 Smaller pictures are enlarged, as small print needs it (42 % of the challenge's pictures are 500 px)."""
+_SEEN, _FAINT = (0.3, 0.5), (0.1, 0.2)
+"""How sure the detector must be of a pixel to be print, and of a line; and where faint print is looked for, too."""
 _DETECTOR_STEP, _RECOGNISER_STEP = 64, 160
 """Sizes are rounded to these steps: few shapes to compile (a third of a second each)."""
 _WEAK, _MARGIN = 0.9, 0.05
@@ -33,9 +35,14 @@ _KEPT_SHAPES = 8
 """Of each model; a compiled shape of the detector holds 100 to 200 MB."""
 
 
-def read_lines(image: np.ndarray, sides: tuple[int, int] = SIDES) -> list[Line]:
-    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom); ``sides``: see `SIDES`."""
+def read_lines(image: np.ndarray, sides: tuple[int, int] = SIDES, faint: bool = False) -> list[Line]:
+    """Text lines of a BGR uint8 picture, in RapidOCR's order (top to bottom); ``sides``: see `SIDES`.
+
+    ``faint``: those, too, of which the detector is less sure.
+    """
     engine = _engine()
+    boxes = engine.text_det.postprocess_op
+    boxes.thresh, boxes.box_thresh = _FAINT if faint else _SEEN
     engine.text_det.get_preprocess = functools.partial(_DetectorInput, *sides)
     found = engine(image)
     if found.boxes is None:
@@ -55,7 +62,7 @@ def look_closer(image: np.ndarray, lines: list[Line], entities: Sequence[str]) -
         if not is_missing(lines, width, height, entities):
             break
         for look in group:
-            seen = [look.on_picture(line) for line in read_lines(look.seen(image), look.sides)]
+            seen = [look.on_picture(line) for line in read_lines(look.seen(image), look.sides, look.faint)]
             seen = _read_again(image, seen)
             lines = merged(lines, [line for line in seen if not look.is_cut(line)])
             cut += [line for line in seen if look.is_cut(line)]
