@@ -168,7 +168,7 @@ def _area(line: Line) -> float:
 
 
 def _overlap(first: Line, second: Line) -> float:
-    """Shared area as a share of the smaller box; slanting ones that only pass by each other share none."""
+    """Shared area as a share of the smaller box, slanting as it is: a box around it would take in its neighbours."""
     a, b = _bounds(first), _bounds(second)
     if min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1]):
         return 0.0
