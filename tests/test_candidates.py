@@ -2,7 +2,7 @@ import pytest
 
 from src.model.prompts import describe
 from src.reading.candidates import candidates, is_same
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 
 
 def line(text, left, top, width=100, height=20, score=0.9):

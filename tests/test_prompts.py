@@ -11,7 +11,7 @@ from src.model.collator import IGNORED, TrainingCollator, encode, open_picture, 
 from src.model.modeling import load_processor
 from src.model.prompts import completion, describe, prompt
 from src.reading.constants import ENTITY_UNITS
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from tests.conftest import TINY
 from tests.test_candidates import line
 

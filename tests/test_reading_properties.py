@@ -10,7 +10,7 @@ from src.reading.choose import answer, logits, options
 from src.reading.constants import ENTITY_UNITS
 from src.reading.geometry import Layout
 from src.reading.images import np
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.mentions import find_quantities
 from src.reading.quantity import parse_answer
 from src.sanity import prediction_fault

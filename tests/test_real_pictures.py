@@ -11,7 +11,7 @@ from src.model.prompts import describe
 from src.reading import ocr
 from src.reading.candidates import candidates
 from src.reading.images import read_image
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.quantity import canonical
 from tests.conftest import REAL, TINY
 

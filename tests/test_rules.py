@@ -14,7 +14,7 @@ from src.reading import choose
 from src.reading.choose import logits, options
 from src.reading.geometry import Layout, around_lengths, directions, layout, position
 from src.reading.images import cv2, np
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.units import DIMENSION
 from src.training import audit
 from tests.conftest import run_python

@@ -24,7 +24,7 @@ from src.data.tables import read_test, read_train
 from src.model.generation import generate
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import describe
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.quantity import Quantity, normalise_label
 from src.sanity import prediction_fault
 from tests.conftest import ROOT, TINY, run_python

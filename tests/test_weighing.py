@@ -19,7 +19,7 @@ from src.model.prompts import completion, prompt
 from src.model.weighing import NEVER, Tree
 from src.reading import choose
 from src.reading.constants import ENTITY_UNITS
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from tests.conftest import TINY
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from src.reading.candidates import candidates
 from src.reading.choose import answer
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.mentions import find_quantities
 
 

@@ -41,7 +41,7 @@ from src.model.option_loss import IGNORED, option_loss, with_options
 from src.model.prompts import describe, prompt
 from src.model.weighing import weigh
 from src.reading.choose import options
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.quantity import normalise_label
 
 SMALL, FULL = 70, 588

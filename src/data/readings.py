@@ -12,7 +12,7 @@ from src.data.errors import InputError
 from src.data.files import Journal
 from src.data.folders import ProcessedFolder
 from src.reading.geometry import Layout
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.lines import Reading
 
 

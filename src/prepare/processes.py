@@ -18,7 +18,7 @@ from src.data.files import write_whole
 from src.prepare.window import PoolDied, in_flight
 from src.reading.geometry import around_lengths
 from src.reading.images import ImageError, cv2, decode, enhance, is_blank, read_bytes, shown_size
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.jpeg import is_cut
 from src.settings import EnhanceSettings
 

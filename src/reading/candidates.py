@@ -1,7 +1,5 @@
 """Quantities on a picture that can answer a question: what was read, where it stands, which words are near it."""
 
-import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,36 +10,11 @@ from src.reading.lines import Reading
 from src.reading.mentions import Mention
 from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE
+from src.reading.words import AXES, SAID_OF
 
-# What a word near a number says of it: English, German, Spanish, French, Italian, Portuguese.
-KEYWORDS: dict[str, re.Pattern[str]] = {
-    kind: re.compile(rf"(?<![a-zäöüßáéíóúàèçâêãõñ])(?:{words})", re.IGNORECASE)
-    for kind, words in {
-        "height": r"height|high\b|tall\b|h[oöe]{1,2}he|hoch\b|altura|alto\b|hauteur|haut\b|altezza",
-        "width": r"width|wide\b|breite?\b|anch(?:o|ura)\b|largeur|larghezza|largura",
-        "length": r"length|lenght|long\b|l[aä]nge|lang\b|largo\b|longitud|longueur|lunghezza|comprimento",
-        "depth": r"depth|deep\b|tiefe?\b|profund|fondo\b|profond|thick|dicke?\b|st[äa]rke\b|espesor|grosor|[eé]paiss|"
-        r"spess|espess",
-        "diameter": r"diam|dia\b|ø|durchm|di[aâ]m[eè]tr|round\b",
-        "load": r"max|load|capacity|holds?\b|support|bear|belast|traglast|tragkraft|carga|charge|capacidad|portata|"
-        r"capacit|suporta|weight limit|limit\b|rated|up to|user weight|withstand",
-        "weight": r"weigh|wt\b|w t\b|gewicht|peso\b|poids|masse\b|mass\b|lightweight",
-        "net": r"net\b|netto|neto\b|nett\b|peso l[ií]quido|contents?\b|e\b$",
-        "gross": r"gross(?!e)|g\s?\.\s?w\b|brutto|bruto|brut\b|shipping|package weight",
-        "volume": r"volume|vol\b|capacity|inhalt|contenido|contenu|content|conte[uú]do|capacit|capacidad|"
-        r"fassungsverm|f[uü]llmenge|tank\b|bottles?\b",
-        "power": r"watt|power|leistung|potencia|puissance|potenza|pot[eê]ncia|wattage|consum",
-        "voltage": r"volt|spannung|tensi[oó]n|tension|tens[aã]o|batter|akku|adapter|supply|ac\b|dc\b",
-        "input": r"input|eingang|entrada|entr[eé]e",
-        "output": r"output|ausgang|salida|sortie|usb",
-        "equal": r"equivalent|equal|replace|ersetz|reemplaza|remplace|instead|compar|halogen|incandesc",
-        "serving": r"serving|per\b|dose\b|daily|each\b|extract|vitamin|protein|fat\b|sugar|sodium|calcium|acid\b|"
-        r"portion|tablet|capsule|sucre|fett",
-        "part": r"inner|inside|internal|seat\b|base\b|handle|strap|cable|cord|bottom|package|box\b|folded|bag\b|"
-        r"packing",
-        "total": r"total|overall|gesamt|full\b|outer|complete",
-    }.items()
-}
+_RIVALS = (AXES, frozenset({"load", "limit", "breaking", "weight", "net", "gross", "drained"}),
+           frozenset({"input", "output"}), frozenset({"equal", "replaces"}))  # fmt: skip
+"""Kinds of words of which a quantity has one: its own says more than a heading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +22,8 @@ class Candidate:
     """A mention that fits a question, in the line it is part of.
 
     ``quantity``: what it means for the question. ``line``: that line's number, ``rank``: among the candidates in
-    reading order, ``box``: the mention's part of the line. ``sides``: how many the product has that it is a side of, 0
-    when it is none. ``keywords``: the kinds of words (`KEYWORDS`) in its line (1.0) or in a neighbouring one (0.5).
+    reading order, ``box``: the mention's part of the line. ``keywords``: the kinds of words (`words.KINDS`) that belong
+    to it (1.0) or stand in a line next to it (0.5).
     """
 
     quantity: Quantity
@@ -59,36 +32,27 @@ class Candidate:
     line: int
     rank: int
     box: Box
-    sides: int
     keywords: dict[str, float]
 
 
 def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
-    """The quantities of `readings` that fit ``entity``, in reading order; none for an unknown entity."""
+    """Return the quantities of `readings` that fit ``entity``, in reading order; none for an unknown entity."""
     units = ENTITY_UNITS.get(entity, ())
     fitting: list[Candidate] = []
     for line, reading in enumerate(found):
-        words = _keywords(found, line) if reading.mentions else {}
+        near: dict[str, float] | None = None
         for mention in reading.mentions:
             quantity = as_meant(mention.quantity, entity)
             if quantity.unit not in units or quantity.number <= 0:
                 continue
-            box, sides = part_of(reading, mention), _sides(reading, mention)
-            fitting.append(Candidate(quantity, reading, mention, line, len(fitting), box, sides, words))
+            near = _words_near(found, reading) if near is None else near
+            words = _words_of(mention, near)
+            fitting.append(Candidate(quantity, reading, mention, line, len(fitting), part_of(reading, mention), words))
     return fitting
 
 
-def _sides(reading: Reading, mention: Mention) -> int:
-    """How many numbers the product has that a mention is a side of; 0 when it is none."""
-    if "product" not in mention.flags:
-        return 0
-    rest = [m.side for m in reading.mentions if m.start >= mention.start and "product" in m.flags]
-    after = next((i for i, (a, b) in enumerate(itertools.pairwise(rest)) if b <= a), len(rest) - 1)
-    return rest[after] + 1
-
-
 def part_of(reading: Reading, mention: Mention) -> Box:
-    """The part of a line's box that a mention takes, by its share of the characters."""
+    """Return the part of a line's box that a mention takes, by its share of the characters."""
     left, top, right, bottom = reading.box
     length = max(len(reading.text), mention.end, 1)
     start, end = mention.start / length, min(1.0, mention.end / length)
@@ -97,48 +61,37 @@ def part_of(reading: Reading, mention: Mention) -> Box:
     return Box(left + start * (right - left), top, left + end * (right - left), bottom)
 
 
-LOAD_PHRASE = re.compile(
-    r"(?:weight|load|loading|lifting|carrying|bearing)\s?(?:capacity|limit|rating|bearing|support)"
-    r"|max(?:imum|\.)?\s?(?:load|weight|capacity|bearing|user(?:\sweight)?|belast|tragf)"
-    r"|(?:supports?|holds?|bears?|carr(?:y|ies))\s(?:up|max|to)|can\s(?:support|hold|bear|carry)|withstand"
-    r"|load.?bearing|(?:static|dynamic)\sload|belastbar|traglast|tragkraft|tragf[aä]hig|carga\s?m[aá]x|charge\s?max"
-    r"|(?:capacidad|capacit[eéà])\s(?:de|di)\scar(?:ga|ico)|capacit[eé]\sde\scharge|portata|承重|载重|负重|限重|нагрузк",
-    re.IGNORECASE,
-)
-"""What says of a value near it that it is what a product carries."""
-_LETTERS = {"H": "height", "W": "width", "D": "depth", "L": "length"}
+def _words_of(mention: Mention, near: dict[str, float]) -> dict[str, float]:
+    """Return a mention's own kinds of words, and of those near it what says nothing else than its own."""
+    taken = frozenset[str]().union(*(rivals for rivals in _RIVALS if rivals & mention.labels))
+    can_be = SAID_OF[DIMENSION[mention.quantity.unit]]
+    words = {kind: weight for kind, weight in near.items() if kind in can_be - taken}
+    return words | dict.fromkeys(mention.labels, 1.0)
 
 
-def _keywords(found: Sequence[Reading], line: int) -> dict[str, float]:
-    """Kinds of words about a line's quantities: 1.0 in it or in a label to its left, 0.5 in other lines next to it."""
-    own = found[line]
-    texts = [(own.text, 1.0)]
-    words: dict[str, float] = {"load": 1.0} if LOAD_PHRASE.search(own.text) else {}
+def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
+    """Return the kinds of words in lines next to one: 1.0 in a label to its left or a heading about loads, else 0.5."""
+    words: dict[str, float] = {}
     for other in found:
-        if other is own or (len(other.mentions) > 0 and other.size < own.size * 0.5):
+        if other is own or not other.heading:
             continue
         row = min(own.box[3], other.box[3]) - max(own.box[1], other.box[1]) > 0.5 * min(own.size, other.size)
-        label = re.search("[0-9]", other.text) is None  # as in a table of specifications
-        left = row and 0 <= own.box[0] - other.box[2] + 0.02 < (0.4 if label else 0.15)
+        is_label = not any(character.isdigit() for character in other.text)  # as in a table of specifications
+        left = row and 0 <= own.box[0] - other.box[2] + 0.02 < (0.4 if is_label else 0.15)
         overlap = min(own.box[2], other.box[2]) - max(own.box[0], other.box[0]) > 0
-        gap = own.box[1] - other.box[3]
-        above = overlap and -0.5 * own.size < gap < 1.2 * own.size
         size = max(own.size, other.size)
-        if overlap and -0.5 * size < gap < (1.0 if other.mentions else 3.5) * size and LOAD_PHRASE.search(other.text):
-            words["load"] = 1.0  # a heading, or the beginning of the sentence
-        under = overlap and -0.5 * own.size < other.box[1] - own.box[3] < 0.8 * own.size and not other.mentions
-        if under and LOAD_PHRASE.search(other.text) and not _is_above_a_value(other, found):
-            words["load"] = 1.0  # a caption
-        if left and LOAD_PHRASE.search(other.text):
-            words["load"] = 1.0
-        if left or above or under:
-            texts.append((other.text, 1.0 if left and label else 0.5))
-    for text, weight in texts:
-        letter = _LETTERS.get(text.strip(" .:=").upper())
-        without_load = LOAD_PHRASE.sub(" ", text)  # a weight limit is no weight
-        for kind, pattern in KEYWORDS.items():
-            if kind == letter or pattern.search(without_load if kind == "weight" else text):
-                words[kind] = max(weight, words.get(kind, 0.0))
+        above, below = own.box[1] - other.box[3], other.box[1] - own.box[3]
+        is_above = overlap and -0.5 * own.size < above < 1.2 * own.size
+        is_below = overlap and -0.5 * own.size < below < 0.8 * own.size and not other.mentions
+        is_heading = overlap and -0.5 * size < above < (1.0 if other.mentions else 3.5) * size
+        is_caption = is_below and not _is_above_a_value(other, found)
+        if not (left or is_above or is_below or is_heading):
+            continue
+        for kind in other.heading:
+            if kind in ("load", "breaking") and (left or is_heading or is_caption):
+                words[kind] = 1.0
+            elif left or is_above or is_below:
+                words[kind] = max(1.0 if left and is_label else 0.5, words.get(kind, 0.0))
     return words
 
 

@@ -134,8 +134,9 @@ def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout |
         for flag in ("low", "high", "pack", "sum", "compound", "borrowed"):
             values[flag] = float(flag in flags)
         for kind in ("load", "weight", "net", "gross", "volume", "power", "voltage", "input", "output", "equal",
-                     "serving", "part", "total"):  # fmt: skip
+                     "serving", "part", "total", "drained", "breaking", "distance", "replaces"):  # fmt: skip
             values[f"word_{kind}"] = max(c.keywords.get(kind, 0.0) for c in group)
+        values["word_load"] = max(values["word_load"], *(c.keywords.get("limit", 0.0) for c in group))
         if entity in AXES:
             values |= _dimension(group, entity, drawn)
         else:
@@ -148,18 +149,15 @@ def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout |
 def _dimension(group: Sequence[Candidate], entity: str, drawn: Layout | None) -> dict[str, float]:
     """Features of a length: words and letters for the axes, place in L x W x H, direction and place of the text."""
     words = {kind: max(c.keywords.get(kind, 0.0) for c in group) for kind in (*AXES, "length", "diameter")}
-    letters = {c.mention.axis for c in group if c.mention.axis}
     values = {
-        "axis_own": max(words[entity], float(AXES[entity] in letters)),
-        "axis_other": max(
-            *(words[o] for o in _OTHERS[entity]), float(any(AXES[o] in letters for o in _OTHERS[entity]))
-        ),
-        "axis_length": max(words["length"], float("L" in letters)),
-        "axis_diameter": max(words["diameter"], float("Ø" in letters)),
+        "axis_own": words[entity],
+        "axis_other": max(words[other] for other in _OTHERS[entity]),
+        "axis_length": words["length"],
+        "axis_diameter": words["diameter"],
         "upright_text": float(any(c.reading.vertical for c in group)),
     }
     sides = [c for c in group if "product" in c.mention.flags]
-    values |= {f"side_{c.mention.side}_of_{c.sides}": 1.0 for c in sides}
+    values |= {f"side_{c.mention.side}_of_{c.mention.sides}": 1.0 for c in sides}
     if drawn is not None and not sides:
         near = [directions(drawn, c.box) for c in group]
         upright, level, slanting = (max(d[i] for d in near) for i in range(3))

@@ -1,4 +1,4 @@
-"""Lines of text on a picture: their box, their reading order, the quantities in them."""
+"""Lines of text on a picture: their box, their reading order, what they say."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.reading.boxes import Box
-from src.reading.mentions import Mention, find_quantities
+from src.reading.mentions import Mention, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class Reading:
     """A line of text with its box and what it says.
 
     ``score``: the OCR's confidence, 0..1. ``vertical``: whether the text runs up or down. ``size``: the height of its
-    letters as a share of the picture's height.
+    letters as a share of the picture's height. ``heading``: kinds of words (`words.KINDS`) that belong to no quantity
+    of the line; ``legend``: names of sides without a product.
     """
 
     text: str
@@ -22,7 +23,9 @@ class Reading:
     box: Box
     vertical: bool
     size: float
-    mentions: list[Mention]
+    mentions: tuple[Mention, ...]
+    heading: frozenset[str]
+    legend: tuple[frozenset[str], ...]
 
 
 def lines_in_order(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
@@ -39,7 +42,8 @@ def lines_in_order(lines: Sequence[Sequence], width: int, height: int) -> list[R
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
         box = Box(left / width, top / height, right / width, bottom / height)
         size = float(min(across, down) / height)
-        found.append(Reading(text, score, box, bool(vertical), size, find_quantities(text)))
+        said = parse(text)
+        found.append(Reading(text, score, box, bool(vertical), size, said.mentions, said.heading, said.legend))
     return _reading_order(found)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from src.reading.candidates import candidates
 from src.reading.constants import ENTITY_UNITS
 from src.reading.images import cv2
-from src.reading.joining import readings
+from src.reading.cross_line import readings
 from src.reading.mentions import find_quantities
 
 Line = tuple[str, float, list[list[int]]]

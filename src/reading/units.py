@@ -1,50 +1,109 @@
-"""How units are written on products: names, abbreviations, symbols, their OCR confusions, in six languages."""
+"""The table of units: what each measures, its size, and how it is spelled on products (OCR's confusions included).
+
+A unit that no answer may use is converted (stone) or only recognised, so that it is not taken for another (lumen).
+"""
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 
-_SPELLINGS = {
-    "millimetre": r"mm|㎜|мм|毫米|millim[eè]t(?:er|re|ri|ro)s?|mil[ií]metros?",
-    "centimetre": r"c?cms?|om|㎝|crn|см|厘米|公分|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter",
-    "inch": r"inch(?:es|s)?|[l|]nch(?:es)?"
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of measure.
+
+    ``size``: one unit in metres, grams, millilitres, volts or watts (US customary units, the short ton). ``spellings``:
+    a regular expression of all spellings in lower case. ``answer``: the unit that it is converted to, if it is no
+    answer itself.
+    """
+
+    name: str
+    dimension: str
+    size: Decimal
+    spellings: str
+    answer: str = ""
+
+
+def _unit(name: str, dimension: str, size: str, spellings: str, answer: str = "") -> Unit:
+    return Unit(name, dimension, Decimal(size), spellings, answer)
+
+
+OTHER = "other"
+"""Dimension of units that measure nothing the challenge asks for."""
+
+_INCH = (
+    r"inch(?:es|s)?|[l|]nch(?:es)?"
     r"|ins?\.?(?![\s.-]*(?-i:[1Il])\b(?![.,/][0-9])|\s+(?:one|the|an?|your|our|stock|total|all|each|this|just)\b)"
-    r"|(?<=[.,][0-9])n|(?<=[.,][0-9][0-9])n|英寸|zoll|pouces?|pulgadas?|polegadas?|pollic[ei]",
-    "foot": r"ft(?![23²³^](?![0-9]|\s?(?:in|[\"'])))\.?|f[eo]et|foot",
-    "yard": r"yards?|yds?\.?",
-    "kilogram": r"k[gq9](?:s|r)?\.?|㎏|кг|千克|公斤|[kq]uilos?|kilos?|kilogram(?:me|m|o|a|mi)?s?",
-    "milligram": r"mgs?\.?|㎎|мг|毫克|milligram(?:me|m|mi)?s?|miligramos?",
-    "microgram": r"mcg|[µμu]g|microgram(?:me|m)?s?",
-    "fluid ounce": r"(?<=[0-9])r[o0]z"
-    r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0][z2]\.?s?|ounces?)|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?",
-    "ounce": r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?",
-    "pound": r"[l1|i]bs?\.?|(?<=[0-9])tbs|pounds?|libras?|libbre|pfund",
-    "ton": r"tons?|tonn(?:e|en|es)|toneladas?|тонн?|吨",
-    "millilitre": r"m[l1|ℓ]s?e?\.?|㎖|мл|毫升|millilit(?:er|re|ri|ro)s?|mililitros?|cc|㏄",
-    "centilitre": r"cl\.?|centilit(?:er|re|ri|ro)s?",
-    "decilitre": r"dl\.?|decilit(?:er|re|ri|ro)s?",
-    "microlitre": r"[µμu]l|microlit(?:er|re)s?",
-    "cubic foot": r"cu(?:bic|\.)?\s?(?:feet|foot|ft\.?)|ft(?:³|\^?3)",
-    "cubic inch": r"cu(?:bic|\.)?\s?(?:inch(?:es)?|in\.?)|in(?:³|\^?3)",
-    "imperial gallon": r"imp(?:erial|\.)?\s?gal(?:lons?|\.)?",
-    "gallon": r"(?:u\.?s\.?\s?)?gal(?:lons?|s|\.)?|galones",
-    "quart": r"quarts?|qts?\.?",
-    "pint": r"pints?|pts?\.?",
-    "cup": r"cups?|tazas?|tasses?",
-    "litre": r"ltrs?\.?|lts?\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ|л(?:итр(?:а|ов)?)?|升(?!级)",
-    "metre": r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m|м(?:етр(?:а|ов)?)?|米",
-    "gram": r"(?!(?:(?<=[^.,0-9][1-6])|(?<=^[1-6]))(?-i:G)\b)g[rm]?s?\.?|г(?:р(?:амм(?:а|ов)?)?)?|克"
-    r"|gram(?:me|m|o|a|mi)?s?",
-    "kilowatt": r"kilowatts?|kw|квт|千瓦",
-    "watt": r"watt(?:s|age)?|vatios|w|вт(?!\s?[·*]\s?ч)|ватт|瓦(?!时|小时)",
-    "kilovolt": r"kilovolts?|kv",
-    "millivolt": r"millivolts?|mv",
-    "volt": r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?",
-}
-"""By name. Order matters where one spelling begins another (``fl oz`` before ``l``): the longest is not sought."""
+    r"|(?<=[.,][0-9])n|(?<=[.,][0-9][0-9])n|英寸|zoll|pouces?|pulgadas?|polegadas?|pollic[ei]"
+)
+_GRAM = (
+    r"(?!(?:(?<=[^.,0-9][1-6])|(?<=^[1-6]))(?-i:G)\b)g[rm]{0,2}s?\.?|г(?:р(?:амм(?:а|ов)?)?)?|克"
+    r"|gram(?:me|m|o|a|mi)?s?"
+)
+_VOLT = r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?"
 
-_AFTER = r"(?![a-zа-яµμ²³])(?!(?<=[fmn])\s?[23]\b(?![.,/]))"
+UNITS: tuple[Unit, ...] = (
+    _unit("kilowatt hour", OTHER, "1", r"k?w(?:\s?[·.*]\s?)?h(?:r|rs|our|ours)?|к?вт(?:\s?[·.*]\s?)?ч|千?瓦(?:时|小时)"),
+    _unit("ampere hour", OTHER, "1", r"m?ah|va|ma|amps?|amperes?"),
+    _unit("lumen", OTHER, "1", r"lms?|[i|]m(?=[/\s]|$)|lumens?|lux|лм|流明"),
+    _unit("hertz", OTHER, "1", r"[kmg]?hz|rpm|db|ppm|dpi|psi|bar|[kmg]b|[km]?pa|mbps|atm|fps|cfm|gpm|lph|gph|mmhg"),
+    _unit("newton metre", OTHER, "1", r"n[·.\-]?m|newton[- ]?met(?:er|re)s?|joules?|k?cal|kj"),
+    _unit("millimetre", "length", "0.001", r"mms?|㎜|мм|毫米|millim[eè]t(?:er|re|ri|ro)s?|mil[ií]metros?"),
+    _unit("cubic centimetre", "volume", "1", r"c\.\s?c\.?|ccm|cc|㏄|cm(?:³|\^?3(?![.,]?[0-9]))", "millilitre"),
+    _unit("cubic decimetre", "volume", "1000", r"dm(?:³|\^?3(?![.,]?[0-9]))", "litre"),
+    _unit("decimetre", "length", "0.1", r"(?-i:dm)|d[eé]cim[eè]t(?:er|re|ri|ro)s?|dezimeter", "centimetre"),
+    _unit("centimetre", "length", "0.01", r"c?cms?|(?-i:c\sm)|om|㎝|crn|см|厘米|公分"
+          r"|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter"),
+    _unit("inch", "length", "0.0254", _INCH),
+    _unit("foot", "length", "0.3048", r"ft(?![23²³^](?![0-9]|\s?(?:in|[\"'])))\.?|f[eo]et|foot|fuß"),
+    _unit("yard", "length", "0.9144", r"yards?|yds?\.?"),
+    _unit("kilogram", "weight", "1000", r"k[gq9](?:s|r)?\.?|(?-i:k\sg)|㎏|кг|千克|公斤|[kq]uilos?|kilos?"
+          r"|kilogram(?:me|m|o|a|mi)?s?"),
+    _unit("milligram", "weight", "0.001", r"mgs?\.?|㎎|мг|毫克|milligram(?:me|m|mi)?s?|miligramos?"),
+    _unit("microgram", "weight", "0.000001", r"mcg|[µμu]g|microgram(?:me|m)?s?"),
+    _unit("fluid ounce", "volume", "29.573530", r"(?<=[0-9])r[o0]z"
+          r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0][z2]\.?s?|ounces?)"
+          r"|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?|f[l1|]\.?\s?[o0]?\.?(?=\s*$)"),
+    _unit("ounce", "weight", "28.349523", r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?|unzen?"),
+    _unit("stone", "weight", "6350.29318", r"st(?:ones?)?(?=[\s.,&]{0,3}[0-9]{1,2}\s?lb)|(?<=[0-9][0-9]\s)stone", "pound"),
+    _unit("pound", "weight", "453.59237", r"[l1|i]bs?\.?|(?<=[0-9])tbs|pounds?|libras?|libbre|pfund"),
+    _unit("ton", "weight", "907184.74", r"(?:(?:metric|u\.?s\.?|u\.?k\.?|short|long|imperial)\s)?"
+          r"(?:tons?|tonn(?:e|en|es|s)|toneladas?|тонн?|吨)|t(?=\s(?:hydraul|jack|load|lift|capacit))"),
+    _unit("millilitre", "volume", "1", r"m[l1|ℓ]s?e?\.?|(?-i:m\sl)|㎖|мл|毫升"
+          r"|milli-?\s?lit(?:er|re|ri|ro)s?|mililitros?"),
+    _unit("centilitre", "volume", "10", r"cl\.?|centilit(?:er|re|ri|ro)s?"),
+    _unit("decilitre", "volume", "100", r"dl\.?|d[eé]cilit(?:er|re|ri|ro)s?"),
+    _unit("microlitre", "volume", "0.001", r"[µμu]l|microlit(?:er|re)s?"),
+    _unit("cubic foot", "volume", "28316.846592", r"cu(?:bic|\.)?\s?(?:feet|foot|ft\.?)|ft(?:³|\^?3)"),
+    _unit("cubic inch", "volume", "16.387064", r"cu(?:bic|\.)?\s?(?:inch(?:es)?|in\.?)|in(?:³|\^?3)"),
+    _unit("imperial gallon", "volume", "4546.09", r"(?:imp(?:erial|\.)?|u\.?k\.?|british)\s?gal(?:lons?|s|\.)?"
+          r"|gal(?:lons?|s|\.)?\s?\(?(?:imp(?:erial)?|u\.?k)\b\.?"),
+    _unit("gallon", "volume", "3785.411784", r"(?:u\.?s\.?\s?)?gal(?:lons?|s|\.)?|galones|gallonen"),
+    _unit("quart", "volume", "946.352946", r"quarts?|qts?\.?"),
+    _unit("pint", "volume", "473.176473", r"pints?|pts?\.?"),
+    _unit("cup", "volume", "236.588237", r"cups?|tazas?|tasses?"),
+    _unit("litre", "volume", "1000", r"ltrs?\.?|lts?\.?|lits?\b\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ"
+          r"|л(?:итр(?:а|ов)?)?|升(?!级)"),
+    _unit("metre", "length", "1", r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m|м(?:етр(?:а|ов)?)?|米"),
+    _unit("gram", "weight", "1", _GRAM),
+    _unit("kilowatt", "power", "1000", r"kilowatts?|kw|квт|千瓦"),
+    _unit("watt", "power", "1", r"watt(?:s|age)?|vatios|w|вт|ватт|瓦"),
+    _unit("kilovolt", "voltage", "1000", r"kilovolts?|kv"),
+    _unit("millivolt", "voltage", "0.001", r"millivolts?|mv"),
+    _unit("volt", "voltage", "1", _VOLT),
+    _unit("inch mark", "length", "0.0254", r"''|\"|°(?=\s?x\s?[0-9])", "inch"),
+    _unit("foot mark", "length", "0.3048", r"'(?![a-wyz]|x[a-z])", "foot"),
+)  # fmt: skip
+"""All units. Order matters where one spelling begins another (``fl oz`` before ``l``): the longest is not sought."""
+
+BY_NAME: dict[str, Unit] = {unit.name: unit for unit in UNITS}
+DIMENSION: dict[str, str] = {unit.name: unit.dimension for unit in UNITS}
+"""What a unit measures: length, weight, volume, voltage, power, or `OTHER`."""
+SIZE: dict[str, Decimal] = {unit.name: unit.size for unit in UNITS}
+"""One unit in metres, grams, millilitres, volts or watts."""
+
+_ENDS = r"(?![a-zа-яµμ²³])(?!(?<=[fmn])\s?[23]\b(?![.,/]))"
 """A unit ends where no letter follows; ``cm2`` and ``m³`` are no lengths."""
-
 _NOUNS = (
     r"(?:l?ith|li-?ion|ion|lxt|max|cordless|brushless|batter|led|bulb|lamp|light|solar|power|motor|fast|output|input|"
     r"adapter|charger|heat|jar|bottle|can\b|bag|pack|tub\b|tube|box|pouch|cup|tumbler|glass|mug|net|total|each|approx|"
@@ -56,48 +115,17 @@ _GLUED = (
     rf"|(?<=[0-9]inch)(?={_NOUNS})"
     r"|(?<=[0-9](?:oz|ml|kg|lb|cm|mm))(?=[a-z]{3})(?<!oz(?=o))"  # no word begins with these
     r"|(?<=[0-9]v)(?=[b-df-hj-np-tv-xz][a-z])|(?<=[0-9]w)(?=[b-dfgj-np-qs-tvxz][a-z])"  # nor with V or W and these
-    r"|(?<=[0-9](?:cm|mm|in|ft))(?=(?-i:[LWHD])(?![a-z0-9]))"  # 20cmH: the letter of an axis
+    r"|(?<=[0-9](?:cm|mm|in|ft))(?=(?-i:[LWHDBT])(?![a-z0-9]))"  # 20cmH: the letter of an axis
     r"|(?=x\s?[0-9])"
 )
 """What may follow a unit without a gap where the unit itself follows its number so."""
-
-_WORDS = "|".join(rf"(?P<{name.replace(' ', '_')}>{spelling})" for name, spelling in _SPELLINGS.items())
-
-_MARKS = r"""(?P<inches>''|"|°(?=\s?x\s?[0-9]))|(?P<feet>'(?![a-wyz]|x[a-z]))"""
-
-UNIT = re.compile(rf"(?:(?:{_WORDS})(?:{_AFTER}|{_GLUED})|{_MARKS})", re.IGNORECASE)
-"""One unit at a place of a text; `name_of` tells which."""
-
-_PER = {
-    "length": (
-        ("millimetre", "0.001"), ("centimetre", "0.01"), ("metre", "1"), ("inch", "0.0254"), ("foot", "0.3048"),
-        ("yard", "0.9144"),
-    ),
-    "weight": (
-        ("microgram", "0.000001"), ("milligram", "0.001"), ("gram", "1"), ("kilogram", "1000"), ("ton", "907184.74"),
-        ("ounce", "28.349523"), ("pound", "453.59237"),
-    ),
-    "volume": (
-        ("microlitre", "0.001"), ("millilitre", "1"), ("centilitre", "10"), ("decilitre", "100"), ("litre", "1000"),
-        ("fluid ounce", "29.573530"), ("cup", "236.588237"), ("pint", "473.176473"), ("quart", "946.352946"),
-        ("gallon", "3785.411784"), ("imperial gallon", "4546.09"), ("cubic inch", "16.387064"),
-        ("cubic foot", "28316.846592"),
-    ),
-    "voltage": (("millivolt", "0.001"), ("volt", "1"), ("kilovolt", "1000")),
-    "power": (("watt", "1"), ("kilowatt", "1000")),
-}  # fmt: skip
-
-DIMENSION: dict[str, str] = {unit: dimension for dimension, units in _PER.items() for unit, _ in units}
-"""What a unit measures: length, weight, volume, voltage, power."""
-
-SIZE: dict[str, Decimal] = {unit: Decimal(size) for units in _PER.values() for unit, size in units}
-"""One unit in metres, grams, millilitres, volts or watts (US customary units, the short ton)."""
+_MARKS = ("inch mark", "foot mark")
+_WORDS = "|".join(f"(?P<{u.name.replace(' ', '_')}>{u.spellings})" for u in UNITS if u.name not in _MARKS)
+_SIGNS = "|".join(f"(?P<{name.replace(' ', '_')}>{BY_NAME[name].spellings})" for name in _MARKS)
+_UNIT = re.compile(rf"(?:(?:{_WORDS})(?:{_ENDS}|{_GLUED})|{_SIGNS})", re.IGNORECASE)
 
 
-_SYMBOLS = {"inches": "inch", "feet": "foot"}
-
-
-def name_of(match: re.Match[str]) -> str:
-    """The allowed name of the unit that `UNIT` matched."""
-    group = match.lastgroup or ""
-    return _SYMBOLS.get(group) or group.replace("_", " ")
+def unit_at(text: str, at: int = 0) -> tuple[str, int] | None:
+    """Return the name of the unit whose spelling begins at ``at`` and the place where it ends; None without one."""
+    match = _UNIT.match(text, at)
+    return match and ((match.lastgroup or "").replace("_", " "), match.end())

@@ -1,0 +1,222 @@
+"""What lines of text say together: a number and its unit in two lines, a unit stated once for all, misread signs."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from src.reading.lines import Reading, lines_in_order
+from src.reading.mentions import Mention, find_quantities
+from src.reading.quantity import Quantity, same_amount
+from src.reading.units import unit_at
+
+_NUMBER = r"[0-9]{1,5}(?:[.,][0-9]{1,3})?"
+_BARE = re.compile(rf"\W{{0,2}}({_NUMBER})\W{{0,2}}")
+_BARE_ONES = re.compile(rf"{_NUMBER}(?:\s?[x×*~–-]\s?{_NUMBER}){{1,2}}", re.IGNORECASE)
+_LAST = re.compile(rf"(?:^|[^0-9.,a-z])({_NUMBER})\W{{0,2}}$", re.IGNORECASE)
+_MARKED_INCH = re.compile(r"[0-9]\s?(?:[\"“”″]|'')")
+_GENERAL_UNIT = re.compile(r"(?:unit|einheit|unidad|unit[eéà]|单位|\()\W{0,3}(cm|mm|inch(?:es)?|in)\b", re.IGNORECASE)
+_LABEL_UNIT = re.compile(
+    r"[a-zа-я一-鿿]\W{0,2}[(\[（/:,]\s?(kgs?|g|mg|lbs?|oz|ml|l|cm|mm|m|inch(?:es)?|in|v|w|kw|volts?|watts?|grams?|pounds?"
+    r"|кг|г|мл|см|мм|в|вт)\s?[~)\]）]{0,2}\W?$",
+    re.IGNORECASE,
+)
+"""At the end of a label: ``Net weight(kg)``, ``Rated Voltage(V~)``."""
+_SHORT_WORDS = ("in", "m", "l", "g", "w", "t")
+"""Units that begin a line as words of their own, or as letters for sides: they need to stand alone."""
+_HOSES = (25, 50, 75, 100, 150, 200)
+"""Lengths in feet that things longer than a room come in."""
+
+
+def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
+    """Lines of `ocr.Line` in reading order, quantities found, also those that several lines make up together.
+
+    ``width`` and ``height`` of the picture in the pixels of the boxes.
+    """
+    width, height = max(1, width), max(1, height)
+    found = lines_in_order(lines, width, height)
+    found = _join_units(found, width / height)
+    found = _with_general_unit(found)
+    for mend in (_lost_c, _lone_prime, _thousand):
+        found = _mended(found, mend)
+    return _with_legends(found, width / height)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a line stands to another; distances in shares of the picture's height, negative where they overlap."""
+
+    across: float
+    down: float
+    size: float  # of the larger letters
+    is_row: bool
+    is_left: bool  # the other line begins left of this one
+    is_above: bool
+
+    @classmethod
+    def of(cls, line: Reading, other: Reading, aspect: float) -> "_Place":
+        across = (max(line.box.left, other.box.left) - min(line.box.right, other.box.right)) * aspect
+        down = max(line.box.top, other.box.top) - min(line.box.bottom, other.box.bottom)
+        is_row = down < -0.3 * min(line.size, other.size)
+        is_left, is_above = other.box.left < line.box.left, other.box.top <= line.box.top
+        return cls(across, down, max(line.size, other.size), is_row, is_left, is_above)
+
+    @property
+    def is_column(self) -> bool:
+        return self.across < 0
+
+    @property
+    def distance(self) -> float | None:
+        """None for lines that cannot belong together; units stand rather below than above."""
+        if (self.is_row and self.across < 12 * self.size) or (self.is_column and self.down < 1.5 * self.size):
+            return self.across + self.down + (0.5 * self.size if self.is_above and not self.is_row else 0.0)
+        return None
+
+
+def _join_units(found: list[Reading], aspect: float) -> list[Reading]:
+    """Read ``500`` beside or above ``ml`` as one quantity of the number's line.
+
+    Its unit may also begin the line below (``1570`` over ``Watt Motor``), or stand in its label (``Net weight(kg)``).
+    """
+    joined = list(found)
+    for i, number in enumerate(found):
+        last = None if number.mentions else _LAST.search(number.text)
+        if last is None:
+            continue
+        nearest: tuple[float, tuple[Mention, ...]] | None = None
+        for other in found:
+            place = _Place.of(number, other, aspect)
+            if other is number or place.distance is None or (nearest and place.distance >= nearest[0]):
+                continue
+            unit = next((unit for source in _UNIT_SOURCES if (unit := source(number, other, place))), "")
+            several = _BARE_ONES.fullmatch(number.text)
+            if unit and (both := find_quantities(f"{number.text if several else last[1]} {unit}")):
+                nearest = place.distance, both if several else both[:1]
+        if nearest:
+            joined[i] = replace(number, mentions=nearest[1])
+    return joined
+
+
+def _unit_alone(number: Reading, other: Reading, place: _Place) -> str:
+    """``ml`` beside or below a number."""
+    beside = place.is_row and place.across < 1.2 * place.size and not place.is_left
+    stacked = place.is_column and place.down < 0.8 * place.size  # below, or above where the text runs upwards
+    text = other.text.strip()
+    is_axis = stacked and not beside and re.fullmatch(r"\W*[LWHDTG]\W*", text) is not None
+    if not (beside or stacked) or is_axis or other.mentions or re.search("[0-9]", text) or len(text) > 14:
+        return ""
+    unit = unit_at(text)
+    return text if unit and unit[1] >= 0.6 * len(text) else ""
+
+
+def _unit_below(number: Reading, other: Reading, place: _Place) -> str:
+    """``Watt Motor`` under a number; a sentence goes on in the next line, a bare number has its unit there."""
+    is_like = 0.3 < other.size / max(number.size, 1e-6) < 1.7
+    if not (place.is_column and place.down < 0.8 * place.size and not place.is_above and is_like):
+        return ""
+    unit = unit_at(other.text)
+    if unit is None or (_BARE.fullmatch(number.text) and other.mentions):
+        return ""
+    spelling = other.text[: unit[1]]
+    alone = len(spelling) < len(other.text) and spelling.strip(".").lower() in _SHORT_WORDS
+    return "" if alone else spelling
+
+
+def _unit_in_label(number: Reading, other: Reading, place: _Place) -> str:
+    """``Net weight(kg)`` left of a number, or above it."""
+    is_bare = _BARE.fullmatch(number.text) or _BARE_ONES.fullmatch(number.text)
+    left = place.is_row and place.is_left
+    above = place.is_column and place.is_above and place.down < 1.5 * place.size
+    if not is_bare or other.mentions or re.search("[0-9]", other.text) or not (left or above):
+        return ""
+    unit = _LABEL_UNIT.search(other.text)
+    return unit[1] if unit else ""
+
+
+_UNIT_SOURCES = (_unit_alone, _unit_below, _unit_in_label)
+"""How a line can give its unit to a number near it, in the order in which they are asked."""
+
+
+def _with_general_unit(found: list[Reading]) -> list[Reading]:
+    """Give bare numbers the unit that the picture states for all (``Unit: mm``).
+
+    Inches, too, where another number has their mark: OCR reads it as a degree sign, or not at all.
+    """
+    unit = next((m[1] for r in found if not r.mentions and (m := _GENERAL_UNIT.search(r.text))), None)
+    if unit is None and any(_MARKED_INCH.search(r.text) for r in found):
+        unit = "inch"
+    if unit is None:
+        return found
+    with_unit = []
+    for reading in found:
+        if not reading.mentions and (number := _BARE.fullmatch(reading.text)):
+            mentions = find_quantities(f"{number[1]} {unit}")
+            borrowed = tuple(replace(m, flags=m.flags | {"borrowed"}) for m in mentions)
+            reading = replace(reading, mentions=borrowed)
+        with_unit.append(reading)
+    return with_unit
+
+
+def _mended(found: list[Reading], mend: Callable[[Mention, Reading, list[Mention]], Mention]) -> list[Reading]:
+    """Apply ``mend`` to each mention, given its line and all mentions of the picture."""
+    all_mentions = [mention for reading in found for mention in reading.mentions]
+    return [replace(r, mentions=tuple(mend(m, r, all_mentions) for m in r.mentions)) for r in found]
+
+
+def _lost_c(mention: Mention, _: Reading, others: list[Mention]) -> Mention:
+    """Read ``60.2m`` beside ``45cm`` as centimetres: OCR loses the c more often than products are that long."""
+    quantity = mention.quantity
+    lengths = [m.quantity.amount for m in others if m.quantity.unit in ("centimetre", "millimetre", "inch")]
+    if quantity.unit != "metre" or not lengths or quantity.number < max(Decimal(10), 10 * max(lengths)):
+        return mention
+    return replace(mention, quantity=Quantity(quantity.number, "centimetre"), flags=mention.flags | {"borrowed"})
+
+
+def _lone_prime(mention: Mention, line: Reading, others: list[Mention]) -> Mention:
+    """Read ``46'`` as inches where it can hardly be feet: OCR loses one of two primes."""
+    feet = mention.quantity
+    if "prime" not in mention.flags or any("compound" in m.flags for m in line.mentions):
+        return mention
+    inches = [m.quantity for m in others
+              if m.quantity.unit == "inch" or ("prime" in m.flags and _is_long(m.quantity.number))]  # fmt: skip
+    odd = feet.number % 1 not in (0, Decimal("0.5")) and any(not same_amount(feet, other) for other in inches)
+    return replace(mention, quantity=Quantity(feet.number, "inch")) if _is_long(feet.number) or odd else mention
+
+
+def _is_long(feet: Decimal) -> bool:
+    return feet > 20 and feet not in _HOSES
+
+
+def _thousand(mention: Mention, _: Reading, others: list[Mention]) -> Mention:
+    """Let another unit on the picture decide whether ``1.000 g`` is 1 or 1000 gram, and ``1,500 kg`` 1500 or 1.5."""
+    quantity = mention.quantity
+    if "thousand" not in mention.flags:
+        return mention
+    factor = Decimal(1000) if quantity.number < 1000 else Decimal("0.001")
+    other_way = Quantity((quantity.number * factor).normalize(), quantity.unit)
+    rivals = [m.quantity for m in others if "thousand" not in m.flags and m.quantity.unit != quantity.unit]
+    if any(same_amount(quantity, o) for o in rivals) or not any(same_amount(other_way, o) for o in rivals):
+        return mention
+    return replace(mention, quantity=other_way)
+
+
+def _with_legends(found: list[Reading], aspect: float) -> list[Reading]:
+    """Give the sides of a product the names in the nearest legend beside, above or below it: ``W x D x H`` over it."""
+    legends = [reading for reading in found if reading.legend]
+    return [_named(reading, legends, aspect) for reading in found] if legends else found
+
+
+def _named(line: Reading, legends: Sequence[Reading], aspect: float) -> Reading:
+    sides = {m.sides for m in line.mentions if "product" in m.flags}
+    if any(m.labels for m in line.mentions if "product" in m.flags):
+        return line
+    near: list[tuple[float, Reading]] = []
+    for legend in legends:
+        distance = _Place.of(line, legend, aspect).distance
+        if distance is not None and {len(legend.legend)} == sides:
+            near.append((distance, legend))
+    if not near:
+        return line
+    names = min(near, key=lambda pair: pair[0])[1].legend
+    named = (replace(m, labels=m.labels | names[m.side]) if "product" in m.flags else m for m in line.mentions)
+    return replace(line, mentions=tuple(named))
