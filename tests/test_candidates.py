@@ -74,5 +74,5 @@ def test_the_same_amount_in_two_units():
 
 def test_the_prompt_tells_quantities_places_and_words():
     lines = [line("Net 500 g", 0, 10), line("H 12 cm", 0, 190), line("hello", 0, 300), line("500 g", 300, 390, 90, 8)]
-    assert describe(readings(lines, 400, 400), None) == "Read: 500 gram top left net; 12 centimetre left H."
+    assert describe(readings(lines, 400, 400), None) == "Read: 500 gram top left net; 12 centimetre left height."
     assert describe([], None) == "Read: nothing."

@@ -101,9 +101,12 @@ def test_what_belongs_together_is_told():
     first, second = find_quantities("60 g (2.1 oz)")
     assert (first.flags, second.flags) == (frozenset(), {"converted"})
     sides = find_quantities("L23 x W14 x H8cm")
-    assert [(m.axis, m.side, m.flags) for m in sides] == [(a, i, {"product"}) for i, a in enumerate("LWH")]
+    axes = ("length", "width", "height")
+    assert [(m.labels, m.side, m.sides, m.flags) for m in sides] == [
+        ({a}, i, 3, {"product"}) for i, a in enumerate(axes)
+    ]
     assert find_quantities("12 x 330 ml")[0].flags == {"pack"}
-    assert find_quantities('75"DIA')[0].axis == "\u00d8"
+    assert find_quantities('75"DIA')[0].labels == {"diameter"}
     assert find_quantities("Size (cm): 23")[0].flags == {"borrowed"}
     (only,) = find_quantities("about 12 cm wide")
     assert "about 12 cm wide"[only.start : only.end] == "12 cm"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.reading.boxes import WHOLE
-from src.reading.candidates import KEYWORDS, part_of
+from src.reading.candidates import part_of
 from src.reading.choose import options
 from src.reading.geometry import Layout, directions, position
 from src.reading.lines import Reading
@@ -42,7 +42,9 @@ _RANKS = ("longest", "second", "third")
 """The longest lengths on a picture, where there are several."""
 _PASSED_ON = ("height", "width", "length", "depth", "diameter", "load", "net", "gross", "serving", "equal", "weight",
               "volume", "input", "output")  # fmt: skip
-"""Kinds of words near a quantity that the prompt passes on, see `candidates.KEYWORDS`."""
+"""Kinds of words (`words.KINDS`) of a quantity that the prompt passes on."""
+_ALIKE = {"limit": "load", "breaking": "load", "replaces": "equal"}
+"""Kinds that the prompt does not tell apart."""
 
 _BUDGET = 150
 """Tokens for all readings, by `_cost`; with it no real picture takes more than 160."""
@@ -105,8 +107,8 @@ def told_of(reading: Reading, mention: Mention, drawn: Layout | None) -> list[st
     strongest = max(pulls)
     if strongest > _CLEAR:
         told.append(LINES[pulls.index(strongest)])
-    words = [kind for kind in _PASSED_ON if KEYWORDS[kind].search(reading.text)][:2]
-    return told + (words or ([mention.axis] if mention.axis else []))
+    labels = {_ALIKE.get(label, label) for label in mention.labels}
+    return told + [kind for kind in _PASSED_ON if kind in labels][:2]
 
 
 def _ranks(found: Sequence[Reading]) -> dict[str, str]:

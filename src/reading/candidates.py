@@ -7,12 +7,12 @@ from decimal import Decimal
 from src.reading.boxes import Box
 from src.reading.constants import ENTITY_UNITS
 from src.reading.lines import Reading
-from src.reading.mentions import Mention
+from src.reading.mentions import Mention, is_distance
 from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE
 from src.reading.words import AXES, SAID_OF
 
-_RIVALS = (AXES, frozenset({"load", "limit", "breaking", "weight", "net", "gross", "drained"}),
+_RIVALS = (AXES, frozenset({"load", "breaking", "weight", "net", "gross", "drained"}),
            frozenset({"input", "output"}), frozenset({"equal", "replaces"}))  # fmt: skip
 """Kinds of words of which a quantity has one: its own says more than a heading."""
 
@@ -47,6 +47,8 @@ def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
                 continue
             near = _words_near(found, reading) if near is None else near
             words = _words_of(mention, near)
+            if is_distance(mention.quantity, words):
+                continue
             fitting.append(Candidate(quantity, reading, mention, line, len(fitting), part_of(reading, mention), words))
     return fitting
 

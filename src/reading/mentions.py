@@ -8,7 +8,7 @@ A line is cut into tokens (`tokens`), these are put together (`structure`), and 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from src.reading.numbers import normalised
@@ -73,12 +73,17 @@ def parse(text: str) -> Parsed:
             mention = _mention(part, labels)
             if mention:
                 mentions.append(mention)
-    if all(token.kind in "l:" for token in groups):  # a letter in the first column of a table
+    if text.strip(" .:=").upper() in ("H", "W", "D", "L"):  # in the first column of a table
         heading |= frozenset[str]().union(*(token.labels for token in groups))
     legends = [token for token in groups if token.kind == "L"]
     used = any("product" in mention.flags and mention.labels for mention in mentions)
     legend = tuple(name.labels for name in legends[0].parts) if legends and not used else ()
     return Parsed(tuple(mentions), heading, legend)
+
+
+def is_distance(quantity: Quantity, labels: Container[str]) -> bool:
+    """Whether a length is how far something reaches, or how deep it may be under water, by the words near it."""
+    return "distance" in labels and quantity.unit in ("metre", "foot", "yard")
 
 
 def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
@@ -87,14 +92,17 @@ def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
     if unit is None:
         return None
     labels = part.labels | labels
-    is_far = "distance" in labels and unit.name in ("metre", "foot", "foot mark", "yard")
-    if unit.dimension == "length" and ("error" in labels or is_far):
+    if unit.dimension == "length" and "error" in labels:
         return None
+    if "steel" in labels and unit.name == "litre" and part.value >= 300:
+        return None  # 316 L is an alloy
     number = part.value
     if unit.answer:
         number = (number * unit.size / BY_NAME[unit.answer].size).normalize()
         number = round(number, 4).normalize()
     quantity = Quantity(number, unit.answer or unit.name)
+    if is_distance(quantity, labels):
+        return None
     return Mention(quantity, part.start, part.end, part.flags, labels, part.side, part.sides)
 
 
@@ -147,6 +155,8 @@ def _words_of(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[
     """
     said = [frozenset[str]() for _ in tokens]
     homeless = {i for i, token in enumerate(tokens) if token.kind in "ak"}
+    if not homeless:
+        return said, frozenset()
     clause = [0]
     for token in tokens:
         clause.append(clause[-1] + (token.kind == ","))

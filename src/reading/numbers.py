@@ -28,13 +28,14 @@ _MIXED = re.compile(
     r"|(?<![a-zA-Z0-9.,])[SBZ][0-9]{2}(?=(?:ml|kg|g|mm|oz|lbs?)(?![a-z]))"  # codes have no such units
 )
 """A number in which OCR may have put letters; it is one where a unit follows, see `normalised`."""
+_LONE_ONE = re.compile(r"(?<![\w.,'])[Il|](?=\s?(?:lbs?|pounds?|kg|oz|fl|gal|gallon|qt|quart|pt|pint|ft)\b)", re.IGNORECASE)
 _RATIO = re.compile(r"[0-9]:[0-9]+|[0-9]+:[0-9]{2,}|(?:16|18|19|21|24|32):[0-9]+")
 """What a colon between digits can say, but for a point: a ratio, a time."""
 
 
 def normalised(text: str) -> str:
     """Return ``text`` with one spelling for each sign, and with digits for letters in numbers before a unit."""
-    return _MIXED.sub(_mended, text.translate(_WIDE).translate(_SIGNS))
+    return _MIXED.sub(_mended, _LONE_ONE.sub("1", text.translate(_WIDE).translate(_SIGNS)))
 
 
 def _mended(match: re.Match[str]) -> str:
@@ -113,7 +114,7 @@ _FORMS: dict[str, tuple[str, Callable[[re.Match[str]], Decimal | None]]] = {
         rf"(?!\s?(?:fl\.?\s?)?[a-z]{{1,3}}\s(?:{_PIECES}))", _thousands),
     "continental": (r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]{1,2}(?![0-9])", _continental),  # 1.234,5
     "odd point": (  # 1·5 kg, 1'5 L, 1 .5 kg, 1 ,5 kg
-        rf"[0-9]{{1,3}}(?:·[0-9]{{1,3}}(?![0-9]*·)|'[0-9]{{1,2}}(?=\s?(?:{_METRIC})\b)"
+        rf"[0-9]{{1,3}}(?:·[0-9]{{1,3}}(?![0-9]*·)|\s?'[0-9]{{1,2}}(?=\s?(?:{_METRIC})\b)"
         rf"|\s[.,][0-9]{{1,2}}(?=\s?(?:(?:{_METRIC}|oz|fl|lbs?|in|inch|ft)\b|\")))", _with_point),
     "plain": (r"[0-9]{1,9}(?:(?:\.\s?|,)[0-9]{1,6})?|(?<!\w)\.[0-9]{1,6}", _plain),
 }  # fmt: skip

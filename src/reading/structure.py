@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from src.reading.tokens import Token
-from src.reading.units import DIMENSION, OTHER, SIZE
+from src.reading.units import BY_NAME, DIMENSION, OTHER, SIZE
 
 Build = Callable[[list[Token], str], list[Token] | None]
 
@@ -29,19 +29,25 @@ _COMPOUNDS = {
 def structured(tokens: Sequence[Token]) -> list[Token]:
     """Apply all productions to the tokens of a line."""
     current = list(tokens)
+    kinds = _kinds(current)
     for pattern, build in PRODUCTIONS:
-        current = _reduce(current, pattern, build)
+        if pattern.search(kinds):
+            current = _reduced(current, kinds, pattern, build)
+            kinds = _kinds(current)
     return current
 
 
-def _reduce(tokens: list[Token], pattern: re.Pattern[str], build: Build) -> list[Token]:
+def _kinds(tokens: Iterable[Token]) -> str:
+    return "".join([token.kind for token in tokens])
+
+
+def _reduced(tokens: list[Token], kinds: str, pattern: re.Pattern[str], build: Build) -> list[Token]:
     """Replace the tokens at each match of ``pattern`` by what ``build`` makes of them; None leaves them."""
-    kinds = "".join(token.kind for token in tokens)
     reduced, at = list[Token](), 0
     while match := pattern.search(kinds, at):
         made = build(tokens[match.start() : match.end()], kinds[: match.start()])
-        end = match.end() if made is not None else match.start() + 1
-        reduced += tokens[at : match.start()] + (made if made is not None else tokens[match.start() : end])
+        end = match.start() + 1 if made is None else match.end()
+        reduced += tokens[at : match.start()] + (tokens[match.start() : end] if made is None else made)
         at = end
     return reduced + tokens[at:]
 
@@ -139,8 +145,9 @@ def _repaired(tokens: list[Token], before: str) -> list[Token] | None:
     first, second = tokens[0], tokens[-1]
     if len(tokens) == 2 and first.unit and second.unit:
         return None  # 2 lb 3.2 oz
+    kinds = [token.kind for token in tokens]
     for damaged, whole in ((first, second), (second, first)):
-        for value, unit in _meanings(damaged, whole):
+        for value, unit in _meanings(damaged, whole, is_torn="!" in kinds or "w" in kinds):
             if unit == whole.unit or DIMENSION[unit] != DIMENSION[whole.unit]:
                 continue
             if abs(value * SIZE[unit] / (whole.value * SIZE[whole.unit]) - 1) < _tolerated(damaged, whole):
@@ -149,7 +156,7 @@ def _repaired(tokens: list[Token], before: str) -> list[Token] | None:
     return None
 
 
-def _meanings(damaged: Token, whole: Token) -> list[tuple[Decimal, str]]:
+def _meanings(damaged: Token, whole: Token, is_torn: bool) -> list[tuple[Decimal, str]]:
     """Return what OCR may have damaged: a lost point, a lost letter of ml, an unread unit (g as 9, oz as 0)."""
     value = damaged.value
     digits = len(value.as_tuple().digits)
@@ -163,7 +170,7 @@ def _meanings(damaged: Token, whole: Token) -> list[tuple[Decimal, str]]:
         is_exact = whole.value.as_tuple().exponent != 0
         powers = [power for power in (10, 100) if value % power and (is_exact or value > power)]
         return [(value / power, damaged.unit) for power in powers]
-    if digits < 2:
+    if digits < 2 and not is_torn:
         return []
     cut = Decimal(int(value) // 10)
     last = str(value)[-1]
@@ -191,10 +198,11 @@ def _compound(tokens: list[Token], before: str) -> list[Token] | None:
         return None
     if first.value % 1 != 0 or second.value * part >= size:
         return None
-    places = 2 if DIMENSION[first.unit] == "volume" else 4
-    total = round(first.value + second.value * part / size, places).normalize()
+    unit = BY_NAME[first.unit].answer or first.unit
+    places = 2 if DIMENSION[unit] == "volume" else 4
+    total = round((first.value * size + second.value * part) / SIZE[unit], places).normalize()
     flags, labels = frozenset({"compound"}), first.labels | second.labels
-    whole = Token("q", first.start, second.end, total, first.unit, labels, flags)
+    whole = Token("q", first.start, second.end, total, unit, labels, flags)
     return [_group([first, whole, second])]
 
 
@@ -228,6 +236,12 @@ def _product(tokens: list[Token], before: str) -> list[Token] | None:
     if units and DIMENSION[units[-1]] != "length":
         return [_group([replace(part, flags=part.flags | {"pack"}) for part in parts if part.unit])]
     return [_product_of(parts)]
+
+
+def _slashed_product(tokens: list[Token], before: str) -> list[Token] | None:
+    """60/40/120 cm -> three sides; two only behind a legend."""
+    is_length = DIMENSION[tokens[-1].unit] == "length"
+    return _product(tokens, before) if is_length and (len(tokens) == 5 or "L" in before) else None
 
 
 def _sum(tokens: list[Token], before: str) -> list[Token] | None:
@@ -293,6 +307,7 @@ PRODUCTIONS: tuple[tuple[re.Pattern[str], Build], ...] = tuple(
         (r"q[,&-]?q", _compound),
         (r"[nq]-[nq]|(?:[nq]/)+q", _range),
         (r"[nq]l?u?(?:x\(?(?:l:?)?[nq]l?u?)+", _product),
+        (r"(?:n/){1,2}q", _slashed_product),
         (r"[nq][+&][nq]", _sum),
         (r"[qg][/(|:,o]*[qg]", _converted),
     )

@@ -32,10 +32,9 @@ class Token:
     parts: "tuple[Token, ...]" = ()  # of a token that several make up
 
 
-_STEEL = r"(?:stainless|steel|edelstahl|inox|acero|acier|acciaio|surgical)"
 NO_NUMBERS: dict[str, str] = {
     "motor oil": r"[0-9]{1,2}w[-/]?[0-9]{2}(?![0-9.a-z]|\s(?:[vwxhdl]|watts?|[cm]m|in)\b)",  # 5W-30, 10W40
-    "steel": rf"(?:304|316|317)(?-i:L)\b|[34][0-9]{{2}}L?(?=[ -]{{0,3}}{_STEEL})",  # 316L
+    "steel": r"(?:304|316|317)(?-i:L)\b",
     "price": r"(?:[$€£¥₹]\s?[0-9][0-9.,]{0,8}|[0-9][0-9.,]{0,8}\s?[$€£¥₹])(?:\s?(?:/|per)\s?[0-9]{0,4}\s?[a-z]+)?",
     "misread lumen": r"(?<=w[/ ,])[0-9]{2,5}1m\b|[0-9]{2,5}1m(?=[/ ,]{1,2}[0-9]{1,3}w\b)|[0-9]{2,5}1?m(?=/w\b)",
     "brand": r"(?<![-~0-9.])(?-i:3M)(?=\W{0,2}(?:tape|adhesive|sticker|glue|command|vhb|$))",  # 3M

@@ -52,7 +52,7 @@ UNITS: tuple[Unit, ...] = (
     _unit("cubic centimetre", "volume", "1", r"c\.\s?c\.?|ccm|cc|㏄|cm(?:³|\^?3(?![.,]?[0-9]))", "millilitre"),
     _unit("cubic decimetre", "volume", "1000", r"dm(?:³|\^?3(?![.,]?[0-9]))", "litre"),
     _unit("decimetre", "length", "0.1", r"(?-i:dm)|d[eé]cim[eè]t(?:er|re|ri|ro)s?|dezimeter", "centimetre"),
-    _unit("centimetre", "length", "0.01", r"c?cms?|(?-i:c\sm)|om|㎝|crn|см|厘米|公分"
+    _unit("centimetre", "length", "0.01", r"c?cms?|(?-i:c\sm|om)|㎝|crn|см|厘米|公分"
           r"|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter"),
     _unit("inch", "length", "0.0254", _INCH),
     _unit("foot", "length", "0.3048", r"ft(?![23²³^](?![0-9]|\s?(?:in|[\"'])))\.?|f[eo]et|foot|fuß"),
@@ -63,13 +63,13 @@ UNITS: tuple[Unit, ...] = (
     _unit("microgram", "weight", "0.000001", r"mcg|[µμu]g|microgram(?:me|m)?s?"),
     _unit("fluid ounce", "volume", "29.573530", r"(?<=[0-9])r[o0]z"
           r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0][z2]\.?s?|ounces?)"
-          r"|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?|f[l1|]\.?\s?[o0]?\.?(?=\s*$)"),
+          r"|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?|f[l1|]\.?\s?[o0]?\.?(?=\s*(?:$|[(/]))"),
     _unit("ounce", "weight", "28.349523", r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?|unzen?"),
-    _unit("stone", "weight", "6350.29318", r"st(?:ones?)?(?=[\s.,&]{0,3}[0-9]{1,2}\s?lb)|(?<=[0-9][0-9]\s)stone", "pound"),
-    _unit("pound", "weight", "453.59237", r"[l1|i]bs?\.?|(?<=[0-9])tbs|pounds?|libras?|libbre|pfund"),
+    _unit("stone", "weight", "6350.29318", r"st(?:ones?)?(?=[\s.,&]{0,3}[0-9]{1,2}\s?[l1|i]b)|(?<=[0-9][0-9]\s)stone", "pound"),
+    _unit("pound", "weight", "453.59237", r"[l1|i]bs?\.?|l8(?=s?\.?\s?[(/])|(?<=[0-9])tbs|pounds?|libras?|libbre|pfund"),
     _unit("ton", "weight", "907184.74", r"(?:(?:metric|u\.?s\.?|u\.?k\.?|short|long|imperial)\s)?"
           r"(?:tons?|tonn(?:e|en|es|s)|toneladas?|тонн?|吨)|t(?=\s(?:hydraul|jack|load|lift|capacit))"),
-    _unit("millilitre", "volume", "1", r"m[l1|ℓ]s?e?\.?|(?-i:m\sl)|㎖|мл|毫升"
+    _unit("millilitre", "volume", "1", r"m[l1|ℓ]s?e?\.?|(?-i:m\sl|M\sL)|㎖|мл|毫升"
           r"|milli-?\s?lit(?:er|re|ri|ro)s?|mililitros?"),
     _unit("centilitre", "volume", "10", r"cl\.?|centilit(?:er|re|ri|ro)s?"),
     _unit("decilitre", "volume", "100", r"dl\.?|d[eé]cilit(?:er|re|ri|ro)s?"),

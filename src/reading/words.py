@@ -19,11 +19,11 @@ _DISTANCE = (
     r"|distan[cz]|distância|\brange|reichweite|entfernung|port[eé]e|alcance|visib|remote control|sensing|detect"
     r"|transmi|irradiat|throw|\b[hq]\.? ?max|(?:max\.? ?)?\bhead\b(?= ?[:0-9])|lift height|f[oö]rderh[oö]he|visual|diving"
 )
-_EQUAL = r"equiv|equal|\beq\b|compar|halogen|incandesc|gl[uü]h|entspricht"
+_EQUAL = r"equiv|eqi?v|equal|\beq\b|compar|halogen|incandesc|gl[uü]h|entspricht"
 _REPLACES = r"replac(?:es|ing)|instead|ersetzt|remplace|reemplaza|equivalent to|equals?\b|\bvs\b"
 _SERVING = (
     r"serving|per\b|dose\b|daily|each\b|extract|vitamin|protein|fat\b|sugar|sodium|calcium|acid\b|portion|tablet"
-    r"|capsule|sucre|fett"
+    r"|capsule|sucre|fett|carbohydr|kohlenhydr|glucid|fib(?:er|re)s?\b|cholest|potassium|eiwei|ballaststoff"
 )
 _PART = (
     r"inner|inside|internal|innen|seat\b|base\b|handle|strap|cable|cord|bottom|package|box\b|folded|bag\b|packing"
@@ -33,6 +33,7 @@ KINDS: dict[str, str] = {
     "breaking": _BREAKING,
     "load": _LOAD,
     "error": r"error|deviation|tolerance|toleranz|difference|误差",
+    "steel": r"stainless|steel|edelstahl|inox|acero|acier|acciaio|surgical",
     "distance": _DISTANCE,
     "replaces": _REPLACES,
     "equal": rf"{_EQUAL}|replacement",
@@ -70,7 +71,7 @@ SAID_OF: dict[str, frozenset[str]] = {
     "weight": frozenset(
         {"load", "limit", "breaking", "weight", "net", "gross", "drained", "serving", "part", "total"}
     ),
-    "volume": frozenset({"volume", "limit", "net", "gross", "drained", "serving", "part", "total"}),
+    "volume": frozenset({"volume", "steel", "limit", "net", "gross", "drained", "serving", "part", "total"}),
     "voltage": frozenset({"voltage", "input", "output"}),
     "power": frozenset({"power", "input", "output", "equal", "replaces"}),
 }
