@@ -83,28 +83,33 @@ def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
         overlap = min(own.box[2], other.box[2]) - max(own.box[0], other.box[0]) > 0
         size = max(own.size, other.size)
         above, below = own.box[1] - other.box[3], other.box[1] - own.box[3]
-        is_above = overlap and -0.5 * own.size < above < 1.2 * own.size
-        is_below = overlap and -0.5 * own.size < below < 0.8 * own.size and not other.mentions
+        rather_above, rather_below = _nearest_values(other, found)
+        is_above = overlap and -0.5 * own.size < above < 1.2 * own.size and rather_below <= rather_above
         is_heading = overlap and -0.5 * size < above < (1.0 if other.mentions else 3.5) * size
-        is_caption = is_below and not _is_above_a_value(other, found)
+        is_heading = is_heading and rather_below <= rather_above
+        is_below = overlap and -0.5 * own.size < below < 0.8 * own.size and not other.mentions
+        is_below = is_below and rather_above < rather_below
         if not (left or is_above or is_below or is_heading):
             continue
         for kind in other.heading:
-            if kind in ("load", "breaking") and (left or is_heading or is_caption):
+            if kind in ("load", "breaking") and (left or is_heading or is_below):
                 words[kind] = 1.0
             elif left or is_above or is_below:
                 words[kind] = max(1.0 if left and is_label else 0.5, words.get(kind, 0.0))
     return words
 
 
-def _is_above_a_value(label: Reading, found: Sequence[Reading]) -> bool:
-    """Whether the line below a label has a quantity, so that the label is rather for that one."""
-    return any(
-        reading.mentions
-        and min(label.box[2], reading.box[2]) > max(label.box[0], reading.box[0])
-        and -0.5 * label.size < reading.box[1] - label.box[3] < 1.5 * label.size
-        for reading in found
-    )
+def _nearest_values(label: Reading, found: Sequence[Reading]) -> tuple[float, float]:
+    """Return how far the nearest lines with quantities above and below a label are, as shares of the height."""
+    above = below = 1.0
+    for line in found:
+        if line is label or not line.mentions or min(label.box[2], line.box[2]) <= max(label.box[0], line.box[0]):
+            continue
+        if line.box[1] >= label.box[1]:
+            below = min(below, max(0.0, line.box[1] - label.box[3]))
+        else:
+            above = min(above, max(0.0, label.box[1] - line.box[3]))
+    return above, below
 
 
 def is_same(first: Candidate, second: Candidate) -> bool:
