@@ -209,7 +209,7 @@ def test_kinds_of_writing(text, want):
             "24T",
             "36T",
             "5018V",
-            "12W-30",
+            "10W-30",
             "5W-30",
         ),
         "10W40",

@@ -24,6 +24,8 @@ _LABEL_UNIT = re.compile(
 """At the end of a label: ``Net weight(kg)``, ``Rated Voltage(V~)``."""
 _SHORT_WORDS = ("in", "m", "l", "g", "w", "t")
 """Units that begin a line as words of their own, or as letters for sides: they need to stand alone."""
+_LONGEST_BARE = 10_000
+"""Numbers from here on are codes where they stand without a unit."""
 _HOSES = (25, 50, 75, 100, 150, 200)
 """Lengths in feet that things longer than a room come in."""
 
@@ -149,7 +151,8 @@ def _with_general_unit(found: list[Reading]) -> list[Reading]:
         return found
     with_unit = []
     for reading in found:
-        if not reading.mentions and (number := _BARE.fullmatch(reading.text)):
+        number = _BARE.fullmatch(reading.text)
+        if not reading.mentions and number and float(number[1].replace(",", ".")) < _LONGEST_BARE:
             mentions = find_quantities(f"{number[1]} {unit}")
             borrowed = tuple(replace(m, flags=m.flags | {"borrowed"}) for m in mentions)
             reading = replace(reading, mentions=borrowed)

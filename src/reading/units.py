@@ -43,6 +43,7 @@ _GRAM = (
 _VOLT = r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?"
 
 UNITS: tuple[Unit, ...] = (
+    _unit("watt of an energy label", "power", "1", r"kwh\s?/\s?1[.,]?000\s?h", "watt"),
     _unit("kilowatt hour", OTHER, "1", r"k?w(?:\s?[·.*]\s?)?h(?:r|rs|our|ours)?|к?вт(?:\s?[·.*]\s?)?ч|千?瓦(?:时|小时)"),
     _unit("ampere hour", OTHER, "1", r"m?ah|va|ma|amps?|amperes?"),
     _unit("lumen", OTHER, "1", r"lms?|[i|]m(?=[/\s]|$)|lumens?|lux|лм|流明"),
