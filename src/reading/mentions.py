@@ -75,6 +75,8 @@ def parse(text: str) -> Parsed:
                 mentions.append(mention)
     if text.strip(" .:=").upper() in ("H", "W", "D", "L"):  # in the first column of a table
         heading |= frozenset[str]().union(*(token.labels for token in groups))
+    if mentions:
+        heading -= {"limit"}  # of something else in the line: rated current
     legends = [token for token in groups if token.kind == "L"]
     used = any("product" in mention.flags and mention.labels for mention in mentions)
     legend = tuple(name.labels for name in legends[0].parts) if legends and not used else ()

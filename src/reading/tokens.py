@@ -77,6 +77,8 @@ _SIGNS: dict[str, str] = {
     **{sign: re.escape(sign) for sign in "/()+"},
 }
 _SIGN = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _SIGNS.items()]
+_PRAISE = re.compile(r"(?:high|long|wide|deep|full)[- ](?!x\b)[a-z]{3,}", re.IGNORECASE)
+"""High quality, long lasting: no sides, where no number stands before."""
 _OTHER = re.compile(r"[^\W\d_]+")
 
 
@@ -155,6 +157,8 @@ def _name(text: str, at: int, tokens: list[Token]) -> Token | None:
         kind = "c" if name in _LEGEND_ONLY else "l"
         return Token(kind, at, letter.end(), labels=frozenset({LETTERS.get(name, "diameter")}))
     if not (text[at].isalpha() or text[at] in "ø⌀"):
+        return None
+    if _PRAISE.match(text, at) and not glued and not (tokens and tokens[-1].kind in "nub"):
         return None
     if match := WORD.match(text, at):
         labels = frozenset((match.lastgroup or "").split("_"))
