@@ -27,9 +27,10 @@ from benchmarks.training import loop
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, by_picture, letterboxed_sizes
+from src.data.samples import Sample, by_picture
 from src.model import generation, memory
 from src.model.checks import gpu_fault
+from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, card_memory, load_adapter, load_base, load_config, load_processor, merge
 from src.model.precision import compute_dtype
 from src.plan.measure import seconds_after_the_first

@@ -33,11 +33,12 @@ from benchmarks import models
 from src.data.errors import run_main
 from src.data.names import read_files
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
+from src.data.samples import Sample, by_picture, test_samples
 from src.data.tables import read_test
 from src.model import generation
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import MAX_NEW_TOKENS
+from src.model.letterbox import letterboxed_sizes
 from src.model.memory import PATCHES
 from src.model.modeling import add_lora, load_adapter, load_base, load_processor, merge
 from src.model.precision import compute_dtype, vision_in_bfloat16

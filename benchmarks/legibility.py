@@ -19,8 +19,9 @@ from benchmarks.preprocess import reference
 from src.data.errors import run_main
 from src.data.names import image_name
 from src.data.tables import read_train
+from src.images.decode import cv2, decode, read_image, shown_size
+from src.images.enhance import enhance
 from src.prepare.processes import JPEG_QUALITY
-from src.reading.images import cv2, decode, enhance, read_image, shown_size
 from src.reading.ocr import read_lines
 from src.settings import EnhanceSettings
 

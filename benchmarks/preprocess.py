@@ -25,8 +25,9 @@ import numpy as np
 from PIL import Image
 
 from src.data.errors import run_main
+from src.images.decode import cv2, decode, shown_size
+from src.images.enhance import clahe, resize, unsharp
 from src.prepare.processes import JPEG_QUALITY
-from src.reading.images import clahe, cv2, decode, resize, shown_size, unsharp
 from src.settings import EnhanceSettings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -27,8 +27,9 @@ from src.data.names import processed_name, read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, train_samples
 from src.data.tables import read_table, read_train
+from src.images.decode import cv2, read_image
+from src.images.enhance import resize
 from src.reading import choose
-from src.reading.images import cv2, read_image, resize
 from src.reading.quantity import canonical, normalise_label, parse_answer, same_amount
 from src.training import audit
 

@@ -27,8 +27,8 @@ from src import metrics
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
 from src.data.folders import RunFolder
-from src.data.samples import letterboxed_sizes
 from src.data.tables import read_table, read_train
+from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base
 from src.predict import predict
 from src.reading.quantity import canonical, normalise_label

@@ -10,7 +10,8 @@ import pandas as pd
 
 from src.data.files import write_whole
 from src.data.processed import Pictures
-from src.reading.images import ImageError, read_image, resize
+from src.images.decode import ImageError, read_image
+from src.images.enhance import resize
 
 _THUMBNAIL = 260  # px; keeps a notebook's outputs small
 

@@ -26,12 +26,13 @@ from src.data.flags import parser_for, settings_of
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import picture_names, processed_name, read_files
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, by_picture, letterboxed_sizes, test_samples
+from src.data.samples import Sample, by_picture, test_samples
 from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.usual import UsualAmounts
 from src.model.answerer import Answerer, HowToAnswer, Questions
 from src.model.batches import Unanswered
 from src.model.generation import ENTRY, Answered
+from src.model.letterbox import letterboxed_sizes
 from src.model.memory import answering, is_merged
 from src.model.modeling import card_memory, load_config, model_stamp, preset_for
 from src.model.precision import compute_dtype

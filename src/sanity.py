@@ -17,7 +17,7 @@ if not __package__:  # run as a script: make the repository root importable, not
 
 from src.data.errors import InputError, run_main
 from src.data.tables import read_test_file
-from src.reading.constants import ALLOWED_UNITS, ENTITY_UNITS
+from src.entities import ALLOWED_UNITS, ENTITY_UNITS
 
 _SHOWN = 20
 _HEADER = ["index", "prediction"]

@@ -5,11 +5,11 @@ from transformers import LogitsProcessorList
 from src.data.readings import ReadingStore
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
+from src.entities import ENTITY_UNITS
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import AnswerGrammar, Determined, Guide, generate_in_grammar
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import completion, prompt
-from src.reading.constants import ENTITY_UNITS
 from src.reading.quantity import parse_answer
 from src.sanity import prediction_fault
 from tests.conftest import TINY

@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from src.data.readings import ReadingStore
-from src.data.samples import by_picture, letterboxed_sizes
+from src.data.samples import by_picture
 from src.data.samples import test_samples as make_test_samples
 from src.data.samples import train_samples as make_train_samples
 from src.data.tables import read_test, read_train
+from src.entities import ENTITY_UNITS
 from src.model import generation
 from src.model.batches import Preparation, Unanswered, described_lengths, in_batches
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.generation import NO_NUMBER, generate
+from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base, load_processor
 from src.model.precision import in_float32, vision_in_bfloat16
-from src.reading.constants import ENTITY_UNITS
 from src.reading.quantity import canonical
 from src.settings import LoraSettings
 from tests.conftest import TINY

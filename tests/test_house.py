@@ -11,22 +11,24 @@ from tests.conftest import ROOT
 # What each room may import, itself included; modules at the top of src/ are rooms of their own. One way, no circle.
 MAY_IMPORT = {
     "settings": set(),
-    "reading": {"settings", "reading"},
-    "data": {"reading", "data"},
-    "prepare": {"settings", "reading", "data", "prepare"},
+    "entities": set(),
+    "images": {"settings", "images"},
+    "reading": {"entities", "images", "reading"},
+    "data": {"entities", "reading", "data"},
+    "prepare": {"settings", "images", "reading", "data", "prepare"},
     "metrics": {"reading", "data"},
-    "sanity": {"reading", "data"},
+    "sanity": {"entities", "reading", "data"},
     "rules": {"settings", "reading", "data", "prepare"},
-    "model": {"settings", "reading", "data", "model"},
+    "model": {"settings", "entities", "images", "reading", "data", "model"},
     "decide": {"metrics", "reading", "data"},
-    "training": {"settings", "reading", "data", "model", "metrics", "rules", "training"},
-    "plots": {"reading", "data"},
+    "training": {"settings", "entities", "reading", "data", "model", "metrics", "rules", "training"},
+    "plots": {"images", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},
     "predict": {"settings", "data", "prepare", "model", "training", "decide", "sanity", "rules"},
-    "report": {"reading", "data", "model", "training", "metrics", "report"},
+    "report": {"entities", "images", "reading", "data", "model", "training", "metrics", "report"},
     "plan": {"settings", "data", "prepare", "model", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},
-    "bundled": {"reading", "data", "model", "bundled"},
+    "bundled": {"entities", "images", "reading", "data", "model", "bundled"},
 }
 
 
@@ -65,7 +67,7 @@ def test_the_table_of_arrows_has_no_circle_and_no_arrow_that_is_not_there():
 def test_rooms_are_small():
     for path in (ROOT / "src").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path
-    assert len(list((ROOT / "src").glob("*.py"))) <= 10
+    assert len(list((ROOT / "src").glob("[a-z]*.py"))) <= 10
 
 
 @pytest.mark.parametrize(

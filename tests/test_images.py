@@ -7,21 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.reading.images import (
-    ImageError,
-    clahe,
-    cv2,
-    decode,
-    enhance,
-    is_blank,
-    letterbox,
-    not_identified,
-    resize,
-    shown_size,
-    unsharp,
-)
-from src.reading.jpeg import is_cut
-from src.reading.kinds import is_heif, not_a_picture
+from src.images.decode import ImageError, cv2, decode, not_identified, shown_size
+from src.images.enhance import clahe, enhance, is_blank, resize, unsharp
+from src.images.jpeg import is_cut
+from src.images.kinds import is_heif, not_a_picture
+from src.model.letterbox import letterbox
 from src.settings import EnhanceSettings
 
 

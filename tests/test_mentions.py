@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.reading.constants import ALLOWED_UNITS
+from src.entities import ALLOWED_UNITS
 from src.reading.mentions import find_quantities
 from src.reading.quantity import Quantity, parse_answer
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.images.decode import np
 from src.prepare import processes
 from src.reading import ocr
-from src.reading.images import np
 from src.reading.looks import closer_looks, is_missing, merged
 from tests.test_workers import job
 

@@ -1,5 +1,5 @@
+from src.images.decode import cv2, np
 from src.reading import ocr
-from src.reading.images import cv2, np
 
 
 def page(small_print):

@@ -12,9 +12,9 @@ import torch
 from src import sanity
 from src.data.errors import InputError
 from src.data.tables import read_test, read_train
+from src.entities import ENTITY_UNITS
 from src.model.modeling import add_lora, load_base
 from src.predict import predict
-from src.reading.constants import ENTITY_UNITS
 from src.settings import LoraSettings, PredictSettings
 from tests.conftest import ROOT, TINY, run_python
 

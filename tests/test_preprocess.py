@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from src.data.names import processed_name
+from src.images.decode import cv2, read_image
+from src.images.enhance import enhance
 from src.prepare.manifest import MANIFEST_COLUMNS
 from src.prepare.preprocessing import preprocess
-from src.reading.images import cv2, enhance, read_image
 from src.settings import EnhanceSettings, PreprocessSettings
 from tests.conftest import ROOT, assert_one_sentence, make_folder, run_python
 

@@ -7,10 +7,10 @@ from src.data.errors import InputError
 from src.data.readings import ReadingStore
 from src.data.samples import train_samples
 from src.data.tables import read_train
+from src.entities import ENTITY_UNITS
 from src.model.collator import IGNORED, TrainingCollator, encode, open_picture, picture_bytes, prompt_of
 from src.model.modeling import load_processor
 from src.model.prompts import completion, describe, prompt
-from src.reading.constants import ENTITY_UNITS
 from src.reading.cross_line import readings
 from tests.conftest import TINY
 from tests.test_candidates import line

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from src.reading.constants import ENTITY_UNITS
+from src.entities import ENTITY_UNITS
 from src.reading.quantity import USABLE_REASONS, as_meant, canonical, normalise_label, parse_answer
 from src.sanity import prediction_fault
 

@@ -3,14 +3,14 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from src.entities import ENTITY_UNITS
+from src.images.decode import np
 from src.model.prompts import describe
 from src.reading.boxes import Box
 from src.reading.candidates import candidates
 from src.reading.choose import answer, logits, options
-from src.reading.constants import ENTITY_UNITS
-from src.reading.geometry import Layout
-from src.reading.images import np
 from src.reading.cross_line import readings
+from src.reading.geometry import Layout
 from src.reading.mentions import find_quantities
 from src.reading.quantity import parse_answer
 from src.sanity import prediction_fault

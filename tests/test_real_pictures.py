@@ -5,12 +5,12 @@ import pytest
 from src import rules
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.images.decode import read_image
 from src.metrics import score
 from src.model.modeling import load_processor
 from src.model.prompts import describe
 from src.reading import ocr
 from src.reading.candidates import candidates
-from src.reading.images import read_image
 from src.reading.cross_line import readings
 from src.reading.quantity import canonical
 from tests.conftest import REAL, TINY

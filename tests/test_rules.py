@@ -9,12 +9,12 @@ from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
+from src.images.decode import cv2, np
 from src.model.prompts import describe
 from src.reading import choose
 from src.reading.choose import logits, options
-from src.reading.geometry import Layout, around_lengths, directions, layout, position
-from src.reading.images import cv2, np
 from src.reading.cross_line import readings
+from src.reading.geometry import Layout, around_lengths, directions, layout, position
 from src.reading.units import DIMENSION
 from src.training import audit
 from tests.conftest import run_python

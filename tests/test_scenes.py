@@ -18,10 +18,10 @@ from src.bundled.pretrain import CHECKPOINT, evaluate, example
 from src.bundled.scene import SIDE, draw
 from src.bundled.scenes import make_scene, question
 from src.data.readings import ReadingStore
-from src.data.samples import letterboxed_sizes
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test, read_train
 from src.model.generation import generate
+from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import describe
 from src.reading.cross_line import readings

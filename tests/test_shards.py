@@ -16,15 +16,15 @@ from src.data.errors import InputError
 from src.data.files import write_whole
 from src.data.processed import Pictures, read_manifest
 from src.data.readings import ReadingStore
-from src.data.samples import letterboxed_sizes
 from src.data.tables import read_test
+from src.images.decode import read_bytes
+from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base
 from src.predict import predict
 from src.prepare.manifest import MANIFEST_COLUMNS
 from src.prepare.preprocessing import preprocess
 from src.prepare.processes import WORKER_DIED
 from src.prepare.sharding import Shard, make
-from src.reading.images import read_bytes
 from src.report.page import write_report
 from src.rules import answer_samples
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from src.data.drawing import in_proportions, read_drawn
-from src.data.samples import Sample, letterboxed_sizes, train_samples
+from src.data.samples import Sample, train_samples
 from src.data.tables import read_train
+from src.images.decode import read_image
+from src.model.letterbox import letterbox, letterboxed_sizes
 from src.prepare.preprocessing import preprocess
-from src.reading.images import letterbox, read_image
 from src.settings import PreprocessSettings, TrainSettings
 from src.training.rows import bucketed, load_data
 from tests.conftest import make_folder

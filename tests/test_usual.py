@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.data.usual import UsualAmounts
-from src.reading.constants import ENTITY_UNITS
+from src.entities import ENTITY_UNITS
 
 
 def labels(entity, group, unit, numbers):

@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from src.data.readings import ReadingStore
-from src.data.samples import letterboxed_sizes, train_samples
+from src.data.samples import train_samples
 from src.data.tables import read_train
+from src.entities import ENTITY_UNITS
 from src.model.batches import Preparation
 from src.model.collator import MOST_OPTIONS, TrainingCollator, encode, model_inputs, open_picture, options_of, prompt_of
 from src.model.decoding import AnswerGrammar
 from src.model.generation import Answered, answer, generate
+from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
 from src.model.option_loss import option_loss, with_options
 from src.model.prompts import completion, prompt
 from src.model.weighing import NEVER, Tree
 from src.reading import choose
-from src.reading.constants import ENTITY_UNITS
 from src.reading.cross_line import readings
 from tests.conftest import TINY
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from src.data.files import Journal
+from src.images.decode import MAX_PIXELS
 from src.prepare.preprocessing import preprocess
 from src.prepare.processes import WORKER_DIED, Job, failed, process, run
 from src.prepare.window import in_flight
-from src.reading.images import MAX_PIXELS
 from src.settings import EnhanceSettings, PreprocessSettings
 from tests.conftest import ROOT, SAMPLE, hear_ctrl_c, make_folder
 from tests.test_preprocess import hashes, manifest_of

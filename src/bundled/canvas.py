@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.reading.images import cv2  # imported there with its size limit set
+from src.images.decode import cv2  # imported there with its size limit set
 
 
 def write_text(

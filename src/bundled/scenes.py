@@ -14,10 +14,10 @@ import numpy as np
 from src.bundled.layouts import Drawing, Told, draw_layout
 from src.bundled.scene import SIDE, Scene, add_line, as_printed, joined, number, printed, put, value
 from src.bundled.scene_words import GROSS, KIND, NOISE, RANGES, UNITS, WORDS
+from src.entities import ENTITY_UNITS
 from src.model.prompts import LINES
 from src.reading.boxes import Box
 from src.reading.choose import AXES
-from src.reading.constants import ENTITY_UNITS
 from src.reading.units import SIZE
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from src.bundled.canvas import draw_arrow, draw_product, write_text
 from src.data.errors import InputError, run_main
-from src.reading.images import cv2  # imported there with its size limit set
+from src.images.decode import cv2  # imported there with its size limit set
 from src.reading.quantity import normalise_label
 
 # entity -> (unit name, printed forms, low, high, decimals, second unit printed, factor to it)

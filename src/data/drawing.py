@@ -10,7 +10,7 @@ import pandas as pd
 
 from src.data.folders import DataFolder
 from src.data.tables import TEST_COLUMNS, TRAIN_COLUMNS, read_table
-from src.reading.constants import ENTITY_UNITS
+from src.entities import ENTITY_UNITS
 from src.reading.quantity import USABLE_REASONS, normalise_label
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from src.data.errors import InputError
 from src.data.files import Journal
 from src.data.folders import ProcessedFolder
-from src.reading.geometry import Layout
 from src.reading.cross_line import readings
+from src.reading.geometry import Layout
 from src.reading.lines import Reading
 
 

@@ -11,8 +11,7 @@ import pandas as pd
 from src.data.folders import ProcessedFolder
 from src.data.names import picture_names, processed_name
 from src.data.processed import Pictures, read_manifest
-from src.reading.constants import ENTITY_UNITS
-from src.reading.images import letterboxed
+from src.entities import ENTITY_UNITS
 from src.reading.quantity import USABLE_REASONS, normalise_label
 
 BROKEN = "broken picture"
@@ -83,14 +82,6 @@ def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str])
         else:
             samples.append(Sample(int(index), image, pictures.path(processed_name(image)), entity))
     return samples, refused
-
-
-def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
-    """Height and width of each processed picture, by its file's name, as the model gets it (see `images.letterbox`)."""
-    table = read_manifest(processed, ["file", "status", "width", "height"])
-    table = table[table["status"].eq("ok")]
-    sides = zip(table["height"], table["width"], strict=True)
-    return {file: letterboxed(int(h), int(w)) for file, (h, w) in zip(table["file"], sides, strict=True)}
 
 
 def by_picture(samples: Sequence[Sample]) -> list[list[int]]:

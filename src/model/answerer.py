@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, letterboxed_sizes
+from src.data.samples import Sample
 from src.model.batches import Unanswered
 from src.model.generation import Answered, Model, generate
+from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_adapter, load_base, load_processor, merge
 from src.model.precision import vision_in_bfloat16
 

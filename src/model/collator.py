@@ -16,11 +16,12 @@ from transformers import BatchFeature, Idefics2Processor
 from src.data.errors import InputError, unexpected
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.images.decode import ImageError, cv2, read_image
 from src.model.decoding import AnswerGrammar
+from src.model.letterbox import letterbox
 from src.model.option_loss import IGNORED, OF_OPTIONS, attention, with_options
 from src.model.prompts import completion, describe, prompt
 from src.reading.choose import options
-from src.reading.images import ImageError, cv2, letterbox, read_image
 
 
 def open_picture(sample: Sample) -> Image.Image:

@@ -18,8 +18,8 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from src.entities import ENTITY_UNITS
 from src.model.prompts import completion, prompt
-from src.reading.constants import ENTITY_UNITS
 
 MAX_NEW_TOKENS = 16
 _NEVER_WRITTEN = 2

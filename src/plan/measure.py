@@ -13,11 +13,12 @@ from src.data.errors import InputError
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import picture_names, read_files
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, letterboxed_sizes, test_samples, train_samples
+from src.data.samples import Sample, test_samples, train_samples
 from src.data.tables import read_test, read_train, table_text
 from src.model.collator import TrainingCollator, model_inputs
 from src.model.decoding import AnswerGrammar
 from src.model.generation import Model, generate
+from src.model.letterbox import letterboxed_sizes
 from src.model.memory import Preset, is_merged
 from src.model.modeling import add_lora, card_memory, dequantised, load_base, load_config, load_processor, preset_for
 from src.model.precision import vision_in_bfloat16

@@ -23,9 +23,9 @@ from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder
 from src.data.names import image_name, with_hash
 from src.data.tables import read_table, table_text
+from src.images.kinds import HEAD, not_a_picture
 from src.prepare.fetch import FetchError, fetch, host_of, new_session
 from src.prepare.window import in_flight
-from src.reading.kinds import HEAD, not_a_picture
 from src.settings import DownloadSettings
 
 COLUMNS = ("link", "file", "status", "error", "bytes")

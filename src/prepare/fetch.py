@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from src.reading.images import not_identified
+from src.images.decode import not_identified
 from src.settings import DownloadSettings
 
 _REDIRECTS = (301, 302, 303, 307, 308)

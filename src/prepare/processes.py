@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 from src.data.errors import unexpected
 from src.data.files import write_whole
+from src.images.decode import ImageError, cv2, decode, read_bytes, shown_size
+from src.images.enhance import enhance, is_blank
+from src.images.jpeg import is_cut
 from src.prepare.window import PoolDied, in_flight
-from src.reading.geometry import around_lengths
-from src.reading.images import ImageError, cv2, decode, enhance, is_blank, read_bytes, shown_size
 from src.reading.cross_line import readings
-from src.reading.jpeg import is_cut
+from src.reading.geometry import around_lengths
 from src.settings import EnhanceSettings
 
 Item = TypeVar("Item")

@@ -19,6 +19,7 @@ from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import processed_name
 from src.data.tables import table_text
+from src.images.members import index_of
 from src.prepare.manifest import (
     ManifestRow,
     entry_of,
@@ -32,7 +33,6 @@ from src.prepare.manifest import (
 )
 from src.prepare.processes import WORKER_DIED, Job, Outcome, failed, made, run
 from src.prepare.spread import runner
-from src.reading.members import index_of
 from src.settings import PreprocessSettings, cpu_count
 
 MISSING = "missing"

@@ -20,8 +20,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from src.data.errors import InputError
+from src.images.decode import cv2
 from src.prepare import processes
-from src.reading.images import cv2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from src.entities import ENTITY_UNITS
 from src.reading.boxes import Box
-from src.reading.constants import ENTITY_UNITS
 from src.reading.lines import Reading
 from src.reading.mentions import Mention, is_distance
 from src.reading.quantity import Quantity, as_meant, same_amount

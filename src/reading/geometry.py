@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from src.images.decode import cv2
 from src.reading.boxes import WHOLE, Box
-from src.reading.images import cv2
 from src.reading.lines import Reading
 
 _LONG_SIDE = 600

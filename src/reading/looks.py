@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.entities import ENTITY_UNITS
+from src.images.decode import cv2
 from src.reading.candidates import candidates
-from src.reading.constants import ENTITY_UNITS
-from src.reading.images import cv2
 from src.reading.cross_line import readings
 from src.reading.mentions import find_quantities
 

@@ -28,7 +28,9 @@ _MIXED = re.compile(
     r"|(?<![a-zA-Z0-9.,])[SBZ][0-9]{2}(?=(?:ml|kg|g|mm|oz|lbs?)(?![a-z]))"  # codes have no such units
 )
 """A number in which OCR may have put letters; it is one where a unit follows, see `normalised`."""
-_LONE_ONE = re.compile(r"(?<![\w.,'])[Il|](?=\s?(?:lbs?|pounds?|kg|oz|fl|gal|gallon|qt|quart|pt|pint|ft)\b)", re.IGNORECASE)
+_LONE_ONE = re.compile(
+    r"(?<![\w.,'])[Il|](?=\s?(?:lbs?|pounds?|kg|oz|fl|gal|gallon|qt|quart|pt|pint|ft)\b)", re.IGNORECASE
+)
 _RATIO = re.compile(r"[0-9]:[0-9]+|[0-9]+:[0-9]{2,}|(?:16|18|19|21|24|32):[0-9]+")
 """What a colon between digits can say, but for a point: a ratio, a time."""
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.reading.constants import ALLOWED_UNITS, ENTITY_UNITS
+from src.entities import ALLOWED_UNITS, ENTITY_UNITS
 from src.reading.units import DIMENSION, SIZE
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"

@@ -25,9 +25,7 @@ _SERVING = (
     r"serving|per\b|dose\b|daily|each\b|extract|vitamin|protein|fat\b|sugar|sodium|calcium|acid\b|portion|tablet"
     r"|capsule|sucre|fett|carbohydr|kohlenhydr|glucid|fib(?:er|re)s?\b|cholest|potassium|eiwei|ballaststoff"
 )
-_PART = (
-    r"inner|inside|internal|innen|seat\b|base\b|handle|strap|cable|cord|bottom|package|box\b|folded|bag\b|packing"
-)
+_PART = r"inner|inside|internal|innen|seat\b|base\b|handle|strap|cable|cord|bottom|package|box\b|folded|bag\b|packing"
 
 KINDS: dict[str, str] = {
     "breaking": _BREAKING,
@@ -68,9 +66,7 @@ AXES = frozenset({"height", "width", "length", "depth", "diameter"})
 """Kinds that name a side of a product."""
 SAID_OF: dict[str, frozenset[str]] = {
     "length": AXES | {"distance", "error", "part", "total"},
-    "weight": frozenset(
-        {"load", "limit", "breaking", "weight", "net", "gross", "drained", "serving", "part", "total"}
-    ),
+    "weight": frozenset({"load", "limit", "breaking", "weight", "net", "gross", "drained", "serving", "part", "total"}),
     "volume": frozenset({"volume", "steel", "limit", "net", "gross", "drained", "serving", "part", "total"}),
     "voltage": frozenset({"voltage", "input", "output"}),
     "power": frozenset({"power", "input", "output", "equal", "replaces"}),

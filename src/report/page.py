@@ -19,9 +19,9 @@ from src.data.processed import read_manifest
 from src.data.readings import ReadingStore
 from src.data.samples import train_samples
 from src.data.tables import read_table, read_train
+from src.entities import ENTITY_UNITS
 from src.metrics import read_truth
 from src.model.prompts import END, prompt
-from src.reading.constants import ENTITY_UNITS
 from src.report import pictures, summary
 from src.report.rows import OUTCOMES, Row, number, outcome_of, shown_rows, test_rows, weighed
 from src.training import adapter, audit

@@ -9,9 +9,10 @@ from typing import Any
 
 from src.data.processed import Pictures
 from src.data.readings import ReadingStore
+from src.images.decode import ImageError, cv2, read_image
+from src.images.enhance import resize
 from src.reading.choose import AXES
 from src.reading.geometry import Box, Layout, directions
-from src.reading.images import ImageError, cv2, read_image, resize
 from src.reading.lines import Reading
 from src.report.rows import candidate_boxes, rounded
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from src.entities import ENTITY_UNITS
 from src.metrics import comparable
 from src.reading.candidates import Candidate
 from src.reading.choose import TEMPERATURE, logits, options
-from src.reading.constants import ENTITY_UNITS
 from src.reading.geometry import Box, Layout
 from src.reading.lines import Reading
 

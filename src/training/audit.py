@@ -19,8 +19,8 @@ from tqdm import tqdm
 from src.data.errors import unexpected
 from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.entities import ENTITY_UNITS
 from src.reading.choose import options
-from src.reading.constants import ENTITY_UNITS
 from src.reading.lines import Reading
 from src.reading.quantity import parse_answer, same_amount
 from src.reading.units import DIMENSION

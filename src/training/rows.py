@@ -14,10 +14,11 @@ from src.data.errors import InputError
 from src.data.folders import RunFolder
 from src.data.names import read_files
 from src.data.readings import ReadingStore
-from src.data.samples import Sample, letterboxed_sizes, split_by_picture, train_samples
+from src.data.samples import Sample, split_by_picture, train_samples
 from src.data.tables import read_train
 from src.data.usual import UsualAmounts
 from src.model.batches import described_lengths
+from src.model.letterbox import letterboxed_sizes
 from src.rules import ByRules, answer_samples
 from src.settings import TrainSettings
 from src.training import audit

@@ -1,4 +1,4 @@
-"""Pure functions on pictures: decode, resize, CLAHE, unsharp mask, letterbox. 8-bit BGR arrays of shape (h, w, 3)."""
+"""Decode image files to 8-bit BGR arrays of shape (h, w, 3)."""
 
 import io
 import os
@@ -6,10 +6,10 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from src.reading import jpeg
-from src.reading.kinds import is_heif, not_a_picture
-from src.reading.members import is_member, read_member
-from src.settings import MAX_PIXELS, EnhanceSettings
+from src.images import jpeg
+from src.images.kinds import is_heif, not_a_picture
+from src.images.members import is_member, read_member
+from src.settings import MAX_PIXELS
 
 # `decode` looks at the header first; OpenCV's limit, read when it is imported, is the second line (a larger one comes
 # by the environment).
@@ -38,11 +38,6 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # how a picture of an
 }
 _UNKNOWN = "not a picture, or of an unknown kind"
 _ENOUGH_OF_A_CUT_JPEG = 0.95
-_ONE_COLOUR = 4
-"""Levels of 255 by which lossy compression may spread a single colour."""
-
-PATCH = 14
-"""Side of a vision patch of IDEFICS2 in pixels; what does not fill a patch at the right and bottom is not seen."""
 
 
 class ImageError(Exception):
@@ -114,7 +109,7 @@ def _pixels(data: bytes, size: tuple[int, int], enough: int | None, turned: bool
         if not data.startswith(b"\xff\xd8") or opened.mode not in ("L", "RGB"):
             return np.ascontiguousarray(_on_white(ImageOps.exif_transpose(opened) if turned else opened)[:, :, ::-1])
         turn = _TURNS.get(_orientation(opened)) if turned else None
-    fraction = 1 if enough is None else min(_halvings(max(size), enough), 8)
+    fraction = 1 if enough is None else min(halvings(max(size), enough), 8)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageError("damaged or cut off")
@@ -138,15 +133,8 @@ def shown_size(data: bytes) -> tuple[int, int]:
         return (height, width) if turned else (width, height)
 
 
-def is_blank(image: np.ndarray) -> bool:
-    """Whether a picture is of one colour only: a placeholder of a download that failed."""
-    # By OpenCV: NumPy takes as long for it as all the rest of the work on a picture.
-    ranges = (cv2.minMaxLoc(cv2.extractChannel(image, channel)) for channel in range(image.shape[2]))
-    return all(high - low <= _ONE_COLOUR for low, high, *_ in ranges)
-
-
-def _halvings(side: int, enough: int) -> int:
-    """The largest power of two by which ``side`` can be divided and still be at least ``enough``."""
+def halvings(side: int, enough: int) -> int:
+    """Return the largest power of two by which ``side`` can be divided and still be at least ``enough``."""
     return 2 ** max(0, (side // enough).bit_length() - 1)
 
 
@@ -173,77 +161,3 @@ def read_bytes(path: Path) -> bytes:
         return read_member(path) if is_member(path) else path.read_bytes()
     except OSError as error:
         raise ImageError("missing file" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
-
-
-def resize(image: np.ndarray, max_size: int, full_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Shrink so that the long side is at most ``max_size``, aspect ratio kept; never enlarge.
-
-    The ratio is that of ``full_size`` (width, height), for a picture that was decoded at less than that.
-
-    First by means of 2x2, 4x4, ... pixels to less than twice the target, then bilinear: below a factor of two every
-    pixel still counts, at an eighth of the cost of INTER_AREA (text stays as legible, see benchmarks/README.md).
-    """
-    width, height = full_size or image.shape[1::-1]
-    scale = max_size / max(height, width)
-    if scale >= 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    height, width = image.shape[:2]
-    fraction = _halvings(max(height, width), max_size)
-    if fraction > 1 and min(height, width) >= fraction:
-        image = cv2.resize(image, (width // fraction, height // fraction), interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-
-
-def _lightness_tables() -> tuple[np.ndarray, np.ndarray]:
-    """L* of CIELAB for the 256 grey levels of sRGB, scaled to 0..255, and back (IEC 61966-2-1, CIE 15)."""
-    level = np.arange(256) / 255
-    linear = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
-    lightness = np.where(linear > (6 / 29) ** 3, 1.16 * np.cbrt(linear) - 0.16, linear * (29 / 3) ** 3 / 100)
-    to = np.rint(255 * lightness)
-    back = np.rint(255 * np.interp(np.arange(256) / 255, lightness, level))
-    return to.astype(np.uint8), back.astype(np.uint8)
-
-
-_TO_LIGHTNESS, _FROM_LIGHTNESS = _lightness_tables()
-
-
-def clahe(luma: np.ndarray, clip_limit: float) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalisation of lightness, 8x8 tiles (Zuiderveld, Graphics Gems IV, 1994).
-
-    ``luma`` is Y of YCrCb, uint8 (h, w). It is equalised on the scale of L*, so greys come out as from CLAHE on L of
-    LAB; only saturated colours differ a little, and the two conversions to and from LAB (5 ms) are saved.
-    """
-    equalised = cv2.createCLAHE(clip_limit, (8, 8)).apply(cv2.LUT(luma, _TO_LIGHTNESS))
-    return cv2.LUT(equalised, _FROM_LIGHTNESS)
-
-
-def unsharp(image: np.ndarray, sigma: float, strength: float) -> np.ndarray:
-    """Unsharp mask: ``image + strength * (image - gaussian(image, sigma))``, clipped to 0..255."""
-    blurred = cv2.GaussianBlur(image, (0, 0), sigma)
-    return cv2.addWeighted(image, 1 + strength, blurred, -strength, 0)
-
-
-def enhance(image: np.ndarray, settings: EnhanceSettings, full_size: tuple[int, int] | None = None) -> np.ndarray:
-    """`resize`, then CLAHE and unsharp mask of the luma (colours are kept): what the model will see."""
-    picture = cv2.cvtColor(resize(image, settings.max_size, full_size), cv2.COLOR_BGR2YCrCb)
-    luma = clahe(cv2.extractChannel(picture, 0), settings.clip_limit)
-    cv2.insertChannel(unsharp(luma, settings.sigma, settings.strength), picture, 0)
-    return cv2.cvtColor(picture, cv2.COLOR_YCrCb2BGR)
-
-
-def letterboxed(height: int, width: int, shortest: int = 378) -> tuple[int, int]:
-    """Height and width of a picture after `letterbox`."""
-    floor = min(shortest, max(height, width))
-    return -(-max(height, floor) // PATCH) * PATCH, -(-max(width, floor) // PATCH) * PATCH
-
-
-def letterbox(image: np.ndarray) -> np.ndarray:
-    """Pad with white at the right and bottom so that nothing is stretched or cut on the way into IDEFICS2.
-
-    Its image processor stretches a short side below 378 up to it, and its patches drop what does not fill 14 pixels:
-    the short side becomes at least ``min(378, long side)``, both sides multiples of 14.
-    """
-    height, width = image.shape[:2]
-    bottom, right = (after - before for after, before in zip(letterboxed(height, width), (height, width), strict=True))
-    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
