@@ -43,7 +43,7 @@ def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
         near: dict[str, float] | None = None
         for mention in reading.mentions:
             quantity = as_meant(mention.quantity, entity)
-            if quantity.unit not in units or quantity.number <= 0:
+            if quantity.unit not in units or quantity.number <= 0 or _is_weighed(mention, reading, entity):
                 continue
             near = _words_near(found, reading) if near is None else near
             words = _words_of(mention, near)
@@ -51,6 +51,14 @@ def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
                 continue
             fitting.append(Candidate(quantity, reading, mention, line, len(fitting), part_of(reading, mention), words))
     return fitting
+
+
+def _is_weighed(mention: Mention, reading: Reading, entity: str) -> bool:
+    """Whether ounces are no fluid ounces, because the line gives them in grams, too."""
+    if entity != "item_volume" or mention.quantity.unit != "ounce":
+        return False
+    grams = (m.quantity for m in reading.mentions if m.quantity.unit in ("gram", "kilogram"))
+    return any(same_amount(mention.quantity, other) for other in grams)
 
 
 def part_of(reading: Reading, mention: Mention) -> Box:

@@ -1,7 +1,7 @@
 """What lines of text say together: a number and its unit in two lines, a unit stated once for all, misread signs."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -24,6 +24,12 @@ _LABEL_UNIT = re.compile(
 """At the end of a label: ``Net weight(kg)``, ``Rated Voltage(V~)``."""
 _SHORT_WORDS = ("in", "m", "l", "g", "w", "t")
 """Units that begin a line as words of their own, or as letters for sides: they need to stand alone."""
+_CONTINENTAL = re.compile(
+    r"[0-9],[0-9]{1,2}(?![0-9])"
+    r"|\b(?:und|mit|für|max\. [0-9]\.|der|die|con|para|por|avec|pour|peso|poids|gewicht|inhalt|potencia|leistung|netto)\b",
+    re.IGNORECASE,
+)
+"""Print in a language with a decimal comma."""
 _LONGEST_BARE = 10_000
 """Numbers from here on are codes where they stand without a unit."""
 _HOSES = (25, 50, 75, 100, 150, 200)
@@ -160,47 +166,61 @@ def _with_general_unit(found: list[Reading]) -> list[Reading]:
     return with_unit
 
 
-def _mended(found: list[Reading], mend: Callable[[Mention, Reading, list[Mention]], Mention]) -> list[Reading]:
-    """Apply ``mend`` to each mention, given its line and all mentions of the picture."""
-    all_mentions = [mention for reading in found for mention in reading.mentions]
-    return [replace(r, mentions=tuple(mend(m, r, all_mentions) for m in r.mentions)) for r in found]
+def _mended(found: list[Reading], mend: Callable[[Mention, list[Reading]], Mention]) -> list[Reading]:
+    """Apply ``mend`` to each mention, given all lines of the picture."""
+    return [replace(line, mentions=tuple(mend(mention, found) for mention in line.mentions)) for line in found]
 
 
-def _lost_c(mention: Mention, _: Reading, others: list[Mention]) -> Mention:
+def _quantities(found: Iterable[Reading], *units: str) -> list[Quantity]:
+    """Return all quantities in ``units``."""
+    return [m.quantity for line in found for m in line.mentions if m.quantity.unit in units]
+
+
+def _lost_c(mention: Mention, found: list[Reading]) -> Mention:
     """Read ``60.2m`` beside ``45cm`` as centimetres: OCR loses the c more often than products are that long."""
     quantity = mention.quantity
-    lengths = [m.quantity.amount for m in others if m.quantity.unit in ("centimetre", "millimetre", "inch")]
-    if quantity.unit != "metre" or not lengths or quantity.number < max(Decimal(10), 10 * max(lengths)):
+    if quantity.unit != "metre" or quantity.number < 10 or "length" in mention.labels:
+        return mention
+    others = [other.amount for other in _quantities(found, "centimetre", "millimetre", "inch")]
+    if not others or quantity.number < 10 * max(others):
         return mention
     return replace(mention, quantity=Quantity(quantity.number, "centimetre"), flags=mention.flags | {"borrowed"})
 
 
-def _lone_prime(mention: Mention, line: Reading, others: list[Mention]) -> Mention:
+def _lone_prime(mention: Mention, found: list[Reading]) -> Mention:
     """Read ``46'`` as inches where it can hardly be feet: OCR loses one of two primes."""
     feet = mention.quantity
-    if "prime" not in mention.flags or any("compound" in m.flags for m in line.mentions):
+    if "prime" not in mention.flags or any(mention in line.mentions and _has_compound(line) for line in found):
         return mention
-    inches = [m.quantity for m in others
-              if m.quantity.unit == "inch" or ("prime" in m.flags and _is_long(m.quantity.number))]  # fmt: skip
+    primes = [m.quantity for line in found for m in line.mentions if "prime" in m.flags]
+    inches = _quantities(found, "inch") + [other for other in primes if _is_long(other.number)]
     odd = feet.number % 1 not in (0, Decimal("0.5")) and any(not same_amount(feet, other) for other in inches)
     return replace(mention, quantity=Quantity(feet.number, "inch")) if _is_long(feet.number) or odd else mention
+
+
+def _has_compound(line: Reading) -> bool:
+    return any("compound" in mention.flags for mention in line.mentions)
 
 
 def _is_long(feet: Decimal) -> bool:
     return feet > 20 and feet not in _HOSES
 
 
-def _thousand(mention: Mention, _: Reading, others: list[Mention]) -> Mention:
-    """Let another unit on the picture decide whether ``1.000 g`` is 1 or 1000 gram, and ``1,500 kg`` 1500 or 1.5."""
+def _thousand(mention: Mention, found: list[Reading]) -> Mention:
+    """Decide whether ``1.000 g`` is 1 or 1000 gram, and ``1,500 kg`` 1500 or 1.5: by another unit, by the language."""
     quantity = mention.quantity
     if "thousand" not in mention.flags:
         return mention
     factor = Decimal(1000) if quantity.number < 1000 else Decimal("0.001")
     other_way = Quantity((quantity.number * factor).normalize(), quantity.unit)
-    rivals = [m.quantity for m in others if "thousand" not in m.flags and m.quantity.unit != quantity.unit]
-    if any(same_amount(quantity, o) for o in rivals) or not any(same_amount(other_way, o) for o in rivals):
+    rivals = [m.quantity for line in found for m in line.mentions if "thousand" not in m.flags]
+    rivals = [rival for rival in rivals if rival.unit != quantity.unit]
+    if any(same_amount(quantity, rival) for rival in rivals):
         return mention
-    return replace(mention, quantity=other_way)
+    confirmed = any(same_amount(other_way, rival) for rival in rivals)
+    is_small = quantity.number < 1000 and quantity.unit in ("gram", "millilitre", "millimetre", "watt")
+    continental = is_small and any(_CONTINENTAL.search(line.text) for line in found)
+    return replace(mention, quantity=other_way) if confirmed or continental else mention
 
 
 def _with_legends(found: list[Reading], aspect: float) -> list[Reading]:
