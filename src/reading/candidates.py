@@ -103,7 +103,7 @@ def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
             if kind in ("load", "breaking") and (left or is_heading or is_below):
                 words[kind] = 1.0
             elif left or is_above or is_below:
-                words[kind] = max(1.0 if left and is_label else 0.5, words.get(kind, 0.0))
+                words[kind] = max(1.0 if is_label and (left or (is_above and kind in AXES and len(other.text) <= 12)) else 0.5, words.get(kind, 0.0))
     return words
 
 
