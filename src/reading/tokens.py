@@ -11,13 +11,13 @@ from src.reading.words import AXES, LETTERS, WORD
 
 @dataclass(slots=True)
 class Token:
-    """A piece of a line; ``kind`` is a character, so that the kinds of a line's tokens are a text themselves.
+    """A piece of a line; ``kind`` is one character, so that the kinds of a line's tokens are a text themselves.
 
-    ``n`` number, ``u`` unit, ``q`` number with unit, ``a`` word for a side (height), ``l`` letter for a side (H), ``b``
-    letter for a side or unit (L, W), ``k`` another word of `words.KINDS`, ``e`` per, ``p`` "per" with its unit (/h),
-    ``x`` times, ``-`` range, ``/``, ``,`` (also ; |), ``:`` (also =), ``(``, ``)``, ``±``, ``+``, ``&``, ``o`` or,
-    ``w`` another word, ``!`` digits that are no number; ``c`` letter for a side in a legend only (A, P), ``L`` legend
-    (W x D x H), ``h`` unit in brackets, which is that of all numbers.
+    ``n`` number, ``u`` unit, ``a`` word for a side (height), ``l`` letter for a side (H), ``b`` letter for a side or a
+    unit (L, W), ``c`` letter for a side in a legend only (A, P), ``k`` another word of `words.KINDS`, ``h`` unit in
+    brackets (that of all numbers), ``p`` "per" with its unit (/h), ``e`` per, ``o`` or, ``x`` times, ``-`` range,
+    ``,`` (also ; |), ``:`` (also =), ``/ ( ) ± + &``, ``w`` another word, ``!`` digits that are no number.
+    `structure` makes of these ``q`` quantity, ``g`` group of quantities that share words, ``L`` legend (W x D x H).
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Token:
     flags: frozenset[str] = frozenset()
     side: int = 0
     sides: int = 0
-    parts: "tuple[Token, ...]" = ()  # of a token that several make up
+    parts: "tuple[Token, ...]" = ()
 
 
 NO_NUMBERS: dict[str, str] = {
@@ -37,11 +37,13 @@ NO_NUMBERS: dict[str, str] = {
     "steel": r"(?:304|316|317)(?-i:L)\b",
     "price": r"(?:[$€£¥₹]\s?[0-9][0-9.,]{0,8}|[0-9][0-9.,]{0,8}\s?[$€£¥₹])(?:\s?(?:/|per)\s?[0-9]{0,4}\s?[a-z]+)?",
     "misread lumen": r"(?<=w[/ ,])[0-9]{2,5}1m\b|[0-9]{2,5}1m(?=[/ ,]{1,2}[0-9]{1,3}w\b)|[0-9]{2,5}1?m(?=/w\b)",
-    "brand": r"(?<![-~0-9.])(?-i:3M)(?=\W{0,2}(?:tape|adhesive|sticker|glue|command|vhb|$))",  # 3M
+    "brand": r"(?<![-~0-9.])(?-i:3M)(?=\W{0,2}(?:tape|adhesive|sticker|glue|command|vhb|$))",
 }
-"""Digits that are no number of anything, by what they are."""
+"""Digits that are no number of anything, by what they are: 5W-30, 316L, $2/100g, 8101m (lm), 3M."""
 _NO_NUMBER = re.compile("|".join(NO_NUMBERS.values()), re.IGNORECASE)
 _BEFORE_UNIT = re.compile(r"\.(?=(?:cm|mm|in|kg|ml|oz|lbs?)(?![a-z]))|\s{0,2}[-(_]?\s?", re.IGNORECASE)
+_AFTER_LETTER = re.compile(r"\s?(?:[cm]m\b|inch(?:es)?\b|''|\"|in\b\.?(?=\s*(?:$|[x*,;:/)])))", re.IGNORECASE)
+"""A unit behind the letter of a side: 20H cm."""
 _PER = re.compile(
     r"\.?\s?(?:/\s?(?:h|hr|hrs|hour|min|minute|s|sec|second|day|week|month|year|kg|g|mg|l|ml|m[23²³]?|cm[23²³]|"
     r"(?:ft|yd|in)[23²³]|ft|sqm|sq\.?|cell|w|watt)(?![a-z0-9])(?!\s?[.:=])"
@@ -49,41 +51,41 @@ _PER = re.compile(
     r"|\s?[-.·]?\s?(?:lbs?|pounds?)(?![a-z]))",
     re.IGNORECASE,
 )
-"""After a unit: of a rate or a concentration, which is no amount; after a length also of a torque (25 ft-lbs)."""
+"""Behind a unit: of a rate or a concentration, which is no amount; behind a length also of a torque (25 ft-lbs)."""
 _LETTER = re.compile(
     r"[(\[]?\s?(?P<letter>(?-i:[LWHDBTPAlwhdbt])|Ø|dia(?:m(?:eter)?)?\.?)\s?[)\]]?"
     r"(?:(?![a-zäöüß])|(?=(?:cm|mm|inch|in)\b)|(?=x\s?[(\[]?(?:[0-9.]|[LWHDBTPA](?![a-wyz]))))",
     re.IGNORECASE,
 )
 _LEGEND_ONLY = "AP"
-"""Letters that name a side only beside ``x``."""
 _LETTERS_GLUED = re.compile(r"(?:LWH|LHW|WDH|WHD|HWD|HDW|DWH|DHW|LBH|BHT|BTH|LDH)\b")
-_AFTER_LETTER = re.compile(r"\s?(?:[cm]m\b|inch(?:es)?\b|''|\"|in\b\.?(?=\s*(?:$|[x*,;:/)])))", re.IGNORECASE)
 _BRACKETED_UNIT = re.compile(
     r"[(\[:]\s?(?P<unit>mm|cm|m|in|inch|inches|kg|kgs|g|gr|lb|lbs|oz|ml|l|v|w)\s?[~)\]]"
     r"|(?:unit|in)\s?:?\s(?P<word>cm|mm|inch|inches)\b",
     re.IGNORECASE,
 )
-_SIGNS: dict[str, str] = {
-    "±": r"±|士|\+\s?/\s?-|\+-",
-    "x": r"(?:x|\*|by\b)(?=\s?[(\[]?\s?(?:[0-9.½¼¾]|[lwhdbtpaø](?![a-wyz])))|(?:x|\*|by\b)(?=\s[a-zäöüé]{3,})"
-    r"|(?<=[0-9])·(?=[0-9])",
-    "-": r"--?|~|÷|(?:to|bis|à)(?![a-zäöü])",
-    ",": r"[,;|·]",
-    ":": r"[:=]",
-    "&": r"&|and\b|und\b",
-    "o": r"or\b|oder\b|approx\b\.?|ca\b\.?|≈",
-    "e": r"(?:per|pro|je|par|por|pour|na)\b(?=\s[0-9])|k(?:cal|j)\s?/",
-    **{sign: re.escape(sign) for sign in "/()+"},
-}
-_SIGN = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _SIGNS.items()]
 _PRAISE = re.compile(r"(?:high|long|wide|deep|full)[- ](?!x\b)[a-z]{3,}", re.IGNORECASE)
 """High quality, long lasting: no sides, where no number stands before."""
+_SIGNS = (
+    ("±", r"±|士|\+\s?/\s?-|\+-"),
+    ("x", r"(?:x|\*|by\b)(?=\s?[(\[]?\s?(?:[0-9.½¼¾]|[lwhdbtpaø](?![a-wyz])))|(?:x|\*|by\b)(?=\s[a-zäöüé]{3,})"
+          r"|(?<=[0-9])·(?=[0-9])"),
+    ("-", r"--?|~|÷|(?:to|bis|à)(?![a-zäöü])"),
+    (",", r"[,;|·]"),
+    (":", r"[:=]"),
+    ("&", r"&|and\b|und\b"),
+    ("o", r"or\b|oder\b|approx\b\.?|ca\b\.?|≈"),
+    ("e", r"(?:per|pro|je|par|por|pour|na)\b(?=\s[0-9])|k(?:cal|j)\s?/"),
+    ("/", "/"), ("(", r"\("), (")", r"\)"), ("(", r"\["), (")", r"\]"), ("+", r"\+"),
+    ("w", r"[^\W\d_]+"),
+)  # fmt: skip
+"""Kinds of signs, and at last other words; the first that fits is taken."""
+_SIGN = re.compile("|".join(f"({pattern})" for _, pattern in _SIGNS), re.IGNORECASE)
 _OTHER = re.compile(r"[^\W\d_]+")
 
 
 def tokenize(text: str) -> list[Token]:
-    """Return the tokens of a `normalised` line in their order; linear in its length, never raises."""
+    """Return the tokens of a `numbers.normalised` line in their order; linear in its length, never raises."""
     tokens: list[Token] = []
     at = 0
     while at < len(text):
@@ -94,30 +96,16 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def _number(text: str, at: int) -> Token | None:
-    """Return the number at ``at``, or digits that are none."""
-    if not (text[at].isalnum() or text[at] in ".$€£¥₹"):
-        return None
-    if match := _NO_NUMBER.match(text, at):
-        return Token("!", at, match.end())
-    number = number_at(text, at)
-    if number is None:
-        return None
-    if number.value is None:
-        return Token("!", at, number.end)
-    return Token("n", at, number.end, number.value, flags=frozenset({"thousand"} if number.thousand else ()))
-
-
 def _after_number(text: str, at: int, tokens: list[Token]) -> Token | None:
-    """Return the unit after a number, or after the letter of its side; or the "per" after its unit."""
+    """Return the unit behind a number or the letter of its side; or the "per" behind its unit."""
     if not tokens or tokens[-1].end != at:
         return None
-    last = tokens[-1]
-    if last.kind in "ub" and (rate := _PER.match(text, at)) and _is_rate(text, rate, tokens):
+    last = tokens[-1].kind
+    if last in "ub" and (rate := _PER.match(text, at)) and _is_rate(text, rate, tokens):
         return Token("p", at, rate.end())
-    if last.kind == "n":
-        at = _BEFORE_UNIT.match(text, at).end()  # type: ignore[union-attr]
-    elif last.kind in "lcb)" and _AFTER_LETTER.match(text, at):
+    if last == "n":
+        at = _BEFORE_UNIT.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+    elif last in "lcb)" and _AFTER_LETTER.match(text, at):
         at += text.startswith(" ", at)
     else:
         return None
@@ -126,52 +114,58 @@ def _after_number(text: str, at: int, tokens: list[Token]) -> Token | None:
         return None
     name, end = unit
     letter = text[at:end].upper()
-    if end - at == 1 and letter in LETTERS:
+    if len(letter) == 1 and letter in LETTERS:
         end += text.startswith((")", "]"), end)
         return Token("b", at, end, unit=name, labels=frozenset({LETTERS[letter]}))
     return Token("u", at, end, unit=name, flags=frozenset({"prime"} if name == "foot mark" else ()))
 
 
 def _is_rate(text: str, rate: re.Match[str], tokens: list[Token]) -> bool:
-    """Whether ``/h`` is "per hour" and no height, and ``-lb`` belongs to a torque."""
-    if not text[rate.start() : rate.end()].lstrip(" .").startswith(("/", "per")):
+    """Whether ``/h`` is "per hour" and no height (W 30cm/H 20cm), and ``-lb`` belongs to a torque."""
+    if not rate[0].lstrip(" .").startswith(("/", "per")):
         return BY_NAME[tokens[-1].unit].dimension == "length"
-    before = tokens[-3].kind if len(tokens) > 2 else ""
-    return not (before in "lb" and re.match(r"\s?[0-9]", text[rate.end() :]))
+    is_named = len(tokens) > 2 and tokens[-3].kind in "lb"
+    return not (is_named and re.match(r"\s?[0-9]", text[rate.end() : rate.end() + 2]))
+
+
+def _number(text: str, at: int) -> Token | None:
+    """Return the number at ``at``, or digits that are none."""
+    if not (text[at].isalnum() or text[at] in ".$€£¥₹"):
+        return None
+    if match := _NO_NUMBER.match(text, at):
+        return Token("!", at, match.end())
+    number = number_at(text, at)
+    if number is None or number.value is None:
+        return number and Token("!", at, number.end)
+    return Token("n", at, number.end, number.value, flags=frozenset({"thousand"} if number.thousand else ()))
 
 
 def _name(text: str, at: int, tokens: list[Token]) -> Token | None:
     """Return the word or letter at ``at`` that names something, or the unit in brackets."""
-    glued = bool(tokens) and tokens[-1].end == at and tokens[-1].kind in "nubx"
-    if at and text[at - 1].isalpha() and not glued:
+    last = tokens[-1] if tokens else None
+    is_glued = last is not None and last.end == at and last.kind in "nubx"
+    if at and text[at - 1].isalpha() and not is_glued:
         return None
-    is_letter = text[at + 1 : at + 2] in ("L", "W") and (not tokens or tokens[-1].kind in "xnu/,")
+    is_letter = text[at + 1 : at + 2] in ("L", "W") and (last is None or last.kind in "xnu/,")
     if not is_letter and (match := _BRACKETED_UNIT.match(text, at)):
         unit = unit_at((match["unit"] or match["word"]).lower())
-        return Token("h", at, match.end(), unit=unit[0]) if unit else None
-    if glued_letters := _LETTERS_GLUED.match(text, at):
-        parts = [Token("l", at, at + 1, labels=frozenset({LETTERS[letter]})) for letter in glued_letters[0]]
-        return Token("L", at, glued_letters.end(), parts=tuple(parts))
+        return unit and Token("h", at, match.end(), unit=unit[0])
+    if glued := _LETTERS_GLUED.match(text, at):
+        parts = [Token("l", at, at + 1, labels=frozenset({LETTERS[letter]})) for letter in glued[0]]
+        return Token("L", at, glued.end(), parts=tuple(parts))
     if letter := _LETTER.match(text, at):
         name = letter["letter"].upper()
-        kind = "c" if name in _LEGEND_ONLY else "l"
-        return Token(kind, at, letter.end(), labels=frozenset({LETTERS.get(name, "diameter")}))
-    if not (text[at].isalpha() or text[at] in "ø⌀"):
+        labels = frozenset({LETTERS.get(name, "diameter")})
+        return Token("c" if name in _LEGEND_ONLY else "l", at, letter.end(), labels=labels)
+    is_praise = _PRAISE.match(text, at) and not (last and last.kind in "nub")
+    if is_praise or not (word := WORD.match(text, at)):
         return None
-    if _PRAISE.match(text, at) and not glued and not (tokens and tokens[-1].kind in "nub"):
-        return None
-    if match := WORD.match(text, at):
-        labels = frozenset((match.lastgroup or "").split("_"))
-        end = match.end()
-        rest = _OTHER.match(text, end) if text[end - 1].isalpha() else None
-        return Token("a" if labels <= AXES else "k", at, rest.end() if rest else end, labels=labels)
-    return None
+    labels = frozenset((word.lastgroup or "").split("_"))
+    rest = _OTHER.match(text, word.end()) if text[word.end() - 1].isalpha() else None
+    return Token("a" if labels <= AXES else "k", at, rest.end() if rest else word.end(), labels=labels)
 
 
 def _sign(text: str, at: int) -> Token | None:
     """Return the sign or other word at ``at``."""
-    for kind, pattern in _SIGN:
-        if match := pattern.match(text, at):
-            return Token(kind, at, match.end())
-    match = _OTHER.match(text, at)
-    return Token("w", at, match.end()) if match else None
+    match = _SIGN.match(text, at)
+    return match and Token(_SIGNS[(match.lastindex or 1) - 1][0], at, match.end())
