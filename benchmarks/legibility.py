@@ -21,8 +21,8 @@ from src.data.names import image_name
 from src.data.tables import read_train
 from src.images.decode import cv2, decode, read_image, shown_size
 from src.images.enhance import enhance
+from src.ocr.engine import read_lines
 from src.prepare.processes import JPEG_QUALITY
-from src.reading.ocr import read_lines
 from src.settings import EnhanceSettings
 
 

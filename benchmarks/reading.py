@@ -23,6 +23,7 @@ from src import metrics, rules
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
 from src.data.folders import DataFolder
+from src.data.labels import normalise_label
 from src.data.names import processed_name, read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, train_samples
@@ -30,7 +31,7 @@ from src.data.tables import read_table, read_train
 from src.images.decode import cv2, read_image
 from src.images.enhance import resize
 from src.reading import choose
-from src.reading.quantity import canonical, normalise_label, parse_answer, same_amount
+from src.reading.quantity import canonical, parse_answer, same_amount
 from src.training import audit
 
 GOLD = ("gold_dev.csv", "gold_hard_dev.csv")

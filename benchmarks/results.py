@@ -27,11 +27,12 @@ from src import metrics
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
 from src.data.folders import RunFolder
+from src.data.labels import normalise_label
 from src.data.tables import read_table, read_train
 from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base
 from src.predict import predict
-from src.reading.quantity import canonical, normalise_label
+from src.reading.quantity import canonical
 from src.settings import LoraSettings, PredictSettings, TrainSettings
 from src.train import resolve, train
 

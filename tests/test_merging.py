@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.images.decode import np
+from src.ocr import engine as ocr
+from src.ocr.retry_passes import closer_looks, is_missing, merged
 from src.prepare import processes
-from src.reading import ocr
-from src.reading.looks import closer_looks, is_missing, merged
 from tests.test_workers import job
 
 PLACE = [[0, 0], [40, 0], [40, 10], [0, 10]]

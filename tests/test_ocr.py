@@ -1,5 +1,5 @@
 from src.images.decode import cv2, np
-from src.reading import ocr
+from src.ocr import engine as ocr
 
 
 def page(small_print):

@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
+from src.data.labels import USABLE_REASONS, normalise_label
 from src.entities import ENTITY_UNITS
-from src.reading.quantity import USABLE_REASONS, as_meant, canonical, normalise_label, parse_answer
+from src.reading.quantity import as_meant, canonical, parse_answer
 from src.sanity import prediction_fault
 
 

@@ -9,7 +9,7 @@ from src.images.decode import read_image
 from src.metrics import score
 from src.model.modeling import load_processor
 from src.model.prompts import describe
-from src.reading import ocr
+from src.ocr import engine as ocr
 from src.reading.candidates import candidates
 from src.reading.cross_line import readings
 from src.reading.quantity import canonical

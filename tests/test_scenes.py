@@ -17,6 +17,7 @@ from src.bundled.layouts import LINES, NO_LINE, Drawing, Told, draw_layout, meas
 from src.bundled.pretrain import CHECKPOINT, evaluate, example
 from src.bundled.scene import SIDE, draw
 from src.bundled.scenes import make_scene, question
+from src.data.labels import normalise_label
 from src.data.readings import ReadingStore
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test, read_train
@@ -25,7 +26,7 @@ from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import describe
 from src.reading.cross_line import readings
-from src.reading.quantity import Quantity, normalise_label
+from src.reading.quantity import Quantity
 from src.sanity import prediction_fault
 from tests.conftest import ROOT, TINY, run_python
 

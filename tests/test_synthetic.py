@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 
 from src.bundled.synthetic import question, render, write_data_folder
+from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.tables import read_train
 from src.entities import ENTITY_UNITS
-from src.reading.quantity import USABLE_REASONS, normalise_label
 from tests.conftest import SAMPLE, assert_one_sentence, run_python
 
 

@@ -34,6 +34,7 @@ from src.bundled.scenes import make_scene, question
 from src.bundled.tiny import tiny_config, write_processor
 from src.data.errors import InputError, run_main
 from src.data.files import replace_folder
+from src.data.labels import normalise_label
 from src.model.collator import TrainingCollator, encode, model_inputs
 from src.model.decoding import AnswerGrammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor, model_stamp
@@ -42,7 +43,6 @@ from src.model.prompts import describe, prompt
 from src.model.weighing import weigh
 from src.reading.choose import options
 from src.reading.cross_line import readings
-from src.reading.quantity import normalise_label
 
 SMALL, FULL = 70, 588
 """Sides of the pretraining pictures in pixels, and of those at the end."""

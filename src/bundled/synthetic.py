@@ -16,8 +16,8 @@ import pandas as pd
 
 from src.bundled.canvas import draw_arrow, draw_product, write_text
 from src.data.errors import InputError, run_main
+from src.data.labels import normalise_label
 from src.images.decode import cv2  # imported there with its size limit set
-from src.reading.quantity import normalise_label
 
 # entity -> (unit name, printed forms, low, high, decimals, second unit printed, factor to it)
 _KINDS: dict[str, list[tuple[str, tuple[str, ...], float, float, int, str, float]]] = {

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from src.data.folders import DataFolder
+from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.tables import TEST_COLUMNS, TRAIN_COLUMNS, read_table
 from src.entities import ENTITY_UNITS
-from src.reading.quantity import USABLE_REASONS, normalise_label
 
 
 @dataclass(frozen=True, slots=True)

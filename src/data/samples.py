@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from src.data.folders import ProcessedFolder
+from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.names import picture_names, processed_name
 from src.data.processed import Pictures, read_manifest
 from src.entities import ENTITY_UNITS
-from src.reading.quantity import USABLE_REASONS, normalise_label
 
 BROKEN = "broken picture"
 """Why a sample whose processed picture cannot be read has no answer."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.reading.quantity import normalise_label, parse_answer
+from src.data.labels import normalise_label
+from src.reading.quantity import parse_answer
 
 _STEP, _BINS = 0.1, 500
 _LOWEST = -20.0

@@ -50,7 +50,8 @@ class Job:
 
 Outcome = dict[str, Any]
 """``status`` (ok, blank, failed) and ``error``; for ok and blank ``source_width, source_height`` (pixels), for ok also
-``file, width, height`` and with OCR ``lines`` (see `ocr.Line`) and ``drawn`` (`Layout.entry`, None without lengths)."""
+``file, width, height`` and with OCR ``lines`` (see `retry_passes.Line`) and ``drawn`` (`Layout.entry`, None without
+lengths)."""
 
 
 def process(job: Job) -> Outcome:
@@ -91,7 +92,7 @@ def _made(job: Job) -> tuple[Outcome, bytes]:
     outcome: Outcome = {"status": "ok", "file": job.target.name, "source_width": size[0], "source_height": size[1]}
     outcome |= {"width": small.shape[1], "height": small.shape[0], "error": CUT_OFF if is_cut(source) else ""}
     if full is not None:
-        from src.reading.ocr import look_closer, read_lines  # its models are loaded only where text is asked for
+        from src.ocr.engine import look_closer, read_lines  # its models are loaded only where text is asked for
 
         outcome |= {"lines": [], "drawn": None}
         what = UNREAD

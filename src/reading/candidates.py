@@ -15,6 +15,8 @@ from src.reading.words import AXES, SAID_OF
 _RIVALS = (AXES, frozenset({"load", "breaking", "weight", "net", "gross", "drained"}),
            frozenset({"input", "output"}), frozenset({"equal", "replaces"}))  # fmt: skip
 """Kinds of words of which a quantity has one: its own says more than a heading."""
+_SHORT = 12
+"""Letters of a label that stands for itself over a length: Height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
             if kind in ("load", "breaking") and (left or is_heading or is_below):
                 words[kind] = 1.0
             elif left or is_above or is_below:
-                words[kind] = max(1.0 if is_label and (left or (is_above and kind in AXES and len(other.text) <= 12)) else 0.5, words.get(kind, 0.0))
+                is_name = left or (is_above and kind in AXES and len(other.text) <= _SHORT)
+                words[kind] = max(1.0 if is_label and is_name else 0.5, words.get(kind, 0.0))
     return words
 
 

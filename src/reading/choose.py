@@ -40,13 +40,14 @@ WEIGHTS: Weights = {
     "item_weight": {
         "bias": 2.0, "first": 0.3, "later": -1.0, "text_size": 1.0, "repeated": 0.3, "two_units": 0.5,
         "confidence": 0.5, "smallest": -0.2, "low": -0.5, "pack": -0.2, "sum": -0.5, "compound": 1.5, "borrowed": -0.2,
-        "word_load": -4.5, "word_breaking": -4.5, "word_drained": -2.0, "word_weight": 1.0, "word_net": 1.5, "word_gross": -1.0, "word_serving": -1.0,
-        "word_equal": -0.5, "word_total": 0.3, "tiny_unit": -1.0,
+        "word_load": -4.5, "word_breaking": -4.5, "word_weight": 1.0, "word_net": 1.5, "word_gross": -1.0,
+        "word_drained": -2.0, "word_serving": -1.0, "word_equal": -0.5, "word_total": 0.3, "tiny_unit": -1.0,
     },
     "maximum_weight_recommendation": {
         "bias": 1.2, "first": 0.3, "later": -0.5, "text_size": 0.5, "two_units": 0.3, "confidence": 0.5,
-        "largest": 0.7, "smallest": -0.3, "low": -0.5, "high": 0.5, "word_load": 3.0, "word_breaking": -8.0, "word_weight": -2.5,
-        "word_net": -3.0, "word_gross": -2.0, "word_serving": -1.5, "tiny_unit": -4.0, "round": 0.3,
+        "largest": 0.7, "smallest": -0.3, "low": -0.5, "high": 0.5, "word_load": 3.0, "word_breaking": -8.0,
+        "word_weight": -2.5, "word_net": -3.0, "word_gross": -2.0, "word_serving": -1.5, "tiny_unit": -4.0,
+        "round": 0.3,
     },
     "item_volume": {
         "bias": 2.0, "first": 0.5, "later": -1.0, "text_size": 1.0, "two_units": 0.3, "confidence": 0.5,

@@ -26,7 +26,8 @@ _SHORT_WORDS = ("in", "m", "l", "g", "w", "t")
 """Units that begin a line as words of their own, or as letters for sides: they need to stand alone."""
 _CONTINENTAL = re.compile(
     r"[0-9],[0-9]{1,2}(?![0-9])"
-    r"|\b(?:und|mit|für|max\. [0-9]\.|der|die|con|para|por|avec|pour|peso|poids|gewicht|inhalt|potencia|leistung|netto)\b",
+    r"|\b(?:und|mit|für|max\. [0-9]\.|der|die|con|para|por|avec|pour|peso|poids|gewicht|inhalt|potencia|leistung"
+    r"|netto)\b",
     re.IGNORECASE,
 )
 """Print in a language with a decimal comma."""
@@ -37,7 +38,7 @@ _HOSES = (25, 50, 75, 100, 150, 200)
 
 
 def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
-    """Lines of `ocr.Line` in reading order, quantities found, also those that several lines make up together.
+    """Lines of `retry_passes.Line` in reading order, quantities found, also those that several lines make up together.
 
     ``width`` and ``height`` of the picture in the pixels of the boxes.
     """

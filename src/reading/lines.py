@@ -1,9 +1,8 @@
 """Lines of text on a picture: their box, their reading order, what they say."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from src.reading.boxes import Box
 from src.reading.mentions import Mention, parse
@@ -29,26 +28,25 @@ class Reading:
 
 
 def lines_in_order(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
-    """Lines of `ocr.Line` in reading order, with the quantities that are whole in each.
+    """Return lines of `retry_passes.Line` in reading order, with the quantities that are whole in each.
 
     ``width`` and ``height`` of the picture in the pixels of the boxes.
     """
     found = []
     for text, score, corners in lines:
-        points = np.asarray(corners, float)
-        across, down = np.linalg.norm(points[1] - points[0]), np.linalg.norm(points[3] - points[0])
-        run = points[1] - points[0] if across >= down else points[3] - points[0]
-        vertical = abs(run[1]) > 1.5 * abs(run[0]) and len(text) > 1
-        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-        box = Box(left / width, top / height, right / width, bottom / height)
-        size = float(min(across, down) / height)
+        across, down = math.dist(corners[0], corners[1]), math.dist(corners[0], corners[3])
+        (x, y), (far_x, far_y) = corners[0], corners[1 if across >= down else 3]
+        vertical = abs(far_y - y) > 1.5 * abs(far_x - x) and len(text) > 1
+        xs, ys = zip(*corners, strict=True)
+        box = Box(min(xs) / width, min(ys) / height, max(xs) / width, max(ys) / height)
         said = parse(text)
-        found.append(Reading(text, score, box, bool(vertical), size, said.mentions, said.heading, said.legend))
+        size = min(across, down) / height
+        found.append(Reading(text, score, box, vertical, size, said.mentions, said.heading, said.legend))
     return _reading_order(found)
 
 
 def _reading_order(found: list[Reading]) -> list[Reading]:
-    """Rows from top to bottom, each from left to right."""
+    """Return rows from top to bottom, each from left to right."""
     rows: list[list[Reading]] = []
     for reading in sorted(found, key=lambda r: (r.box[1] + r.box[3]) / 2):
         middle = (reading.box[1] + reading.box[3]) / 2

@@ -1,13 +1,15 @@
 """Quantities in a line of printed text, each with the words that belong to it.
 
-A line is cut into tokens (`tokens`), these are put together (`structure`), and the words go to the quantities here:
+A line is cut into tokens (`tokens`), these are put together (`structure`), and names go to the quantities here:
 
     Size (WxDxH): 50x35x80 cm
-    w    L       : n x n x n u       W x D x H is a legend (L); the numbers are a product of sides (g)
-                   width 50, depth 35, height 80 centimetre
+    w    (lxlxl): nxnxn    u       tokens
+    w    L       : g               W x D x H is a legend, the numbers are a product of three sides
+                                   width 50, depth 35, height 80 centimetre
 """
 
 import functools
+import itertools
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
@@ -65,22 +67,38 @@ def parse(text: str) -> Parsed:
     (``L23 x W14 x H8cm``), range (``100-240V``), tolerance (``500 ± 10 g``) or heading (``Size (cm): 23``).
     """
     tokens = structured(tokenize(normalised(text)))
-    groups = _with_legends([_flat(token) for token in _with_header(tokens)])
-    said, heading = _words_of(groups)
-    mentions: list[Mention] = []
-    for token, labels in zip(groups, said, strict=True):
-        for part in token.parts:
-            mention = _mention(part, labels)
-            if mention:
-                mentions.append(mention)
+    legends = [token for token in tokens if token.kind == "L"]
+    tokens = [_with_legend(_with_unit(token, _general_unit(tokens)), legends) for token in tokens]
+    said, heading = _words_of(tokens)
+    found = (_mention(part, labels) for token, labels in zip(tokens, said, strict=True) for part in _quantities(token))
+    mentions = tuple(mention for mention in found if mention)
     if text.strip(" .:=").upper() in ("H", "W", "D", "L"):  # in the first column of a table
-        heading |= frozenset[str]().union(*(token.labels for token in groups))
+        heading |= tokens[0].labels
     if mentions:
         heading -= {"limit"}  # of something else in the line: rated current
-    legends = [token for token in groups if token.kind == "L"]
-    used = any("product" in mention.flags and mention.labels for mention in mentions)
-    legend = tuple(name.labels for name in legends[0].parts) if legends and not used else ()
-    return Parsed(tuple(mentions), heading, legend)
+    is_used = any("product" in mention.flags and mention.labels for mention in mentions)
+    return Parsed(mentions, heading, tuple(n.labels for n in legends[0].parts) if legends and not is_used else ())
+
+
+def _quantities(token: Token) -> Sequence[Token]:
+    return token.parts if token.kind == "g" else (token,) if token.kind == "q" else ()
+
+
+def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
+    """Return the mention of a quantity; None for one without a unit, or that is no amount by the words near it."""
+    unit = BY_NAME.get(part.unit)
+    if unit is None:
+        return None
+    labels = part.labels | labels
+    quantity = Quantity(part.value, unit.name)
+    if unit.answer:
+        number = part.value * unit.size / BY_NAME[unit.answer].size
+        quantity = Quantity(round(number.normalize(), 4).normalize(), unit.answer)
+    is_error = unit.dimension == "length" and "error" in labels
+    is_alloy = "steel" in labels and unit.name == "litre" and part.value >= 300  # 316 L
+    if is_error or is_alloy or is_distance(quantity, labels):
+        return None
+    return Mention(quantity, part.start, part.end, part.flags, labels, part.side, part.sides)
 
 
 def is_distance(quantity: Quantity, labels: Container[str]) -> bool:
@@ -88,101 +106,51 @@ def is_distance(quantity: Quantity, labels: Container[str]) -> bool:
     return "distance" in labels and quantity.unit in ("metre", "foot", "yard")
 
 
-def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
-    """Return the mention of a quantity; None for one without a unit, and for a distance or an error of measuring."""
-    unit = BY_NAME.get(part.unit)
-    if unit is None:
-        return None
-    labels = part.labels | labels
-    if unit.dimension == "length" and "error" in labels:
-        return None
-    if "steel" in labels and unit.name == "litre" and part.value >= 300:
-        return None  # 316 L is an alloy
-    number = part.value
-    if unit.answer:
-        number = (number * unit.size / BY_NAME[unit.answer].size).normalize()
-        number = round(number, 4).normalize()
-    quantity = Quantity(number, unit.answer or unit.name)
-    if is_distance(quantity, labels):
-        return None
-    return Mention(quantity, part.start, part.end, part.flags, labels, part.side, part.sides)
+def _general_unit(tokens: Sequence[Token]) -> str:
+    """Return the unit in brackets, or behind a legend, which is that of all numbers without one."""
+    behind = (unit for legend, unit in itertools.pairwise(tokens) if legend.kind == "L" and unit.kind == "u")
+    return next((token.unit for token in itertools.chain((t for t in tokens if t.kind == "h"), behind)), "")
 
 
-def _with_header(tokens: Sequence[Token]) -> list[Token]:
-    """Give numbers without a unit the one in brackets, or that of the legend."""
-    units = [t.unit for t in tokens if t.kind == "h"]
-    units += [b.unit for a, b in zip(tokens, tokens[1:], strict=False) if a.kind == "L" and b.kind == "u"]
-    if not units:
-        return list(tokens)
-
-    def filled(token: Token) -> Token:
-        if token.kind == "g":
-            return replace(token, parts=tuple(filled(part) for part in token.parts))
-        if token.kind not in "nq" or token.unit:
-            return token
-        return replace(token, kind="q", unit=units[0], flags=token.flags | {"borrowed"})
-
-    return [filled(token) for token in tokens]
+def _with_unit(token: Token, unit: str) -> Token:
+    if not unit or token.unit:
+        return token
+    if token.kind == "g":
+        return replace(token, parts=tuple(_with_unit(part, unit) for part in token.parts))
+    return replace(token, kind="q", unit=unit, flags=token.flags | {"borrowed"}) if token.kind in "nq" else token
 
 
-def _flat(token: Token) -> Token:
-    """Return a token of quantities with all of them as parts."""
-    return replace(token, parts=(token,)) if token.kind == "q" else token
-
-
-def _with_legends(tokens: list[Token]) -> list[Token]:
-    """Give the sides of products the names of the nearest legend with as many."""
-    legends = [token for token in tokens if token.kind == "L"]
-    named = []
-    for token in tokens:
-        sides = {part.sides for part in token.parts if "product" in part.flags and not part.labels}
-        fitting = [legend for legend in legends if {len(legend.parts)} == sides]
-        if fitting and token.kind == "g":
-            nearest = min(fitting, key=lambda legend: max(legend.start - token.end, token.start - legend.end))
-            token = replace(token, parts=tuple(named_by(part, nearest.parts) for part in token.parts))
-        named.append(token)
-    return named
-
-
-def named_by(part: Token, names: Sequence[Token]) -> Token:
-    """Return a side with the name that a legend has at its place."""
-    return replace(part, labels=names[part.side].labels) if part.sides == len(names) else part
+def _with_legend(token: Token, legends: Sequence[Token]) -> Token:
+    """Give the sides of a product without names those of the nearest legend with as many."""
+    sides = {part.sides for part in token.parts if "product" in part.flags and not part.labels}
+    fitting = [legend for legend in legends if {len(legend.parts)} == sides]
+    if not fitting:
+        return token
+    names = min(fitting, key=lambda legend: max(legend.start - token.end, token.start - legend.end)).parts
+    parts = (replace(part, labels=names[part.side].labels) if part.sides else part for part in token.parts)
+    return replace(token, parts=tuple(parts))
 
 
 def _words_of(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[str]]:
     """Return the kinds of words that belong to each token, and those that belong to none.
 
-    A word belongs to the nearest quantity of its clause that it can be said of: the one behind it where the line's first
-    such word stands before its first such quantity, else the one before it.
+    A word belongs to the nearest quantity of its clause of which it can be said: the one behind it where the first
+    such word of the line stands before the first such quantity, else the one before it.
     """
     said = [frozenset[str]() for _ in tokens]
     homeless = {i for i, token in enumerate(tokens) if token.kind in "ak"}
     if not homeless:
         return said, frozenset()
-    clause = [0]
-    for token in tokens:
-        clause.append(clause[-1] + (token.kind == ","))
+    clauses = list(itertools.accumulate(token.kind == "," for token in tokens))
     for dimension, kinds in SAID_OF.items():
-        places = [i for i, token in enumerate(tokens) if any(_measures(p, dimension) for p in token.parts)]
         words = [i for i, token in enumerate(tokens) if token.kind in "ak" and token.labels & kinds]
+        places = [i for i, t in enumerate(tokens) if any(DIMENSION.get(q.unit) == dimension for q in _quantities(t))]
         for word in words if places else ():
             homeless.discard(word)
-            place = _place_for(word, places, clause, tokens, words[0] < places[0])
+            is_colon = word + 1 < len(tokens) and tokens[word + 1].kind == ":"
+            is_name_first = words[0] < places[0] or is_colon or "replaces" in tokens[word].labels
+            clause = [place for place in places if clauses[place] == clauses[word]] or places
+            before, behind = [p for p in clause if p < word][-1:], [p for p in clause if p > word][:1]
+            place = (behind + before if is_name_first else before + behind)[0]
             said[place] |= tokens[word].labels & kinds
     return said, frozenset[str]().union(*(tokens[i].labels for i in homeless))
-
-
-def _measures(part: Token, dimension: str) -> bool:
-    return DIMENSION.get(part.unit) == dimension
-
-
-def _place_for(
-    word: int, places: Sequence[int], clause: Sequence[int], tokens: Sequence[Token], name_first: bool
-) -> int:
-    """Return which of the quantities at ``places`` a word belongs to."""
-    own = [place for place in places if clause[place] == clause[word]] or places
-    before, behind = [p for p in own if p < word][-1:], [p for p in own if p > word][:1]
-    has_colon = tokens[word + 1 : word + 2] and tokens[word + 1].kind == ":"
-    if name_first or has_colon or "replaces" in tokens[word].labels:
-        return (behind or before)[0]
-    return (before or behind)[0]

@@ -103,7 +103,8 @@ _FORMS: dict[str, tuple[str, Callable[[re.Match[str]], Decimal | None]]] = {
     "mixed fraction": (  # 15-1/8, 1 1/2
         rf"(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|\.|(?=[¹²³⁴-⁹])){_FRACTION}", _mixed_fraction),
     "vulgar fraction": (  # 1½, 8-½; 31½/2 is damaged: 31.5
-        rf"(?P<whole>[0-9]{{0,4}})[¹²³]?[\s-]?(?P<vulgar>[{''.join(_VULGAR)}])(?:/?[0-9](?![0-9.,]))?", _vulgar_fraction),
+        rf"(?P<whole>[0-9]{{0,4}})[¹²³]?[\s-]?(?P<vulgar>[{''.join(_VULGAR)}])(?:/?[0-9](?![0-9.,]))?",
+        _vulgar_fraction),
     "glued fraction": (  # 123/4": 12 3/4
         r"(?P<whole>[1-9][0-9])(?P<above>[1357])/(?P<below>[248])(?![0-9.,/])", _mixed_fraction),
     "fraction": (rf"(?P<whole>){_FRACTION}", _mixed_fraction),  # 1/2, 21/4

@@ -135,8 +135,10 @@ def _number(text: str, at: int) -> Token | None:
     if match := _NO_NUMBER.match(text, at):
         return Token("!", at, match.end())
     number = number_at(text, at)
-    if number is None or number.value is None:
-        return number and Token("!", at, number.end)
+    if number is None:
+        return None
+    if number.value is None:
+        return Token("!", at, number.end)
     return Token("n", at, number.end, number.value, flags=frozenset({"thousand"} if number.thousand else ()))
 
 

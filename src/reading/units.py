@@ -40,48 +40,53 @@ _VOLT = r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.
 
 UNITS: tuple[Unit, ...] = (
     Unit("watt of an energy label", "power", D("1"), r"kwh\s?/\s?1[.,]?000\s?h", "watt"),
-    Unit("kilowatt hour", OTHER, D("1"), r"k?w(?:\s?[·.*]\s?)?h(?:r|rs|our|ours)?|к?вт(?:\s?[·.*]\s?)?ч|千?瓦(?:时|小时)"),
+    Unit("kilowatt hour", OTHER, D("1"), r"k?w(?:\s?[·.*]\s?)?h(?:r|rs|our|ours)?|к?вт(?:\s?[·.*]\s?)?ч"
+         r"|千?瓦(?:时|小时)"),
     Unit("ampere hour", OTHER, D("1"), r"m?ah|va|ma|amps?|amperes?"),
     Unit("lumen", OTHER, D("1"), r"lms?|[i|]m(?=[/\s]|$)|lumens?|lux|лм|流明"),
-    Unit("hertz", OTHER, D("1"), r"[kmg]?hz|rpm|db|ppm|dpi|psi|bar|[kmg]b|[km]?pa|mbps|atm|fps|cfm|gpm|lph|gph|mmhg"),
+    Unit("hertz", OTHER, D("1"), r"[kmg]?hz|rpm|db|ppm|dpi|psi|bar|[kmg]b|[km]?pa|mbps|atm|fps|cfm|gpm|lph|gph"
+         r"|mmhg"),
     Unit("newton metre", OTHER, D("1"), r"n[·.\-]?m|newton[- ]?met(?:er|re)s?|joules?|k?cal|kj"),
     Unit("millimetre", "length", D("0.001"), r"mms?|㎜|мм|毫米|millim[eè]t(?:er|re|ri|ro)s?|mil[ií]metros?"),
     Unit("cubic centimetre", "volume", D("1"), r"c\.\s?c\.?|ccm|cc|㏄|cm(?:³|\^?3(?![.,]?[0-9]))", "millilitre"),
     Unit("cubic decimetre", "volume", D("1000"), r"dm(?:³|\^?3(?![.,]?[0-9]))", "litre"),
     Unit("decimetre", "length", D("0.1"), r"(?-i:dm)|d[eé]cim[eè]t(?:er|re|ri|ro)s?|dezimeter", "centimetre"),
     Unit("centimetre", "length", D("0.01"), r"c?cms?|(?-i:c\sm|om)|㎝|crn|см|厘米|公分"
-          r"|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter"),
+         r"|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter"),
     Unit("inch", "length", D("0.0254"), _INCH),
     Unit("foot", "length", D("0.3048"), r"ft(?![23²³^](?![0-9]|\s?(?:in|[\"'])))\.?|f[eo]et|foot|fuß"),
     Unit("yard", "length", D("0.9144"), r"yards?|yds?\.?"),
     Unit("kilogram", "weight", D("1000"), r"k[gq9](?:s|r)?\.?|(?-i:k\sg)|㎏|кг|千克|公斤|[kq]uilos?|kilos?"
-          r"|kilogram(?:me|m|o|a|mi)?s?"),
+         r"|kilogram(?:me|m|o|a|mi)?s?"),
     Unit("milligram", "weight", D("0.001"), r"mgs?\.?|㎎|мг|毫克|milligram(?:me|m|mi)?s?|miligramos?"),
     Unit("microgram", "weight", D("0.000001"), r"mcg|[µμu]g|microgram(?:me|m)?s?"),
     Unit("fluid ounce", "volume", D("29.573530"), r"(?<=[0-9])r[o0]z"
-          r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0][z2]\.?s?|ounces?)"
-          r"|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?|f[l1|]\.?\s?[o0]?\.?(?=\s*(?:$|[(/]))"),
+         r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0][z2]\.?s?|ounces?)"
+         r"|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?|f[l1|]\.?\s?[o0]?\.?(?=\s*(?:$|[(/]))"),
     Unit("ounce", "weight", D("28.349523"), r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?|unzen?"),
-    Unit("stone", "weight", D("6350.29318"), r"st(?:ones?)?(?=[\s.,&]{0,3}[0-9]{1,2}\s?[l1|i]b)|(?<=[0-9][0-9]\s)stone", "pound"),
-    Unit("pound", "weight", D("453.59237"), r"[l1|i]bs?\.?|l8(?=s?\.?\s?[(/])|(?<=[0-9])tbs|pounds?|libras?|libbre|pfund"),
+    Unit("stone", "weight", D("6350.29318"), r"st(?:ones?)?(?=[\s.,&]{0,3}[0-9]{1,2}\s?[l1|i]b)"
+         r"|(?<=[0-9][0-9]\s)stone", "pound"),
+    Unit("pound", "weight", D("453.59237"), r"[l1|i]bs?\.?|l8(?=s?\.?\s?[(/])|(?<=[0-9])tbs|pounds?|libras?|libbre"
+         r"|pfund"),
     Unit("ton", "weight", D("907184.74"), r"(?:(?:metric|u\.?s\.?|u\.?k\.?|short|long|imperial)\s)?"
-          r"(?:tons?|tonn(?:e|en|es|s)|toneladas?|тонн?|吨)|t(?=\s(?:hydraul|jack|load|lift|capacit))"),
+         r"(?:tons?|tonn(?:e|en|es|s)|toneladas?|тонн?|吨)|t(?=\s(?:hydraul|jack|load|lift|capacit))"),
     Unit("millilitre", "volume", D("1"), r"m[l1|ℓ]s?e?\.?|(?-i:m\sl|M\sL)|㎖|мл|毫升"
-          r"|milli-?\s?lit(?:er|re|ri|ro)s?|mililitros?"),
+         r"|milli-?\s?lit(?:er|re|ri|ro)s?|mililitros?"),
     Unit("centilitre", "volume", D("10"), r"cl\.?|centilit(?:er|re|ri|ro)s?"),
     Unit("decilitre", "volume", D("100"), r"dl\.?|d[eé]cilit(?:er|re|ri|ro)s?"),
     Unit("microlitre", "volume", D("0.001"), r"[µμu]l|microlit(?:er|re)s?"),
     Unit("cubic foot", "volume", D("28316.846592"), r"cu(?:bic|\.)?\s?(?:feet|foot|ft\.?)|ft(?:³|\^?3)"),
     Unit("cubic inch", "volume", D("16.387064"), r"cu(?:bic|\.)?\s?(?:inch(?:es)?|in\.?)|in(?:³|\^?3)"),
     Unit("imperial gallon", "volume", D("4546.09"), r"(?:imp(?:erial|\.)?|u\.?k\.?|british)\s?gal(?:lons?|s|\.)?"
-          r"|gal(?:lons?|s|\.)?\s?\(?(?:imp(?:erial)?|u\.?k)\b\.?"),
+         r"|gal(?:lons?|s|\.)?\s?\(?(?:imp(?:erial)?|u\.?k)\b\.?"),
     Unit("gallon", "volume", D("3785.411784"), r"(?:u\.?s\.?\s?)?gal(?:lons?|s|\.)?|galones|gallonen"),
     Unit("quart", "volume", D("946.352946"), r"quarts?|qts?\.?"),
     Unit("pint", "volume", D("473.176473"), r"pints?|pts?\.?"),
     Unit("cup", "volume", D("236.588237"), r"cups?|tazas?|tasses?"),
     Unit("litre", "volume", D("1000"), r"ltrs?\.?|lts?\.?|lits?\b\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ"
-          r"|л(?:итр(?:а|ов)?)?|升(?!级)"),
-    Unit("metre", "length", D("1"), r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m|м(?:етр(?:а|ов)?)?|米"),
+         r"|л(?:итр(?:а|ов)?)?|升(?!级)"),
+    Unit("metre", "length", D("1"), r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m"
+         r"|м(?:етр(?:а|ов)?)?|米"),
     Unit("gram", "weight", D("1"), _GRAM),
     Unit("kilowatt", "power", D("1000"), r"kilowatts?|kw|квт|千瓦"),
     Unit("watt", "power", D("1"), r"watt(?:s|age)?|vatios|w|вт|ватт|瓦"),

@@ -56,8 +56,8 @@ AXES = frozenset({"height", "width", "length", "depth", "diameter"})
 """Kinds that name a side of a product."""
 SAID_OF: dict[str, frozenset[str]] = {
     "length": AXES | {"distance", "error", "part", "total"},
-    "weight": frozenset("load limit breaking weight net gross drained serving part total".split()),
-    "volume": frozenset("volume steel limit net gross drained serving part total".split()),
+    "weight": frozenset(["load", "limit", "breaking", "weight", "net", "gross", "drained", "serving", "part", "total"]),
+    "volume": frozenset(["volume", "steel", "limit", "net", "gross", "drained", "serving", "part", "total"]),
     "voltage": frozenset({"voltage", "input", "output"}),
     "power": frozenset({"power", "input", "output", "equal", "replaces"}),
 }

@@ -53,7 +53,7 @@ class Look:
     top: int
     right: int
     bottom: int
-    sides: tuple[int, int]  # see `ocr.SIDES`
+    sides: tuple[int, int]  # see `engine.SIDES`
     inverted: bool = False
     turned: bool = False  # by a quarter, clockwise
     faint: bool = False  # with print that the detector is less sure of

@@ -19,7 +19,7 @@ from rapidocr import RapidOCR
 from rapidocr.ch_ppocr_rec import TextRecInput
 from rapidocr.utils.process_img import get_rotate_crop_image
 
-from src.reading.looks import Line, closer_looks, is_missing, merged, with_apart
+from src.ocr.retry_passes import Line, closer_looks, is_missing, merged, with_apart
 
 SIDES = 704, 960
 """The detector sees a picture with its short side scaled to so many pixels, or its long side if that gives less.
@@ -52,9 +52,9 @@ def read_lines(image: np.ndarray, sides: tuple[int, int] = SIDES, faint: bool = 
 
 
 def look_closer(image: np.ndarray, lines: list[Line], entities: Sequence[str]) -> list[Line]:
-    """``lines`` of `read_lines`, weak ones read again, with what `looks.closer_looks` read as long as it is needed.
+    """Return ``lines`` of `read_lines` with better readings of weak ones, and what `closer_looks` read.
 
-    ``entities``: what is asked of the picture; `looks.is_missing` tells whether it is needed.
+    These go on as long as `is_missing` says so; ``entities``: what is asked of the picture.
     """
     height, width = image.shape[:2]
     lines, cut = _read_again(image, lines), list[Line]()
