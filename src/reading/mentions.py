@@ -8,6 +8,7 @@ A line is cut into tokens (`tokens`), these are put together (`structure`), and 
                                    width 50, depth 35, height 80 centimetre
 """
 
+import bisect
 import functools
 import itertools
 from collections.abc import Container, Sequence
@@ -68,7 +69,8 @@ def parse(text: str) -> Parsed:
     """
     tokens = structured(tokenize(normalised(text)))
     legends = [token for token in tokens if token.kind == "L"]
-    tokens = [_with_legend(_with_unit(token, _general_unit(tokens)), legends) for token in tokens]
+    unit = _general_unit(tokens)
+    tokens = [_with_legend(_with_unit(token, unit), legends) for token in tokens]
     said, heading = _words_of(tokens)
     found = (_mention(part, labels) for token, labels in zip(tokens, said, strict=True) for part in _quantities(token))
     mentions = tuple(mention for mention in found if mention)
@@ -123,7 +125,7 @@ def _with_unit(token: Token, unit: str) -> Token:
 def _with_legend(token: Token, legends: Sequence[Token]) -> Token:
     """Give the sides of a product without names those of the nearest legend with as many."""
     sides = {part.sides for part in token.parts if "product" in part.flags and not part.labels}
-    fitting = [legend for legend in legends if {len(legend.parts)} == sides]
+    fitting = [legend for legend in legends if {len(legend.parts)} == sides] if sides else []
     if not fitting:
         return token
     names = min(fitting, key=lambda legend: max(legend.start - token.end, token.start - legend.end)).parts
@@ -149,8 +151,9 @@ def _words_of(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[
             homeless.discard(word)
             is_colon = word + 1 < len(tokens) and tokens[word + 1].kind == ":"
             is_name_first = words[0] < places[0] or is_colon or "replaces" in tokens[word].labels
-            clause = [place for place in places if clauses[place] == clauses[word]] or places
-            before, behind = [p for p in clause if p < word][-1:], [p for p in clause if p > word][:1]
-            place = (behind + before if is_name_first else before + behind)[0]
+            at = bisect.bisect(places, word)
+            behind, before = places[at : at + 1], places[max(0, at - 1) : at]
+            near = behind + before if is_name_first else before + behind
+            place = next((place for place in near if clauses[place] == clauses[word]), near[0])
             said[place] |= tokens[word].labels & kinds
     return said, frozenset[str]().union(*(tokens[i].labels for i in homeless))

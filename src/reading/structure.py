@@ -266,18 +266,18 @@ PRODUCTIONS: tuple[tuple[re.Pattern[str], Build], ...] = tuple(
         (r"n[ub]?\(?±n[ub]?(?:-n[ub]?)?\)?[ub]?", _tolerance),
         (r"^±n[ub](?![x-])", _about),
         (r"±n[ub]?(?:-n[ub]?)?(?![xub])", _nothing),
-        (rf"{_SIDE_BEFORE}(?:[x/,]?{_SIDE_BEFORE})+u?|{_SIDE_AFTER}(?:[x/,]?{_SIDE_AFTER})+", _lettered),
+        (rf"{_SIDE_BEFORE}(?:[x/,]?{_SIDE_BEFORE}){{1,4}}u?|{_SIDE_AFTER}(?:[x/,]?{_SIDE_AFTER}){{1,4}}", _lettered),
         (r"n[lb]u|(?:l:?)?n[ub]l?", _quantity),
         (r"qp", _nothing),
         (r"q/q|[!n]/q|eq", _per_hundred),
         (r"q", _no_amount),
-        (r"[nq][!w]?[-/(|:,o]*[nq]", _repaired),
+        (r"[nq][!w]?[-/(|:,o]{0,3}[nq]", _repaired),
         (r"q[,&-]?q", _compound),
-        (r"[nq]-[nq]|(?:[nq]/)+q", _range),
-        (r"[nq]l?u?(?:x\(?(?:l:?)?[nq]l?u?)+", _product),
+        (r"[nq]-[nq]|(?:[nq]/){1,4}q", _range),
+        (r"[nq]l?u?(?:x\(?(?:l:?)?[nq]l?u?){1,5}", _product),
         (r"n/n/q|L[:h]?n/q", _slashed_product),
         (r"[nq][+&][nq]", _sum),
-        (r"[qg][/(|:,o]*[qg]", _converted),
+        (r"[qg][/(|:,o]{0,3}[qg]", _converted),
     )
 )
 """Pattern of token kinds and what it means, in the order in which they are tried."""
