@@ -49,7 +49,7 @@ def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
                 continue
             near = _words_near(found, reading) if near is None else near
             words = _words_of(mention, near)
-            if is_distance(mention.quantity, words):
+            if is_distance(mention, words):
                 continue
             fitting.append(Candidate(quantity, reading, mention, line, len(fitting), part_of(reading, mention), words))
     return fitting
@@ -66,10 +66,10 @@ def _is_weighed(mention: Mention, reading: Reading, entity: str) -> bool:
 def part_of(reading: Reading, mention: Mention) -> Box:
     """Return the part of a line's box that a mention takes, by its share of the characters."""
     left, top, right, bottom = reading.box
-    length = max(len(reading.text), mention.end, 1)
-    start, end = mention.start / length, min(1.0, mention.end / length)
     if reading.vertical:
         return reading.box
+    length = max(len(reading.text), mention.end)
+    start, end = mention.start / length, mention.end / length
     return Box(left + start * (right - left), top, left + end * (right - left), bottom)
 
 
@@ -87,40 +87,33 @@ def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
     for other in found:
         if other is own or not other.heading:
             continue
-        row = min(own.box[3], other.box[3]) - max(own.box[1], other.box[1]) > 0.5 * min(own.size, other.size)
+        across, down = own.box.gaps(other.box)
+        above, below = own.box.top - other.box.bottom, other.box.top - own.box.bottom
         is_label = not any(character.isdigit() for character in other.text)  # as in a table of specifications
-        left = row and 0 <= own.box[0] - other.box[2] + 0.02 < (0.4 if is_label else 0.15)
-        overlap = min(own.box[2], other.box[2]) - max(own.box[0], other.box[0]) > 0
-        size = max(own.size, other.size)
-        above, below = own.box[1] - other.box[3], other.box[1] - own.box[3]
-        rather_above, rather_below = _nearest_values(other, found)
-        is_above = overlap and -0.5 * own.size < above < 1.2 * own.size and rather_below <= rather_above
-        is_heading = overlap and -0.5 * size < above < (1.0 if other.mentions else 3.5) * size
-        is_heading = is_heading and rather_below <= rather_above
-        is_below = overlap and -0.5 * own.size < below < 0.8 * own.size and not other.mentions
-        is_below = is_below and rather_above < rather_below
-        if not (left or is_above or is_below or is_heading):
-            continue
+        is_row = down < -0.5 * min(own.size, other.size)
+        is_left = is_row and 0 <= own.box.left - other.box.right + 0.02 < (0.4 if is_label else 0.15)
+        size, reach = max(own.size, other.size), 1.0 if other.mentions else 3.5
+        is_above = is_heading = is_below = False
+        if across < 0 and _belongs_below(other, found):
+            is_above = -0.5 * own.size < above < 1.2 * own.size
+            is_heading = -0.5 * size < above < reach * size
+        elif across < 0:
+            is_below = -0.5 * own.size < below < 0.8 * own.size and not other.mentions
         for kind in other.heading:
-            if kind in ("load", "breaking") and (left or is_heading or is_below):
+            if kind in ("load", "breaking") and (is_left or is_heading or is_below):
                 words[kind] = 1.0
-            elif left or is_above or is_below:
-                is_name = left or (is_above and kind in AXES and len(other.text) <= _SHORT)
+            elif is_left or is_above or is_below:
+                is_name = is_left or (is_above and kind in AXES and len(other.text) <= _SHORT)
                 words[kind] = max(1.0 if is_label and is_name else 0.5, words.get(kind, 0.0))
     return words
 
 
-def _nearest_values(label: Reading, found: Sequence[Reading]) -> tuple[float, float]:
-    """Return how far the nearest lines with quantities above and below a label are, as shares of the height."""
-    above = below = 1.0
-    for line in found:
-        if line is label or not line.mentions or min(label.box[2], line.box[2]) <= max(label.box[0], line.box[0]):
-            continue
-        if line.box[1] >= label.box[1]:
-            below = min(below, max(0.0, line.box[1] - label.box[3]))
-        else:
-            above = min(above, max(0.0, label.box[1] - line.box[3]))
-    return above, below
+def _belongs_below(label: Reading, found: Sequence[Reading]) -> bool:
+    """Tell whether the nearest line with quantities below a label is at least as near as the nearest one above it."""
+    lines = [line for line in found if line is not label and line.mentions and line.box.gaps(label.box)[0] < 0]
+    gaps = [(line.box.top >= label.box.top, max(0.0, label.box.gaps(line.box)[1])) for line in lines]
+    above, below = (min([gap for is_below, gap in gaps if is_below == side], default=1.0) for side in (False, True))
+    return min(below, 1.0) <= min(above, 1.0)
 
 
 def is_same(first: Candidate, second: Candidate) -> bool:

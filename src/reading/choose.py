@@ -75,7 +75,6 @@ TEMPERATURE = 1.7
 """Divides the logits for `Answer.score`; set on the official train rows by benchmarks/reading.py."""
 
 AXES = {"height": "H", "width": "W", "depth": "D"}
-_OTHERS = {e: [o for o in AXES if o != e] for e in AXES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,42 +118,42 @@ def features(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout |
     """What speaks for and against each option of `options`, as named numbers of the order of 1."""
     largest_text = max((c.reading.size for group in groups for c in group), default=0.0) or 1.0
     amounts = sorted(group[0].quantity.amount for group in groups)
+    words = [name.removeprefix("word_") for name in WEIGHTS[entity] if name.startswith("word_")]
     found = []
     for rank, group in enumerate(groups):
-        main = group[0]
+        quantity = group[0].quantity
         flags = frozenset[str]().union(*(c.mention.flags for c in group))
-        values: dict[str, float] = {"bias": 1.0}
-        values["first"] = float(rank == 0)
-        values["later"] = min(rank, 6) / 6
-        values["text_size"] = max(c.reading.size for c in group) / largest_text
-        values["repeated"] = min(len(group) - 1, 2) / 2
-        values["two_units"] = float(len({c.quantity.unit for c in group}) > 1)
-        values["confidence"] = max(c.reading.score for c in group)
-        values["largest"] = float(main.quantity.amount == amounts[-1] and len(amounts) > 1)
-        values["smallest"] = float(main.quantity.amount == amounts[0] and len(amounts) > 1)
-        for flag in ("low", "high", "pack", "sum", "compound", "borrowed"):
-            values[flag] = float(flag in flags)
-        for kind in ("load", "weight", "net", "gross", "volume", "power", "voltage", "input", "output", "equal",
-                     "serving", "part", "total", "drained", "breaking", "distance", "replaces"):  # fmt: skip
-            values[f"word_{kind}"] = max(c.keywords.get(kind, 0.0) for c in group)
-        values["word_load"] = max(values["word_load"], *(c.keywords.get("limit", 0.0) for c in group))
-        if entity in AXES:
-            values |= _dimension(group, entity, drawn)
-        else:
-            values["tiny_unit"] = float(main.quantity.unit in ("milligram", "microgram", "millivolt"))
-            values["round"] = float(main.quantity.number % 5 == 0)
-        found.append(values)
+        values = {
+            "bias": 1.0,
+            "first": float(rank == 0),
+            "later": min(rank, 6) / 6,
+            "text_size": max(c.reading.size for c in group) / largest_text,
+            "repeated": min(len(group) - 1, 2) / 2,
+            "two_units": float(len({c.quantity.unit for c in group}) > 1),
+            "confidence": max(c.reading.score for c in group),
+            "largest": float(quantity.amount == amounts[-1] and len(amounts) > 1),
+            "smallest": float(quantity.amount == amounts[0] and len(amounts) > 1),
+            "tiny_unit": float(quantity.unit in ("milligram", "microgram", "millivolt")),
+            "round": float(quantity.number % 5 == 0),
+        }
+        values |= dict.fromkeys(flags, 1.0) | {f"word_{kind}": _said(group, kind) for kind in words}
+        values["word_load"] = max(_said(group, "load"), _said(group, "limit"))
+        found.append(values | (_dimension(group, entity, drawn) if entity in AXES else {}))
     return found
+
+
+def _said(group: Sequence[Candidate], kind: str) -> float:
+    """Return how surely a word of this kind belongs to one of the candidates (see `Candidate.keywords`)."""
+    return max(c.keywords.get(kind, 0.0) for c in group)
 
 
 def _dimension(group: Sequence[Candidate], entity: str, drawn: Layout | None) -> dict[str, float]:
     """Features of a length: words and letters for the axes, place in L x W x H, direction and place of the text."""
-    words = {kind: max(c.keywords.get(kind, 0.0) for c in group) for kind in (*AXES, "length", "diameter")}
     values = {
-        "axis_own": words[entity],
-        "axis_other": max(words[other] for other in _OTHERS[entity]),
-        "axis_length": words["length"],
-        "axis_diameter": words["diameter"],
+        "axis_own": _said(group, entity),
+        "axis_other": max(_said(group, other) for other in AXES if other != entity),
+        "axis_length": _said(group, "length"),
+        "axis_diameter": _said(group, "diameter"),
         "upright_text": float(any(c.reading.vertical for c in group)),
     }
     sides = [c for c in group if "product" in c.mention.flags]

@@ -1,7 +1,8 @@
 """What lines of text say together: a number and its unit in two lines, a unit stated once for all, misread signs."""
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -47,7 +48,7 @@ def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading
     found = _join_units(found, width / height)
     found = _with_general_unit(found)
     for mend in (_lost_c, _lone_prime, _thousand):
-        found = _mended(found, mend)
+        found = [replace(line, mentions=tuple(mend(m, found) for m in line.mentions)) for line in found]
     return _with_legends(found, width / height)
 
 
@@ -64,11 +65,10 @@ class _Place:
 
     @classmethod
     def of(cls, line: Reading, other: Reading, aspect: float) -> "_Place":
-        across = (max(line.box.left, other.box.left) - min(line.box.right, other.box.right)) * aspect
-        down = max(line.box.top, other.box.top) - min(line.box.bottom, other.box.bottom)
+        across, down = line.box.gaps(other.box)
         is_row = down < -0.3 * min(line.size, other.size)
         is_left, is_above = other.box.left < line.box.left, other.box.top <= line.box.top
-        return cls(across, down, max(line.size, other.size), is_row, is_left, is_above)
+        return cls(across * aspect, down, max(line.size, other.size), is_row, is_left, is_above)
 
     @property
     def is_column(self) -> bool:
@@ -100,7 +100,9 @@ def _join_units(found: list[Reading], aspect: float) -> list[Reading]:
             unit = next((unit for source in _UNIT_SOURCES if (unit := source(number, other, place))), "")
             several = _BARE_ONES.fullmatch(number.text)
             if unit and (both := find_quantities(f"{number.text if several else last[1]} {unit}")):
-                nearest = place.distance, both if several else both[:1]
+                at = 0 if several else last.start(1)
+                both = both if several else both[:1]
+                nearest = place.distance, tuple(replace(m, start=m.start + at, end=m.end + at) for m in both)
         if nearest:
             joined[i] = replace(number, mentions=nearest[1])
     return joined
@@ -151,25 +153,18 @@ def _with_general_unit(found: list[Reading]) -> list[Reading]:
 
     Inches, too, where another number has their mark: OCR reads it as a degree sign, or not at all.
     """
-    unit = next((m[1] for r in found if not r.mentions and (m := _GENERAL_UNIT.search(r.text))), None)
-    if unit is None and any(_MARKED_INCH.search(r.text) for r in found):
-        unit = "inch"
-    if unit is None:
-        return found
-    with_unit = []
-    for reading in found:
-        number = _BARE.fullmatch(reading.text)
-        if not reading.mentions and number and float(number[1].replace(",", ".")) < _LONGEST_BARE:
-            mentions = find_quantities(f"{number[1]} {unit}")
-            borrowed = tuple(replace(m, flags=m.flags | {"borrowed"}) for m in mentions)
-            reading = replace(reading, mentions=borrowed)
-        with_unit.append(reading)
-    return with_unit
+    stated = (m[1] for r in found if not r.mentions and (m := _GENERAL_UNIT.search(r.text)))
+    marked = ("inch" for r in found if _MARKED_INCH.search(r.text))
+    unit = next(itertools.chain(stated, marked), "")
+    return [_with_unit(reading, unit) for reading in found] if unit else found
 
 
-def _mended(found: list[Reading], mend: Callable[[Mention, list[Reading]], Mention]) -> list[Reading]:
-    """Apply ``mend`` to each mention, given all lines of the picture."""
-    return [replace(line, mentions=tuple(mend(mention, found) for mention in line.mentions)) for line in found]
+def _with_unit(line: Reading, unit: str) -> Reading:
+    number = None if line.mentions else _BARE.fullmatch(line.text)
+    if number is None or float(number[1].replace(",", ".")) >= _LONGEST_BARE:
+        return line
+    mentions = find_quantities(f"{number[1]} {unit}")
+    return replace(line, mentions=tuple(replace(m, flags=m.flags | {"borrowed"}) for m in mentions))
 
 
 def _quantities(found: Iterable[Reading], *units: str) -> list[Quantity]:

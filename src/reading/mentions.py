@@ -21,6 +21,9 @@ from src.reading.tokens import Token, tokenize
 from src.reading.units import BY_NAME, DIMENSION
 from src.reading.words import SAID_OF
 
+_ALLOYS = (304, 316, 317, 321, 347)
+"""Kinds of steel that are written as 316 L."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mention:
@@ -74,7 +77,7 @@ def parse(text: str) -> Parsed:
     said, heading = _words_of(tokens)
     found = (_mention(part, labels) for token, labels in zip(tokens, said, strict=True) for part in _quantities(token))
     mentions = tuple(mention for mention in found if mention)
-    if text.strip(" .:=").upper() in ("H", "W", "D", "L"):  # in the first column of a table
+    if text.strip(" .:=()").upper() in ("H", "W", "D", "L"):  # in the first column of a table
         heading |= tokens[0].labels
     if mentions:
         heading -= {"limit"}  # of something else in the line: rated current
@@ -97,15 +100,14 @@ def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
         number = part.value * unit.size / BY_NAME[unit.answer].size
         quantity = Quantity(round(number.normalize(), 4).normalize(), unit.answer)
     is_error = unit.dimension == "length" and "error" in labels
-    is_alloy = "steel" in labels and unit.name == "litre" and part.value >= 300  # 316 L
-    if is_error or is_alloy or is_distance(quantity, labels):
-        return None
-    return Mention(quantity, part.start, part.end, part.flags, labels, part.side, part.sides)
+    is_alloy = "steel" in labels and unit.name == "litre" and part.value in _ALLOYS
+    mention = Mention(quantity, part.start, part.end, part.flags, labels, part.side, part.sides)
+    return None if is_error or is_alloy or is_distance(mention, labels) else mention
 
 
-def is_distance(quantity: Quantity, labels: Container[str]) -> bool:
-    """Whether a length is how far something reaches, or how deep it may be under water, by the words near it."""
-    return "distance" in labels and quantity.unit in ("metre", "foot", "yard")
+def is_distance(mention: Mention, words: Container[str]) -> bool:
+    """Tell whether a length is how far something reaches, or how deep it may be under water, by the words near it."""
+    return "distance" in words and mention.quantity.unit in ("metre", "foot", "yard") and not mention.sides
 
 
 def _general_unit(tokens: Sequence[Token]) -> str:

@@ -3,7 +3,6 @@
 Every step keeps the length of the text, so that places in it stay.
 """
 
-import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,10 @@ _SIGNS = str.maketrans(
 )
 _WIDE = {ord("！") + i: chr(ord("!") + i) for i in range(94)}
 """Letters, digits and signs of the width of a Chinese character."""
-_VULGAR = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅓": "1/3", "⅔": "2/3"}
+_VULGAR = {
+    "½": "0.5", "¼": "0.25", "¾": "0.75", "⅛": "0.125", "⅜": "0.375", "⅝": "0.625", "⅞": "0.875", "⅓": "0.3333",
+    "⅔": "0.6667",
+}  # fmt: skip
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 _LETTERS = str.maketrans("OoQlI|SsBZz:", "00011155822.")
@@ -61,38 +63,25 @@ def _mended(match: re.Match[str]) -> str:
     return token
 
 
-@functools.cache
-def _fraction(above: str, below: str) -> Decimal:
-    return round(Decimal(above) / Decimal(below), 4).normalize()
-
-
 def _mixed_fraction(match: re.Match[str]) -> Decimal | None:
     whole, above, below = match["whole"] or "", match["above"].translate(_RAISED), match["below"]
     if not whole and int(above) > int(below) and int(below) in (2, 4, 8, 16):
         whole, above = above[0], above[1:] or "0"  # 21/4" is 2 1/4"
-    return Decimal(whole or 0) + _fraction(above, below) if 0 < int(above) < int(below) else None
+    part = round(Decimal(above) / int(below), 4).normalize()
+    return Decimal(whole or 0) + part if 0 < part < 1 else None
 
 
 def _vulgar_fraction(match: re.Match[str]) -> Decimal:
-    above, below = _VULGAR[match["vulgar"]].split("/")
-    return Decimal(match["whole"] or 0) + _fraction(above, below)
+    return Decimal(match["whole"] or 0) + Decimal(_VULGAR[match["vulgar"]])
 
 
-def _thousands(match: re.Match[str]) -> Decimal:
-    return Decimal(re.sub("[ ',]", "", match["whole"]) + (match["part"] or "").replace(",", "."))
+def _grouped(match: re.Match[str]) -> Decimal:
+    return Decimal(re.sub("[ '.,]", "", match["whole"]) + (match["part"] or "").replace(",", "."))
 
 
-def _continental(match: re.Match[str]) -> Decimal:
-    return Decimal(match[0].replace(".", "").replace(",", "."))
-
-
-def _with_point(match: re.Match[str]) -> Decimal:
+def _decimal(match: re.Match[str]) -> Decimal:
     whole, _, part = re.sub(r"[\s.,'·]+", ".", match[0]).partition(".")
     return Decimal(f"{whole or 0}.{part}")
-
-
-def _plain(match: re.Match[str]) -> Decimal:
-    return Decimal(match[0].replace(" ", "").replace(",", "."))
 
 
 _BELOW = r"(?P<below>[2-8]|16|32|64)(?![0-9.,/])"
@@ -108,18 +97,19 @@ _FORMS: dict[str, tuple[str, Callable[[re.Match[str]], Decimal | None]]] = {
     "glued fraction": (  # 123/4": 12 3/4
         r"(?P<whole>[1-9][0-9])(?P<above>[1357])/(?P<below>[248])(?![0-9.,/])", _mixed_fraction),
     "fraction": (rf"(?P<whole>){_FRACTION}", _mixed_fraction),  # 1/2, 21/4
-    "before a misread unit": (r"[0-9]{1,4}(?:[.,][0-9]{1,3})?(?=[1I|]bs?\b|0z\b)", _plain),  # 501bs, 2.50Z
+    "before a misread unit": (r"[0-9]{1,4}(?:[.,][0-9]{1,3})?(?=[1I|]bs?\b|0z\b)", _decimal),  # 501bs, 2.50Z
     "thousands": (  # 1,200; 1,200.5
-        r"(?P<whole>[1-9][0-9]{0,2}(?:,[0-9]{3})+)(?P<part>\.[0-9]+)?(?![0-9,])", _thousands),
+        r"(?<![0-9],)(?P<whole>[1-9][0-9]{0,2}(?:,[0-9]{3})+)(?P<part>\.[0-9]+)?(?![0-9,])", _grouped),
     "spaced thousands": (  # 1 000 g, 1'000 g; not 24 500 ml cans
         r"(?P<whole>(?<!of\s)(?<![a-z])[1-9][0-9]{0,2}(?:(?:[ ][0-9]{3}){1,2}(?:(?=\s)|(?<=000))|(?:'[0-9]{3}){1,2}))"
         r"(?P<part>,[0-9]{1,2})?(?=\s?[a-zа-я克千毫升厘瓦])"
-        rf"(?!\s?(?:fl\.?\s?)?[a-z]{{1,3}}\s(?:{_PIECES}))", _thousands),
-    "continental": (r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]{1,2}(?![0-9])", _continental),  # 1.234,5
+        rf"(?!\s?(?:fl\.?\s?)?[a-z]{{1,3}}\s(?:{_PIECES}))", _grouped),
+    "continental": (  # 1.234,5
+        r"(?<![0-9]\.)(?P<whole>[0-9]{1,3}(?:\.[0-9]{3})+)(?P<part>,[0-9]{1,2})(?![0-9])", _grouped),
     "odd point": (  # 1·5 kg, 1'5 L, 1 .5 kg, 1 ,5 kg
         rf"[0-9]{{1,3}}(?:·[0-9]{{1,3}}(?![0-9]*·)|\s?'[0-9]{{1,2}}(?=\s?(?:{_METRIC})\b)"
-        rf"|\s[.,][0-9]{{1,2}}(?=\s?(?:(?:{_METRIC}|oz|fl|lbs?|in|inch|ft)\b|\")))", _with_point),
-    "plain": (r"[0-9]{1,9}(?:(?:\.\s?|,)[0-9]{1,6})?|(?<!\w)\.[0-9]{1,6}", _plain),
+        rf"|\s[.,][0-9]{{1,2}}(?=\s?(?:(?:{_METRIC}|oz|fl|lbs?|in|inch|ft)\b|\")))", _decimal),
+    "plain": (r"[0-9]{1,9}(?:(?:\.\s?|,)[0-9]{1,6})?|(?<!\w)\.[0-9]{1,6}", _decimal),
 }  # fmt: skip
 """How numbers are printed: the first form that fits is taken."""
 _PATTERNS = [(re.compile(pattern, re.IGNORECASE), value) for pattern, value in _FORMS.values()]

@@ -72,28 +72,25 @@ def _nothing(tokens: list[Token]) -> list[Token]:
 
 def _lettered(tokens: list[Token]) -> list[Token] | None:
     """L23 x W14 x H8cm, 24W" x 36H", Height 16", Width 12" -> sides with their names; not 6 x 1.5L, 5W."""
-    first_kinds = "n" if tokens[0].kind == "n" else "abl"
-    sides: list[Token] = []
-    for token in tokens:
-        if token.kind not in "nuabl":
-            continue
-        if token.kind in first_kinds:
-            sides.append(Token("q", token.start, token.end))
-        side = sides[-1]
-        side.end, side.flags = token.end, side.flags | token.flags
-        if token.kind == "n":
-            side.value = token.value
-        elif token.kind == "u":
-            side.unit = side.unit or token.unit
-        else:
-            side.labels = token.labels
+    core = [token for token in tokens if token.kind in "nuabcl"]
+    starts = [i for i, token in enumerate(core) if (token.kind == "n") == (core[0].kind == "n") and token.kind != "u"]
+    sides = [_side(core[start:end]) for start, end in itertools.pairwise([*starts, len(core)])]
     units = {side.unit for side in sides if side.unit}
-    names = [token.kind for token in tokens if token.kind in "abl"]
+    names = [token.kind for token in core if token.kind in "abcl"]
     distinct = len(frozenset[str]().union(*(side.labels for side in sides))) == len(sides)
     are_units = not units and "b" in names and (len(sides) < 3 or set(names) == {"b"})  # 1.5L, 5W
     if not distinct or are_units or any(DIMENSION[unit] != "length" for unit in units):
         return None
     return [_sides(sides)] if any(token.kind in "x/" for token in tokens) else _with_shared_unit(sides)
+
+
+def _side(tokens: list[Token]) -> Token:
+    """Return a number with its letter or word, and with its unit if it has one, as one quantity."""
+    number = next(token for token in tokens if token.kind == "n")
+    unit = next((token.unit for token in tokens if token.kind == "u"), "")
+    labels = frozenset[str]().union(*(token.labels for token in tokens))
+    flags = frozenset[str]().union(*(token.flags for token in tokens))
+    return Token("q", tokens[0].start, tokens[-1].end, number.value, unit, labels, flags)
 
 
 def _quantity(tokens: list[Token]) -> list[Token]:
@@ -193,14 +190,19 @@ def _range(tokens: list[Token]) -> list[Token] | None:
     return [_group(_with_shared_unit(flagged))]
 
 
+def _named(tokens: list[Token]) -> list[Token]:
+    """H30 x, x 20D -> a number with the letter for its side."""
+    (number,) = (token for token in tokens if token.kind == "n")
+    labels = frozenset[str]().union(*(token.labels for token in tokens))
+    return [replace(number, start=tokens[0].start, end=tokens[-1].end, labels=labels)]
+
+
 def _product(tokens: list[Token]) -> list[Token]:
     """6 x 4 x 2 in -> three sides; 12 x 330 ml -> a pack of 330 ml."""
     parts: list[Token] = []
     for token in tokens:
         if token.kind in "nq":
             parts.append(replace(token, kind="q"))
-        elif token.kind == "l" and not parts[-1].labels:
-            parts[-1] = replace(parts[-1], labels=token.labels, end=token.end)
         elif token.kind == "u" and not parts[-1].unit:
             parts[-1] = replace(parts[-1], unit=token.unit, end=token.end)
     units = [part.unit for part in parts if part.unit]
@@ -253,12 +255,12 @@ def _with_shared_unit(parts: list[Token]) -> list[Token]:
     shared = []
     for part in reversed(parts):
         unit = part.unit or unit
-        shared.append(replace(part, kind="q", unit=unit))
+        shared.append(replace(part, kind="q" if unit else "n", unit=unit))
     return shared[::-1]
 
 
-_SIDE_BEFORE = r"\(?[abl]\)?:?nu?\)?"
-_SIDE_AFTER = r"nu?\(?[abl]\)?u?"
+_SIDE_BEFORE = r"\(?[abcl]\)?:?nu?\)?"
+_SIDE_AFTER = r"nu?\(?[abcl]\)?u?"
 PRODUCTIONS: tuple[tuple[re.Pattern[str], Build], ...] = tuple(
     (re.compile(pattern), build)
     for pattern, build in (
@@ -271,13 +273,14 @@ PRODUCTIONS: tuple[tuple[re.Pattern[str], Build], ...] = tuple(
         (r"qp", _nothing),
         (r"q/q|[!n]/q|eq", _per_hundred),
         (r"q", _no_amount),
-        (r"[nq][!w]?[-/(|:,o]{0,3}[nq]", _repaired),
+        (r"[nq][!w]?[-/(:,o]{0,3}[nq]", _repaired),
         (r"q[,&-]?q", _compound),
         (r"[nq]-[nq]|(?:[nq]/){1,4}q", _range),
-        (r"[nq]l?u?(?:x\(?(?:l:?)?[nq]l?u?){1,5}", _product),
+        (r"l:?n(?=x)|(?<=x)l:?n|nl(?=u?x)|(?<=x)nl", _named),
+        (r"[nq]u?(?:x\(?[nq]u?){1,5}", _product),
         (r"n/n/q|L[:h]?n/q", _slashed_product),
         (r"[nq][+&][nq]", _sum),
-        (r"[qg][/(|:,o]{0,3}[qg]", _converted),
+        (r"[qg][/(:,o]{0,3}[qg]", _converted),
     )
 )
 """Pattern of token kinds and what it means, in the order in which they are tried."""

@@ -52,6 +52,7 @@ _PER = re.compile(
     re.IGNORECASE,
 )
 """Behind a unit: of a rate or a concentration, which is no amount; behind a length also of a torque (25 ft-lbs)."""
+_LENGTH = re.compile(r"\s?[0-9]{1,4}(?:[.,][0-9]{1,3})?\s?(?:[cm]m\b|in(?:ch)?\b|''|\")", re.IGNORECASE)
 _LETTER = re.compile(
     r"[(\[]?\s?(?P<letter>(?-i:[LWHDBTPAlwhdbt])|Ø|dia(?:m(?:eter)?)?\.?)\s?[)\]]?"
     r"(?:(?![a-zäöüß])|(?=(?:cm|mm|inch|in)\b)|(?=x\s?[(\[]?(?:[0-9.]|[LWHDBTPA](?![a-wyz]))))",
@@ -66,6 +67,7 @@ _BRACKETED_UNIT = re.compile(
 )
 _PRAISE = re.compile(r"(?:high|long|wide|deep|full)[- ](?!x\b)[a-z]{3,}", re.IGNORECASE)
 """High quality, long lasting: no sides, where no number stands before."""
+_LETTERS = r"[^\W\d_]+"
 _SIGNS = (
     ("±", r"±|士|\+\s?/\s?-|\+-"),
     ("x", r"(?:x|\*|by\b)(?=\s?[(\[]?\s?(?:[0-9.½¼¾]|[lwhdbtpaø](?![a-wyz])))|(?:x|\*|by\b)(?=\s[a-zäöüé]{3,})"
@@ -75,13 +77,11 @@ _SIGNS = (
     (":", r"[:=]"),
     ("&", r"&|and\b|und\b"),
     ("o", r"or\b|oder\b|approx\b\.?|ca\b\.?|≈"),
-    ("e", r"(?:per|pro|je|par|por|pour|na)\b(?=\s[0-9])|k(?:cal|j)\s?/"),
-    ("/", "/"), ("(", r"\("), (")", r"\)"), ("(", r"\["), (")", r"\]"), ("+", r"\+"),
-    ("w", r"[^\W\d_]+"),
+    ("e", r"(?:per|pro|je|par|por|pour|na)\b(?=\s100?(?![0-9]))|k(?:cal|j)\s?/"),
+    ("/", "/"), ("(", r"[(\[]"), (")", r"[)\]]"), ("+", r"\+"), ("w", _LETTERS),
 )  # fmt: skip
 """Kinds of signs, and at last other words; the first that fits is taken."""
 _SIGN = re.compile("|".join(f"({pattern})" for _, pattern in _SIGNS), re.IGNORECASE)
-_OTHER = re.compile(r"[^\W\d_]+")
 
 
 def tokenize(text: str) -> list[Token]:
@@ -121,17 +121,14 @@ def _after_number(text: str, at: int, tokens: list[Token]) -> Token | None:
 
 
 def _is_rate(text: str, rate: re.Match[str], tokens: list[Token]) -> bool:
-    """Whether ``/h`` is "per hour" and no height (W 30cm/H 20cm), and ``-lb`` belongs to a torque."""
-    if not rate[0].lstrip(" .").startswith(("/", "per")):
-        return BY_NAME[tokens[-1].unit].dimension == "length"
-    is_named = len(tokens) > 2 and tokens[-3].kind in "lb"
-    return not (is_named and re.match(r"\s?[0-9]", text[rate.end() : rate.end() + 2]))
+    """Tell whether ``/h`` means per hour (W 30cm/H 20cm: a height), and ``-lb`` belongs to a torque."""
+    if rate[0].lstrip(" .").startswith(("/", "per")):
+        return _LENGTH.match(text, rate.end()) is None
+    return BY_NAME[tokens[-1].unit].dimension == "length"
 
 
 def _number(text: str, at: int) -> Token | None:
     """Return the number at ``at``, or digits that are none."""
-    if not (text[at].isalnum() or text[at] in ".$€£¥₹"):
-        return None
     if match := _NO_NUMBER.match(text, at):
         return Token("!", at, match.end())
     number = number_at(text, at)
@@ -163,8 +160,7 @@ def _name(text: str, at: int, tokens: list[Token]) -> Token | None:
     if is_praise or not (word := WORD.match(text, at)):
         return None
     labels = frozenset((word.lastgroup or "").split("_"))
-    rest = _OTHER.match(text, word.end()) if text[word.end() - 1].isalpha() else None
-    return Token("a" if labels <= AXES else "k", at, rest.end() if rest else word.end(), labels=labels)
+    return Token("a" if labels <= AXES else "k", at, word.end(), labels=labels)
 
 
 def _sign(text: str, at: int) -> Token | None:

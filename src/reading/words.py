@@ -6,7 +6,8 @@ _COMPOUND = "(?:[a-zäöüß]{3,12})?"
 """The first part of a German word: Gesamthöhe."""
 
 KINDS: dict[str, str] = {
-    "breaking": r"break(?:ing)? ?(?:strength|load|force|point)|tensile|\bm\.?b\.?s\b|bruch|rupture|rott?ura|ultimate",
+    "breaking": r"break(?:ing)? ?(?:strength|load|force|point)|tensile|\bm\.?b\.?s\b|bruch(?:last|kraft)|rupture"
+    r"|rott?ura|ultimate (?:strength|load)",
     "load": r"(?:weight|load|loading|lifting|carrying|bearing) ?(?:capacity|limit|rating|bearing|support)"
     r"|max(?:imum|\.)? ?(?:load|weight|capacity|bearing|user(?: weight)?|belast|tragf)|can (?:support|hold|bear|carry)"
     r"|(?:supports?|holds?|bears?|carr(?:y|ies)) (?:up|max|to)|withstand|load.?bearing|(?:static|dynamic|working) load"
@@ -15,9 +16,9 @@ KINDS: dict[str, str] = {
     "error": r"error|deviation|tolerance|toleranz|difference|误差",
     "steel": r"stainless|steel|edelstahl|inox|acero|acier|acciaio|surgical",
     "distance": r"(?:(?:water|shock|drop)[- ]?)?(?:resist|proof\b)|waterproof|wasserdicht|[eé]tanche|\bip ?x?[0-9]"
-    r"|bluetooth|wireless|dist[aâ]n[cz]|\brange|reichweite|entfernung|port[eé]e|alcance|visib|remote control|sensing"
-    r"|detect|transmi|irradiat|throw|\b[hq]\.? ?max|(?:max\.? ?)?\bhead\b(?= ?[:0-9])|lift height|f[oö]rderh[oö]he"
-    r"|visual|diving",
+    r"|bluetooth|wireless(?! charg)|dist[aâ]n[cz]|\brange(?! hood)|reichweite|entfernung|port[eé]e|alcance|visib"
+    r"|remote control|sensing|detect|transmi|irradiat|throw (?:dist|ratio)|\b[hq]\.? ?max"
+    r"|(?:max\.? ?)?\bhead\b(?= ?[:0-9])|lift height|f[oö]rderh[oö]he|visual|diving",
     "replaces": r"replac(?:es|ing)|instead|ersetzt|remplace|reemplaza|equivalent to|equals?\b|\bvs\b",
     "equal": r"equiv|eqi?v|equal|\beq\b|compar|halogen|incandesc|gl[uü]h|entspricht|replacement",
     "drained": r"drained|abtropf|escurrid|escorrid|[eé]goutt|sgocciol",
@@ -35,15 +36,17 @@ KINDS: dict[str, str] = {
     r"|grosor|[eé]paiss|spess|espess|глубина|толщина|厚度",
     "diameter": r"diam|dia\b|ø|⌀|durchm|di[aâ]m[eè]tr|round\b|диаметр|直径",
     "limit_volume": r"capacity|capacit|capacidad",
-    "limit": r"max|load|holds?\b|support|bear|belast|carga|charge|suporta|limit\b|rated|up to|user weight",
+    "limit": r"max(?=imum|imal|[0-9]|\b)|load(?:s|ing)?\b|holds?\b|supports?\b(?! stand)|bears?\b(?= (?:[0-9a]|weight))"
+    r"|bearing|belast|carga\b|charge\b|suporta|limit\b|rated|up to|user weight",
     "weight": r"weigh|wt\b|w t\b|gewicht|peso\b|poids|masse\b|mass\b|lightweight|重量|вес\b|масса",
     "input": r"input|eingang|entrada|entr[eé]e|ingresso",
     "output": r"output|ausgang|salida|sortie|uscita|sa[ií]da|usb",
     "volume": r"volume|vol\b|inhalt|contenido|contenu|content|conte[uú]do|fassungsverm|tank\b|bottles?\b|容量|объ[её]м",
     "power": r"watt|power|leistung|potencia|puissance|potenza|pot[eê]ncia|consum|功率|мощность",
     "voltage": r"volt|spannung|tensi[oó]n|tension|tens[aã]o|batter|akku|adapter|supply|ac\b|dc\b|电压",
-    "serving": r"serving|per\b|dose\b|daily|each\b|extract|vitamin|protein|fat\b|sugar|sodium|calcium|acid\b|portion"
-    r"|tablet|capsule|sucre|fett|carbohydr|kohlenhydr|glucid|fib(?:er|re)s?\b|cholest|potassium|eiwei|ballaststoff",
+    "serving": r"serving|per\b(?! ?100?(?![0-9]))|dose\b|daily|each\b|extract|vitamin|protein|fat\b|sugar|sodium|calcium"
+    r"|acid\b|portion|tablet|capsule|sucre|fett|carbohydr|kohlenhydr|glucid|fib(?:er|re)s?\b|cholest|potassium|eiwei"
+    r"|ballaststoff",
     "part": r"inner|inside|internal|innen|seat\b|base\b|handle|strap|cable|cord|bottom|package|box\b|folded|bag\b"
     r"|packing",
     "total": r"total|overall|gesamt|full\b|outer|complete",
@@ -67,5 +70,5 @@ LETTERS = {"H": "height", "W": "width", "B": "width", "D": "depth", "T": "depth"
 """Letters for sides: English, German (Breite, Tiefe), French, Spanish and Portuguese (profondeur, alto)."""
 
 _ALL = "|".join(rf"(?P<{kind}>{spellings.replace(' ', '[ ]')})" for kind, spellings in KINDS.items())
-WORD = re.compile(_ALL, re.IGNORECASE)
+WORD = re.compile(rf"(?:{_ALL})(?:(?<=[^\W\d_])[^\W\d_]+)?", re.IGNORECASE)
 """A word of `KINDS`, whose name is that of the group; the caller sees that a word begins there."""
