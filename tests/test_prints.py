@@ -70,15 +70,18 @@ LABELLED = [
     ("Width\n30 cm\nHeight\n40 cm", "30 centimetre", "40 centimetre", None),
     ("Height 40 cm\nWidth 30 cm", "30 centimetre", "40 centimetre", None),
     ("W12 H16 D2 cm", "12 centimetre", "16 centimetre", "2 centimetre"),
+    ("12 x H 30 x 5 cm", "12 centimetre", "30 centimetre", None),
+    ("40 x W30 x 20 cm", "30 centimetre", None, None),
+    ("W30 x 40 x H20 cm", "30 centimetre", "20 centimetre", None),
+    ("A 85 x L 60 x P 55 cm", "60 centimetre", "85 centimetre", "55 centimetre"),
+    ("Size (cm): L 12 W 16 H 2", "16 centimetre", "2 centimetre", "12 centimetre"),
 ]
 
 
 @pytest.mark.parametrize(("text", *AXES), [*LEGENDS, *LABELLED])
 def test_sides_go_by_the_legend_or_the_word_beside_them(text, width, height, depth):
-    assert answered(text, "width") == width
-    assert answered(text, "height") == height
-    if depth is not None:
-        assert answered(text, "depth") == depth
+    for entity, want in zip(AXES, (width, height, depth), strict=True):
+        assert want is None or answered(text, entity) == want
 
 
 PRINTS = [
@@ -132,6 +135,16 @@ PRINTS = [
     ("5W-30 motor oil", "wattage", ""),
     ("10W-40 engine oil 1L", "wattage", ""),
     ("10W-40 engine oil 1L", "item_volume", "1 litre"),
+    # words that are others than they begin like
+    ("Gummy bears 250 g", "item_weight", "250 gram"),
+    ("Maxwell House 500 g", "item_weight", "500 gram"),
+    ("Charger 65W 120 g", "item_weight", "120 gram"),
+    ("Support Stand 1.2 kg", "item_weight", "1.2 kilogram"),
+    ("Stainless steel tank 400 L", "item_volume", "400 litre"),
+    ("Waterproof tarp 3 m x 4 m", "width", "3 metre"),
+    ("Range hood 0.6 m", "width", "0.6 metre"),
+    ("per 100 ml", "item_volume", ""),
+    ("Weight 12 kg/H 20 cm", "item_weight", "12 kilogram"),
     # the tail of a decimal
     ("1·5 kg", "item_weight", "1.5 kilogram"),
     ("1'5 L", "item_volume", "1.5 litre"),

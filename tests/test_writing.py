@@ -6,7 +6,7 @@ from src.reading.candidates import candidates
 from src.reading.choose import answer
 from src.reading.cross_line import readings
 from src.reading.mentions import find_quantities
-from src.reading.words import AXES
+from src.reading.words import SIDES
 
 
 def found(text):
@@ -64,7 +64,7 @@ def test_two_parts_are_one_amount(text, want):
 )
 def test_letters_of_axes(text, want):
     letters = {"length": "L", "width": "W", "height": "H", "depth": "D", "": ""}
-    assert [f"{m.quantity} {letters[''.join(m.labels & AXES)]}" for m in find_quantities(text)] == want
+    assert [f"{m.quantity} {letters[''.join(m.labels & SIDES)]}" for m in find_quantities(text)] == want
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def make_scene(rng: np.random.Generator) -> Scene:
     scene = Scene()
     kind = rng.choice(["drawing", "table", "package", "load", "power", "plain"], p=[0.5, 0.12, 0.18, 0.08, 0.08, 0.04])
     _SCENES[kind](scene, rng)
-    if kind in ("package", "load", "power") and AXES.keys().isdisjoint(scene.values) and rng.random() < 0.3:
+    if kind in ("package", "load", "power") and scene.values.keys().isdisjoint(AXES) and rng.random() < 0.3:
         _drawing(scene, rng)
     while rng.random() < (0.1 if kind == "drawing" else 0.3):  # lengths stand alone on most pictures
         other = Scene()
@@ -59,7 +59,7 @@ def _weights(entities: list[str]) -> np.ndarray:
 def _drawing(scene: Scene, rng: np.random.Generator) -> None:
     """Lengths around a product, of one unit, as they stand on pictures that are asked for one of them."""
     entity = str(rng.choice(list(AXES), p=[0.37, 0.31, 0.32]))
-    scene.unknown |= AXES.keys()
+    scene.unknown |= set(AXES)
     drawing = draw_layout(entity, rng)
     half = rng.uniform(0.13, 0.4, 2)
     middle = rng.uniform(0.45, 0.55, 2)

@@ -10,13 +10,13 @@ from src.reading.lines import Reading
 from src.reading.mentions import Mention, is_distance
 from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE
-from src.reading.words import AXES, SAID_OF
+from src.reading.words import SAID_OF, SIDES
 
-_RIVALS = (AXES, frozenset({"load", "breaking", "weight", "net", "gross", "drained"}),
+_RIVALS = (SIDES, frozenset({"load", "breaking", "weight", "net", "gross", "drained"}),
            frozenset({"input", "output"}), frozenset({"equal", "replaces"}))  # fmt: skip
-"""Kinds of words of which a quantity has one: its own says more than a heading."""
+"""Groups of kinds that exclude each other: a quantity's own word overrides a neighbour's."""
 _SHORT = 12
-"""Letters of a label that stands for itself over a length: Height."""
+"""Most characters of a line that is the name of a side and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def part_of(reading: Reading, mention: Mention) -> Box:
 
 
 def _words_of(mention: Mention, near: dict[str, float]) -> dict[str, float]:
-    """Return a mention's own kinds of words, and of those near it what says nothing else than its own."""
+    """Return a mention's own kinds of words, and those near it that do not contradict them."""
     taken = frozenset[str]().union(*(rivals for rivals in _RIVALS if rivals & mention.labels))
     can_be = SAID_OF[DIMENSION[mention.quantity.unit]]
     words = {kind: weight for kind, weight in near.items() if kind in can_be - taken}
@@ -82,7 +82,10 @@ def _words_of(mention: Mention, near: dict[str, float]) -> dict[str, float]:
 
 
 def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
-    """Return the kinds of words in lines next to one: 1.0 in a label to its left or a heading about loads, else 0.5."""
+    """Return how strongly words of neighbouring lines apply.
+
+    1.0 for a label on the left, a short name of a side above, or a word for loads in a heading or caption; else 0.5.
+    """
     words: dict[str, float] = {}
     for other in found:
         if other is own or not other.heading:
@@ -103,7 +106,7 @@ def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
             if kind in ("load", "breaking") and (is_left or is_heading or is_below):
                 words[kind] = 1.0
             elif is_left or is_above or is_below:
-                is_name = is_left or (is_above and kind in AXES and len(other.text) <= _SHORT)
+                is_name = is_left or (is_above and kind in SIDES and len(other.text) <= _SHORT)
                 words[kind] = max(1.0 if is_label and is_name else 0.5, words.get(kind, 0.0))
     return words
 

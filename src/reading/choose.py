@@ -74,7 +74,8 @@ labels say and hand-read answers deny.
 TEMPERATURE = 1.7
 """Divides the logits for `Answer.score`; set on the official train rows by benchmarks/reading.py."""
 
-AXES = {"height": "H", "width": "W", "depth": "D"}
+AXES = ("height", "width", "depth")
+"""Entities that are a side of the product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _dimension(group: Sequence[Candidate], entity: str, drawn: Layout | None) ->
         "axis_diameter": _said(group, "diameter"),
         "upright_text": float(any(c.reading.vertical for c in group)),
     }
-    sides = [c for c in group if "product" in c.mention.flags]
+    sides = [c for c in group if c.mention.sides]
     values |= {f"side_{c.mention.side}_of_{c.mention.sides}": 1.0 for c in sides}
     if drawn is not None and not sides:
         near = [directions(drawn, c.box) for c in group]

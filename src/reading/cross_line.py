@@ -22,26 +22,26 @@ _LABEL_UNIT = re.compile(
     r"|кг|г|мл|см|мм|в|вт)\s?[~)\]）]{0,2}\W?$",
     re.IGNORECASE,
 )
-"""At the end of a label: ``Net weight(kg)``, ``Rated Voltage(V~)``."""
+"""Matches the unit at the end of a label: ``Net weight(kg)``, ``Rated Voltage(V~)``."""
 _SHORT_WORDS = ("in", "m", "l", "g", "w", "t")
-"""Units that begin a line as words of their own, or as letters for sides: they need to stand alone."""
+"""Units that are words or letters for sides where they begin a longer line."""
 _CONTINENTAL = re.compile(
     r"[0-9],[0-9]{1,2}(?![0-9])"
     r"|\b(?:und|mit|für|max\. [0-9]\.|der|die|con|para|por|avec|pour|peso|poids|gewicht|inhalt|potencia|leistung"
     r"|netto)\b",
     re.IGNORECASE,
 )
-"""Print in a language with a decimal comma."""
+"""Matches print in a language with a decimal comma."""
 _LONGEST_BARE = 10_000
-"""Numbers from here on are codes where they stand without a unit."""
+"""Smallest number that is a code where it stands without a unit."""
 _HOSES = (25, 50, 75, 100, 150, 200)
-"""Lengths in feet that things longer than a room come in."""
+"""Lengths in feet that are common for hoses and cables."""
 
 
 def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
-    """Lines of `retry_passes.Line` in reading order, quantities found, also those that several lines make up together.
+    """Return the lines of a picture in reading order with all quantities, also those that several lines state together.
 
-    ``width`` and ``height`` of the picture in the pixels of the boxes.
+    ``lines``: see `retry_passes.Line`; ``width`` and ``height``: the picture's size in pixels.
     """
     width, height = max(1, width), max(1, height)
     found = lines_in_order(lines, width, height)
@@ -76,7 +76,7 @@ class _Place:
 
     @property
     def distance(self) -> float | None:
-        """None for lines that cannot belong together; units stand rather below than above."""
+        """Return the gap, larger for a line above, as units rather stand below; None for lines too far apart."""
         if (self.is_row and self.across < 12 * self.size) or (self.is_column and self.down < 1.5 * self.size):
             return self.across + self.down + (0.5 * self.size if self.is_above and not self.is_row else 0.0)
         return None
@@ -109,7 +109,7 @@ def _join_units(found: list[Reading], aspect: float) -> list[Reading]:
 
 
 def _unit_alone(number: Reading, other: Reading, place: _Place) -> str:
-    """``ml`` beside or below a number."""
+    """Return the unit of a line that is nothing else: ``ml`` beside or below a number."""
     beside = place.is_row and place.across < 1.2 * place.size and not place.is_left
     stacked = place.is_column and place.down < 0.8 * place.size  # below, or above where the text runs upwards
     text = other.text.strip()
@@ -121,7 +121,7 @@ def _unit_alone(number: Reading, other: Reading, place: _Place) -> str:
 
 
 def _unit_below(number: Reading, other: Reading, place: _Place) -> str:
-    """``Watt Motor`` under a number; a sentence goes on in the next line, a bare number has its unit there."""
+    """Return the unit that begins the line below: ``Watt Motor``, or the rest of a sentence."""
     is_like = 0.3 < other.size / max(number.size, 1e-6) < 1.7
     if not (place.is_column and place.down < 0.8 * place.size and not place.is_above and is_like):
         return ""
@@ -134,7 +134,7 @@ def _unit_below(number: Reading, other: Reading, place: _Place) -> str:
 
 
 def _unit_in_label(number: Reading, other: Reading, place: _Place) -> str:
-    """``Net weight(kg)`` left of a number, or above it."""
+    """Return the unit that ends a label to the left or above: ``Net weight(kg)``."""
     is_bare = _BARE.fullmatch(number.text) or _BARE_ONES.fullmatch(number.text)
     left = place.is_row and place.is_left
     above = place.is_column and place.is_above and place.down < 1.5 * place.size
@@ -145,7 +145,7 @@ def _unit_in_label(number: Reading, other: Reading, place: _Place) -> str:
 
 
 _UNIT_SOURCES = (_unit_alone, _unit_below, _unit_in_label)
-"""How a line can give its unit to a number near it, in the order in which they are asked."""
+"""Ways in which a line gives its unit to a number near it, in the order in which they are tried."""
 
 
 def _with_general_unit(found: list[Reading]) -> list[Reading]:
@@ -203,7 +203,10 @@ def _is_long(feet: Decimal) -> bool:
 
 
 def _thousand(mention: Mention, found: list[Reading]) -> Mention:
-    """Decide whether ``1.000 g`` is 1 or 1000 gram, and ``1,500 kg`` 1500 or 1.5: by another unit, by the language."""
+    """Decide whether ``1.000 g`` is 1 or 1000 gram, and ``1,500 kg`` 1500 or 1.5.
+
+    Another unit for the same amount decides; else small numbers are thousands where print has a decimal comma.
+    """
     quantity = mention.quantity
     if "thousand" not in mention.flags:
         return mention
@@ -226,8 +229,8 @@ def _with_legends(found: list[Reading], aspect: float) -> list[Reading]:
 
 
 def _named(line: Reading, legends: Sequence[Reading], aspect: float) -> Reading:
-    sides = {m.sides for m in line.mentions if "product" in m.flags}
-    if any(m.labels for m in line.mentions if "product" in m.flags):
+    sides = {m.sides for m in line.mentions if m.sides}
+    if any(m.labels for m in line.mentions if m.sides):
         return line
     near: list[tuple[float, Reading]] = []
     for legend in legends:
@@ -237,5 +240,5 @@ def _named(line: Reading, legends: Sequence[Reading], aspect: float) -> Reading:
     if not near:
         return line
     names = min(near, key=lambda pair: pair[0])[1].legend
-    named = (replace(m, labels=m.labels | names[m.side]) if "product" in m.flags else m for m in line.mentions)
+    named = (replace(m, labels=m.labels | names[m.side]) if m.sides else m for m in line.mentions)
     return replace(line, mentions=tuple(named))

@@ -3,8 +3,8 @@
 A line is cut into tokens (`tokens`), these are put together (`structure`), and names go to the quantities here:
 
     Size (WxDxH): 50x35x80 cm
-    w    (lxlxl): nxnxn    u       tokens
-    w    L       : g               W x D x H is a legend, the numbers are a product of three sides
+    w    l xlxl : n xn xn  u       tokens
+    w    L      : g                W x D x H is a legend, the numbers are a product of three sides:
                                    width 50, depth 35, height 80 centimetre
 """
 
@@ -29,10 +29,11 @@ _ALLOYS = (304, 316, 317, 321, 347)
 class Mention:
     """A quantity found in a text.
 
-    ``labels``: the kinds of words (`words.KINDS`) that belong to it. ``flags``: ``low``/``high`` of a range,
-    ``product`` (a side of L x W x H), ``pack`` (one of several: 12 x 330 ml), ``sum``, ``compound`` (2 lb 3 oz as one),
-    ``converted`` (the second of 60 g / 2.1 oz), ``borrowed`` (its unit is printed elsewhere), ``prime`` (feet by their
-    mark), ``thousand`` (1.000 or 1,000). ``side`` counts the ``sides`` of a product from 0.
+    ``labels``: the kinds of words (`words.KINDS`) that belong to it. ``flags``: ``low``/``high`` of a range or of
+    alternatives, ``pack`` (one of several: 12 x 330 ml), ``sum``, ``compound`` (2 lb 3 oz as one), ``converted`` (the
+    second of 60 g / 2.1 oz), ``borrowed`` (its unit is stated for the whole line or picture, or was damaged), ``prime``
+    (feet by their mark), ``thousand`` (1.000 or 1,000: thousands or three decimals). ``sides``: how many sides the
+    product has of which it is the side number ``side``, from 0; 0 when it is none.
     """
 
     quantity: Quantity
@@ -45,13 +46,13 @@ class Mention:
 
     @property
     def is_length(self) -> bool:
-        """Whether it is one, of whatever axis."""
+        """Tell whether the quantity is a length."""
         return DIMENSION[self.quantity.unit] == "length"
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a line says: its quantities, kinds of words that belong to none of them, and a legend without a product."""
+    """What a line says: its quantities, kinds of words that belong to none of them, and a legend without numbers."""
 
     mentions: tuple[Mention, ...]
     heading: frozenset[str]
@@ -59,13 +60,13 @@ class Parsed:
 
 
 def find_quantities(text: str) -> tuple[Mention, ...]:
-    """Return the quantities of `parse`."""
+    """Return the quantities of a printed line."""
     return parse(text).mentions
 
 
 @functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Parsed:
-    """Find all quantities of a printed line in their order, whatever they measure; never raises.
+    """Return what a printed line says: its quantities in units of the challenge, in order; never raises.
 
     Linear in the length of the text. Numbers without a unit of their own take that of their product
     (``L23 x W14 x H8cm``), range (``100-240V``), tolerance (``500 ± 10 g``) or heading (``Size (cm): 23``).
@@ -77,11 +78,11 @@ def parse(text: str) -> Parsed:
     said, heading = _words_of(tokens)
     found = (_mention(part, labels) for token, labels in zip(tokens, said, strict=True) for part in _quantities(token))
     mentions = tuple(mention for mention in found if mention)
-    if text.strip(" .:=()").upper() in ("H", "W", "D", "L"):  # in the first column of a table
+    if text.strip(" .:=()").upper() in ("H", "W", "D", "L"):  # the label of a row in a table
         heading |= tokens[0].labels
     if mentions:
-        heading -= {"limit"}  # of something else in the line: rated current
-    is_used = any("product" in mention.flags and mention.labels for mention in mentions)
+        heading -= {"limit"}  # "rated" in "rated current" says nothing of other lines
+    is_used = any(mention.sides and mention.labels for mention in mentions)
     return Parsed(mentions, heading, tuple(n.labels for n in legends[0].parts) if legends and not is_used else ())
 
 
@@ -111,7 +112,7 @@ def is_distance(mention: Mention, words: Container[str]) -> bool:
 
 
 def _general_unit(tokens: Sequence[Token]) -> str:
-    """Return the unit in brackets, or behind a legend, which is that of all numbers without one."""
+    """Return the unit that a line states for all its numbers, in brackets or behind a legend; empty if none."""
     behind = (unit for legend, unit in itertools.pairwise(tokens) if legend.kind == "L" and unit.kind == "u")
     return next((token.unit for token in itertools.chain((t for t in tokens if t.kind == "h"), behind)), "")
 
@@ -126,7 +127,7 @@ def _with_unit(token: Token, unit: str) -> Token:
 
 def _with_legend(token: Token, legends: Sequence[Token]) -> Token:
     """Give the sides of a product without names those of the nearest legend with as many."""
-    sides = {part.sides for part in token.parts if "product" in part.flags and not part.labels}
+    sides = {part.sides for part in token.parts if part.sides and not part.labels}
     fitting = [legend for legend in legends if {len(legend.parts)} == sides] if sides else []
     if not fitting:
         return token
@@ -136,21 +137,21 @@ def _with_legend(token: Token, legends: Sequence[Token]) -> Token:
 
 
 def _words_of(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[str]]:
-    """Return the kinds of words that belong to each token, and those that belong to none.
+    """Assign each word to a quantity of which it can be said; return the words of each token, and those left over.
 
-    A word belongs to the nearest quantity of its clause of which it can be said: the one behind it where the first
-    such word of the line stands before the first such quantity, else the one before it.
+    A word goes to the next quantity if the first such word of the line stands before the first such quantity, if a
+    colon follows it or if it means "replaces"; else to the previous one. Quantities of its own clause come first.
     """
     said = [frozenset[str]() for _ in tokens]
-    homeless = {i for i, token in enumerate(tokens) if token.kind in "ak"}
-    if not homeless:
+    unassigned = {i for i, token in enumerate(tokens) if token.kind in "ak"}
+    if not unassigned:
         return said, frozenset()
     clauses = list(itertools.accumulate(token.kind == "," for token in tokens))
     for dimension, kinds in SAID_OF.items():
         words = [i for i, token in enumerate(tokens) if token.kind in "ak" and token.labels & kinds]
         places = [i for i, t in enumerate(tokens) if any(DIMENSION.get(q.unit) == dimension for q in _quantities(t))]
         for word in words if places else ():
-            homeless.discard(word)
+            unassigned.discard(word)
             is_colon = word + 1 < len(tokens) and tokens[word + 1].kind == ":"
             is_name_first = words[0] < places[0] or is_colon or "replaces" in tokens[word].labels
             at = bisect.bisect(places, word)
@@ -158,4 +159,4 @@ def _words_of(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[
             near = behind + before if is_name_first else before + behind
             place = next((place for place in near if clauses[place] == clauses[word]), near[0])
             said[place] |= tokens[word].labels & kinds
-    return said, frozenset[str]().union(*(tokens[i].labels for i in homeless))
+    return said, frozenset[str]().union(*(tokens[i].labels for i in unassigned))

@@ -29,12 +29,12 @@ _MIXED = re.compile(
     r"|(?<![a-zA-Z0-9.,])(?:[OoQ][.,][0-9]{1,3}|[lI|SBZ][.,][0-9](?![0-9])|[SBZ][0Oo]{1,3}(?![0-9]))"
     r"|(?<![a-zA-Z0-9.,])[SBZ][0-9]{2}(?=(?:ml|kg|g|mm|oz|lbs?)(?![a-z]))"  # codes have no such units
 )
-"""A number in which OCR may have put letters; it is one where a unit follows, see `normalised`."""
+"""Matches digits mixed with letters that OCR confuses with digits, see `normalised`."""
 _LONE_ONE = re.compile(
     r"(?<![\w.,'])[Il|](?=\s?(?:lbs?|pounds?|kg|oz|fl|gal|gallon|qt|quart|pt|pint|ft)\b)", re.IGNORECASE
 )
 _RATIO = re.compile(r"[0-9]:[0-9]+|[0-9]+:[0-9]{2,}|(?:16|18|19|21|24|32):[0-9]+")
-"""What a colon between digits can say, but for a point: a ratio, a time."""
+"""Matches a colon that means a ratio or a time, not a misread decimal point."""
 
 
 def normalised(text: str) -> str:
@@ -111,11 +111,11 @@ _FORMS: dict[str, tuple[str, Callable[[re.Match[str]], Decimal | None]]] = {
         rf"|\s[.,][0-9]{{1,2}}(?=\s?(?:(?:{_METRIC}|oz|fl|lbs?|in|inch|ft)\b|\")))", _decimal),
     "plain": (r"[0-9]{1,9}(?:(?:\.\s?|,)[0-9]{1,6})?|(?<!\w)\.[0-9]{1,6}", _decimal),
 }  # fmt: skip
-"""How numbers are printed: the first form that fits is taken."""
+"""Forms of printed numbers: pattern and value; the first that fits is taken."""
 _PATTERNS = [(re.compile(pattern, re.IGNORECASE), value) for pattern, value in _FORMS.values()]
 _START = re.compile(rf"[0-9{''.join(_VULGAR)}¹²³⁴-⁹]|\.[0-9]")
 _LONGEST = 6
-"""Digits before the point; more are codes."""
+"""Most digits before the point; longer numbers are codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def number_at(text: str, at: int) -> Number | None:
 
 
 def _is_tail(text: str, match: re.Match[str]) -> bool:
-    """Whether digits continue a longer number or code, a ratio or time, or a damaged fraction (15/1/2)."""
+    """Tell whether digits continue a longer number or code, a ratio or time, or a damaged fraction (15/1/2)."""
     start = match.start()
     before = text[start - 1] if start else ""
     after_digit = start > 1 and text[start - 2].isdigit()

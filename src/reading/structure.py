@@ -1,8 +1,8 @@
-"""What the tokens of a line make up together: quantities, ranges, products of sides, two units for one amount.
+"""Combines the tokens of a line into quantities, ranges, products of sides and conversions.
 
-Productions are tried in the order of `PRODUCTIONS`. Each is a pattern of token kinds (see `tokens.Token`) with what it
-makes of the tokens that match; it may decline. What they make are ``q`` (a number with its unit, if it has one) and
-``g`` (several of these that share words).
+Productions are tried in the order of `PRODUCTIONS`, which matters. Each is a pattern of token kinds (see
+`tokens.Token`) with a function that combines the tokens that match, or declines. They build ``q`` (a number with its
+unit, if it has one) and ``g`` (a group: several of these that share words).
 """
 
 import itertools
@@ -23,7 +23,7 @@ _COMPOUNDS = {
     ("cup", "fluid ounce"),
 }  # fmt: skip
 _NEAR, _ROUNDED = Decimal("0.02"), Decimal("0.05")
-"""By how much two units for one amount may differ, as a share; and where one has decimals to mend the other by."""
+"""Largest relative difference between two units for one amount; the second where the undamaged number has decimals."""
 
 
 def structured(tokens: Sequence[Token]) -> list[Token]:
@@ -49,29 +49,29 @@ def _reduced(tokens: list[Token], kinds: str, pattern: re.Pattern[str], build: B
 
 
 def _legend(tokens: list[Token]) -> list[Token]:
-    """W x D x H, Width x Height -> the names of the sides of a product that stands elsewhere."""
+    """Combine names of sides into a legend: W x D x H, Width x Height."""
     names = tuple(token for token in tokens if token.kind in "abcl")
     return [Token("L", tokens[0].start, tokens[-1].end, parts=names)]
 
 
 def _tolerance(tokens: list[Token]) -> list[Token]:
-    """500 ± 10 g -> 500 g; 12 (±0.5) cm -> 12 cm."""
+    """Drop a tolerance: 500 ± 10 g is 500 g, 12 (±0.5) cm is 12 cm."""
     return [tokens[0], *[token for token in tokens if token.kind in "ub"][:1]]
 
 
 def _about(tokens: list[Token]) -> list[Token] | None:
-    """± 3 kg at the beginning -> 3 kg; not ±2 mm, which is how much a length may differ."""
+    """Drop a sign that means about: ± 3 kg. Decline for lengths: ±2 mm is a tolerance."""
     is_about = DIMENSION[tokens[-1].unit] in ("weight", "volume") and tokens[0].end - tokens[0].start == 1  # no +/-
     return tokens[1:] if is_about else None
 
 
 def _nothing(tokens: list[Token]) -> list[Token]:
-    """±2 mm, 800 L/h, 80 g/m2 -> digits that are no amount."""
+    """Turn a tolerance or a rate into digits that are no number: ±2 mm, 800 L/h, 80 g/m2."""
     return [Token("!", tokens[0].start, tokens[-1].end)]
 
 
 def _lettered(tokens: list[Token]) -> list[Token] | None:
-    """L23 x W14 x H8cm, 24W" x 36H", Height 16", Width 12" -> sides with their names; not 6 x 1.5L, 5W."""
+    """Name sides by letters or words: L23 x W14 x H8cm, 24W" x 36H", Height 16", Width 12". Decline 6 x 1.5L, 5W."""
     core = [token for token in tokens if token.kind in "nuabcl"]
     starts = [i for i, token in enumerate(core) if (token.kind == "n") == (core[0].kind == "n") and token.kind != "u"]
     sides = [_side(core[start:end]) for start, end in itertools.pairwise([*starts, len(core)])]
@@ -85,7 +85,7 @@ def _lettered(tokens: list[Token]) -> list[Token] | None:
 
 
 def _side(tokens: list[Token]) -> Token:
-    """Return a number with its letter or word, and with its unit if it has one, as one quantity."""
+    """Return a number with its letter or word, and its unit if it has one, as one quantity."""
     number = next(token for token in tokens if token.kind == "n")
     unit = next((token.unit for token in tokens if token.kind == "u"), "")
     labels = frozenset[str]().union(*(token.labels for token in tokens))
@@ -94,7 +94,7 @@ def _side(tokens: list[Token]) -> Token:
 
 
 def _quantity(tokens: list[Token]) -> list[Token]:
-    """12 cm, H 12 cm, 20 cmH, 20Hcm -> a quantity, with the letter for its side."""
+    """Combine a number and its unit, with the letter of a side: 12 cm, H 12 cm, 20 cmH, 20Hcm."""
     at = next(i for i, token in enumerate(tokens) if token.kind == "n")
     last = max(i for i, token in enumerate(tokens) if token.kind in "ub")
     number, unit = tokens[at], tokens[last]
@@ -106,7 +106,7 @@ def _quantity(tokens: list[Token]) -> list[Token]:
 
 
 def _per_hundred(tokens: list[Token]) -> list[Token] | None:
-    """5 g / 100 g, 350 kcal / 100 g, per 100 ml -> nothing; 3.4 oz / 100 ml are two units for one bottle."""
+    """Drop what is told per 100: 5 g / 100 g, 350 kcal / 100 g, per 100 ml. Decline two units: 3.4 oz / 100 ml."""
     first, last = tokens[0], tokens[-1]
     if last.unit not in ("gram", "millilitre", "kilogram", "litre") or last.value not in (1, 100):
         return None
@@ -117,7 +117,7 @@ def _per_hundred(tokens: list[Token]) -> list[Token] | None:
 
 
 def _no_amount(tokens: list[Token]) -> list[Token] | None:
-    """60 Hz, 5018V (a model) -> nothing."""
+    """Drop quantities that answer no question: 60 Hz, 5018V (a model)."""
     token = tokens[0]
     is_glued = token.end - token.start == len(str(token.value)) + 1
     is_model = token.unit == "volt" and token.value >= 1000 and token.value % 10 != 0 and is_glued
@@ -125,7 +125,7 @@ def _no_amount(tokens: list[Token]) -> list[Token] | None:
 
 
 def _repaired(tokens: list[Token]) -> list[Token] | None:
-    """Mend one of two units for one amount by the other: 11oz/3.0g -> 0.11 oz, 4.5 0 (127 g) -> 4.5 oz."""
+    """Mend one of two units for one amount by the other: 11oz/3.0g is 0.11 oz, 4.5 0 (127 g) is 4.5 oz."""
     first, second = tokens[0], tokens[-1]
     if len(tokens) == 2 and first.unit and second.unit:
         return None  # 2 lb 3.2 oz
@@ -143,7 +143,11 @@ def _repaired(tokens: list[Token]) -> list[Token] | None:
 
 
 def _meanings(damaged: Token, is_torn: bool, is_exact: bool) -> list[tuple[Decimal, str]]:
-    """Return what OCR may have damaged: a lost point, a lost letter of ml, an unread unit (g as 9, oz as 0)."""
+    """Return what a damaged quantity can have been: with a lost point, a lost letter of ml, an unread unit.
+
+    A number without a unit may have any; its last digit may be the unit: g read as 9, oz as 0. A lost point is believed
+    where the other number has decimals, or where the number is so large that it changes much.
+    """
     value, digits = damaged.value, str(damaged.value)
     meanings = [(value, "millilitre")] if damaged.unit == "metre" else []
     if damaged.unit:
@@ -161,7 +165,7 @@ def _meanings(damaged: Token, is_torn: bool, is_exact: bool) -> list[tuple[Decim
 
 
 def _compound(tokens: list[Token]) -> list[Token] | None:
-    """2 lb 4 oz -> 2 lb, 2.25 lb and 4 oz."""
+    """Add up two parts: 2 lb 4 oz are 2 lb, 2.25 lb and 4 oz."""
     first, second = tokens[0], tokens[-1]
     if (first.unit, second.unit) not in _COMPOUNDS or first.value % 1 != 0:
         return None
@@ -176,7 +180,7 @@ def _compound(tokens: list[Token]) -> list[Token] | None:
 
 
 def _range(tokens: list[Token]) -> list[Token] | None:
-    """100-240V -> low and high; 12/24V, 3W/5W/7W likewise."""
+    """Mark the highest of a range or of alternatives: 100-240V, 12/24V, 3W/5W/7W."""
     parts = [token for token in tokens if token.kind in "nq"]
     units = {token.unit for token in parts if token.unit}
     if len(units) != 1 or (not parts[-1].unit and units != {"volt"}):
@@ -191,14 +195,14 @@ def _range(tokens: list[Token]) -> list[Token] | None:
 
 
 def _named(tokens: list[Token]) -> list[Token]:
-    """H30 x, x 20D -> a number with the letter for its side."""
+    """Name one side of a product by its letter: H30 x, x 20D."""
     (number,) = (token for token in tokens if token.kind == "n")
     labels = frozenset[str]().union(*(token.labels for token in tokens))
     return [replace(number, start=tokens[0].start, end=tokens[-1].end, labels=labels)]
 
 
 def _product(tokens: list[Token]) -> list[Token]:
-    """6 x 4 x 2 in -> three sides; 12 x 330 ml -> a pack of 330 ml."""
+    """Combine the sides of a product, 6 x 4 x 2 in, or mark one of a pack: 12 x 330 ml."""
     parts: list[Token] = []
     for token in tokens:
         if token.kind in "nq":
@@ -212,13 +216,13 @@ def _product(tokens: list[Token]) -> list[Token]:
 
 
 def _slashed_product(tokens: list[Token]) -> list[Token] | None:
-    """60/40/120 cm -> three sides; two only behind a legend."""
+    """Combine sides with slashes: 60/40/120 cm; two only behind a legend."""
     at = next(i for i, token in enumerate(tokens) if token.kind == "n")
     return tokens[:at] + _product(tokens[at:]) if DIMENSION[tokens[-1].unit] == "length" else None
 
 
 def _sum(tokens: list[Token]) -> list[Token] | None:
-    """2 + 3 kg -> both in kilograms."""
+    """Give the parts of a sum their unit: 2 + 3 kg."""
     parts = [token for token in tokens if token.kind in "nq"]
     if len({DIMENSION[part.unit] for part in parts if part.unit}) != 1 or not parts[-1].unit:
         return None
@@ -226,7 +230,7 @@ def _sum(tokens: list[Token]) -> list[Token] | None:
 
 
 def _converted(tokens: list[Token]) -> list[Token] | None:
-    """60 g / 2.1 oz -> one amount in two units; 12 x 8 in (30 x 20 cm) likewise."""
+    """Group one amount in two units: 60 g / 2.1 oz, 12 x 8 in (30 x 20 cm)."""
     first, second = (list(token.parts) or [token] for token in (tokens[0], tokens[-1]))
     pairs = list(zip(first, second, strict=True)) if len(first) == len(second) else [(first[-1], second[0])]
     for one, other in pairs:
@@ -242,11 +246,9 @@ def _group(parts: list[Token]) -> Token:
 
 
 def _sides(parts: list[Token]) -> Token:
-    """Return a group of the sides of a product."""
+    """Return the sides of a product as a group."""
     parts = _with_shared_unit(parts)
-    flags = frozenset({"product"})
-    count = len(parts)
-    return _group([replace(p, flags=p.flags | flags, side=side, sides=count) for side, p in enumerate(parts)])
+    return _group([replace(part, side=side, sides=len(parts)) for side, part in enumerate(parts)])
 
 
 def _with_shared_unit(parts: list[Token]) -> list[Token]:
@@ -283,4 +285,4 @@ PRODUCTIONS: tuple[tuple[re.Pattern[str], Build], ...] = tuple(
         (r"[qg][/(:,o]{0,3}[qg]", _converted),
     )
 )
-"""Pattern of token kinds and what it means, in the order in which they are tried."""
+"""Patterns of token kinds with their productions, in the order in which they are tried."""

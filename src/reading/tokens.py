@@ -6,18 +6,20 @@ from decimal import Decimal
 
 from src.reading.numbers import number_at
 from src.reading.units import BY_NAME, unit_at
-from src.reading.words import AXES, LETTERS, WORD
+from src.reading.words import LETTERS, SIDES, WORD
 
 
 @dataclass(slots=True)
 class Token:
     """A piece of a line; ``kind`` is one character, so that the kinds of a line's tokens are a text themselves.
 
-    ``n`` number, ``u`` unit, ``a`` word for a side (height), ``l`` letter for a side (H), ``b`` letter for a side or a
-    unit (L, W), ``c`` letter for a side in a legend only (A, P), ``k`` another word of `words.KINDS`, ``h`` unit in
-    brackets (that of all numbers), ``p`` "per" with its unit (/h), ``e`` per, ``o`` or, ``x`` times, ``-`` range,
-    ``,`` (also ; |), ``:`` (also =), ``/ ( ) ± + &``, ``w`` another word, ``!`` digits that are no number.
-    `structure` makes of these ``q`` quantity, ``g`` group of quantities that share words, ``L`` legend (W x D x H).
+    ``n`` number, ``u`` unit, ``a`` word for a side (height), ``l`` letter for a side (H, Ø, dia), ``b`` letter for a
+    side or a unit (L, W, T), ``c`` letter for a side only beside others (A, P), ``k`` another word of `words.KINDS`,
+    ``h`` unit that holds for all numbers ((cm), in cm), ``p`` "per" with its unit (/h), ``e`` per before 100 (pro,
+    kcal/), ``o`` or (also approx, ca), ``x`` times, ``-`` range (also to, ~), ``,`` (also ; | ·), ``:`` (also =),
+    ``/ ( ) ± + &``, ``w`` another word, ``!`` digits that are no number.
+    `structure` combines these to ``q`` quantity, ``g`` group of quantities that share words, ``L`` legend (W x D x H).
+    A letter takes the brackets around it with it: (W is one token.
     """
 
     kind: str
@@ -39,11 +41,11 @@ NO_NUMBERS: dict[str, str] = {
     "misread lumen": r"(?<=w[/ ,])[0-9]{2,5}1m\b|[0-9]{2,5}1m(?=[/ ,]{1,2}[0-9]{1,3}w\b)|[0-9]{2,5}1?m(?=/w\b)",
     "brand": r"(?<![-~0-9.])(?-i:3M)(?=\W{0,2}(?:tape|adhesive|sticker|glue|command|vhb|$))",
 }
-"""Digits that are no number of anything, by what they are: 5W-30, 316L, $2/100g, 8101m (lm), 3M."""
+"""Patterns of digits that state no quantity, by kind: 5W-30, 316L, $2/100g, 8101m (lm), 3M."""
 _NO_NUMBER = re.compile("|".join(NO_NUMBERS.values()), re.IGNORECASE)
 _BEFORE_UNIT = re.compile(r"\.(?=(?:cm|mm|in|kg|ml|oz|lbs?)(?![a-z]))|\s{0,2}[-(_]?\s?", re.IGNORECASE)
 _AFTER_LETTER = re.compile(r"\s?(?:[cm]m\b|inch(?:es)?\b|''|\"|in\b\.?(?=\s*(?:$|[x*,;:/)])))", re.IGNORECASE)
-"""A unit behind the letter of a side: 20H cm."""
+"""Matches a unit of length that follows the letter of a side: 20H cm."""
 _PER = re.compile(
     r"\.?\s?(?:/\s?(?:h|hr|hrs|hour|min|minute|s|sec|second|day|week|month|year|kg|g|mg|l|ml|m[23²³]?|cm[23²³]|"
     r"(?:ft|yd|in)[23²³]|ft|sqm|sq\.?|cell|w|watt)(?![a-z0-9])(?!\s?[.:=])"
@@ -51,7 +53,7 @@ _PER = re.compile(
     r"|\s?[-.·]?\s?(?:lbs?|pounds?)(?![a-z]))",
     re.IGNORECASE,
 )
-"""Behind a unit: of a rate or a concentration, which is no amount; behind a length also of a torque (25 ft-lbs)."""
+"""Matches what turns a quantity into a rate (/h), a concentration (/kg) or a torque (25 ft-lbs) behind its unit."""
 _LENGTH = re.compile(r"\s?[0-9]{1,4}(?:[.,][0-9]{1,3})?\s?(?:[cm]m\b|in(?:ch)?\b|''|\")", re.IGNORECASE)
 _LETTER = re.compile(
     r"[(\[]?\s?(?P<letter>(?-i:[LWHDBTPAlwhdbt])|Ø|dia(?:m(?:eter)?)?\.?)\s?[)\]]?"
@@ -66,7 +68,7 @@ _BRACKETED_UNIT = re.compile(
     re.IGNORECASE,
 )
 _PRAISE = re.compile(r"(?:high|long|wide|deep|full)[- ](?!x\b)[a-z]{3,}", re.IGNORECASE)
-"""High quality, long lasting: no sides, where no number stands before."""
+"""Matches praise (high quality), which names no side unless a number or unit stands before it."""
 _LETTERS = r"[^\W\d_]+"
 _SIGNS = (
     ("±", r"±|士|\+\s?/\s?-|\+-"),
@@ -80,7 +82,7 @@ _SIGNS = (
     ("e", r"(?:per|pro|je|par|por|pour|na)\b(?=\s100?(?![0-9]))|k(?:cal|j)\s?/"),
     ("/", "/"), ("(", r"[(\[]"), (")", r"[)\]]"), ("+", r"\+"), ("w", _LETTERS),
 )  # fmt: skip
-"""Kinds of signs, and at last other words; the first that fits is taken."""
+"""Kinds of signs and their patterns, last the other words; the first that fits is taken."""
 _SIGN = re.compile("|".join(f"({pattern})" for _, pattern in _SIGNS), re.IGNORECASE)
 
 
@@ -145,6 +147,7 @@ def _name(text: str, at: int, tokens: list[Token]) -> Token | None:
     is_glued = last is not None and last.end == at and last.kind in "nubx"
     if at and text[at - 1].isalpha() and not is_glued:
         return None
+    # (L) and (W) beside a number or times are letters; after a word they are units: Power (W)
     is_letter = text[at + 1 : at + 2] in ("L", "W") and (last is None or last.kind in "xnu/,")
     if not is_letter and (match := _BRACKETED_UNIT.match(text, at)):
         unit = unit_at((match["unit"] or match["word"]).lower())
@@ -160,7 +163,7 @@ def _name(text: str, at: int, tokens: list[Token]) -> Token | None:
     if is_praise or not (word := WORD.match(text, at)):
         return None
     labels = frozenset((word.lastgroup or "").split("_"))
-    return Token("a" if labels <= AXES else "k", at, word.end(), labels=labels)
+    return Token("a" if labels <= SIDES else "k", at, word.end(), labels=labels)
 
 
 def _sign(text: str, at: int) -> Token | None:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 class Unit(NamedTuple):
     """A unit of measure.
 
-    ``size``: one unit in metres, grams, millilitres, volts or watts (US customary units, the short ton). ``spellings``:
-    a regular expression of all spellings in lower case. ``answer``: the unit that it is converted to, if it is no
-    answer itself.
+    ``size``: one unit in metres, grams, millilitres, volts or watts (US customary units, the short ton).
+    ``spellings``: a regular expression of all spellings, matched without case except in ``(?-i:)``. ``answer``: the
+    unit that it is converted to, if it is no answer itself.
     """
 
     name: str
@@ -96,7 +96,7 @@ UNITS: tuple[Unit, ...] = (
     Unit("inch mark", "length", D("0.0254"), r"''|\"|°(?=\s?x\s?[0-9])", "inch"),
     Unit("foot mark", "length", D("0.3048"), r"'(?![a-wyz]|x[a-z])", "foot"),
 )  # fmt: skip
-"""All units. Order matters where one spelling begins another (``fl oz`` before ``l``): the longest is not sought."""
+"""All units. The first spelling that fits is taken, so longer ones stand first (``fl oz`` before ``l``)."""
 
 BY_NAME: dict[str, Unit] = {unit.name: unit for unit in UNITS}
 DIMENSION: dict[str, str] = {unit.name: unit.dimension for unit in UNITS}

@@ -3,7 +3,7 @@
 import re
 
 _COMPOUND = "(?:[a-zäöüß]{3,12})?"
-"""The first part of a German word: Gesamthöhe."""
+"""Matches the first part of a German word: Gesamt in Gesamthöhe."""
 
 KINDS: dict[str, str] = {
     "breaking": r"break(?:ing)? ?(?:strength|load|force|point)|tensile|\bm\.?b\.?s\b|bruch(?:last|kraft)|rupture"
@@ -34,9 +34,9 @@ KINDS: dict[str, str] = {
     r"|lengte|длина|长度",
     "depth": rf"depth|deep\b|{_COMPOUND}tiefe?\b|diepte|profund|fondo\b|profond|thick|dicke?\b|st[äa]rke\b|espesor"
     r"|grosor|[eé]paiss|spess|espess|глубина|толщина|厚度",
-    "diameter": r"diam|dia\b|ø|⌀|durchm|di[aâ]m[eè]tr|round\b|диаметр|直径",
-    "limit_volume": r"capacity|capacit|capacidad",
-    "limit": r"max(?=imum|imal|[0-9]|\b)|load(?:s|ing)?\b|holds?\b|supports?\b(?! stand)|bears?\b(?= (?:[0-9a]|weight))"
+    "diameter": r"diam|ø|durchm|di[aâ]m[eè]tr|round\b|диаметр|直径",
+    "limit_volume": r"capacit|capacidad",
+    "limit": r"max(?=imum|imal|[0-9]|\b)|load(?:s|ing)?\b|holds?\b|supports?\b(?! stand)|bear\b(?= (?:[0-9a]|weight))"
     r"|bearing|belast|carga\b|charge\b|suporta|limit\b|rated|up to|user weight",
     "weight": r"weigh|wt\b|w t\b|gewicht|peso\b|poids|masse\b|mass\b|lightweight|重量|вес\b|масса",
     "input": r"input|eingang|entrada|entr[eé]e|ingresso",
@@ -44,21 +44,21 @@ KINDS: dict[str, str] = {
     "volume": r"volume|vol\b|inhalt|contenido|contenu|content|conte[uú]do|fassungsverm|tank\b|bottles?\b|容量|объ[её]м",
     "power": r"watt|power|leistung|potencia|puissance|potenza|pot[eê]ncia|consum|功率|мощность",
     "voltage": r"volt|spannung|tensi[oó]n|tension|tens[aã]o|batter|akku|adapter|supply|ac\b|dc\b|电压",
-    "serving": r"serving|per\b(?! ?100?(?![0-9]))|dose\b|daily|each\b|extract|vitamin|protein|fat\b|sugar|sodium|calcium"
-    r"|acid\b|portion|tablet|capsule|sucre|fett|carbohydr|kohlenhydr|glucid|fib(?:er|re)s?\b|cholest|potassium|eiwei"
-    r"|ballaststoff",
+    "serving": r"serving|per\b(?! ?100?(?![0-9]))|dose\b|daily|each\b|extract|vitamin|protein|fat\b|sugar|sodium"
+    r"|calcium|acid\b|portion|tablet|capsule|sucre|fett|carbohydr|kohlenhydr|glucid|fib(?:er|re)s?\b|cholest|potassium"
+    r"|eiwei|ballaststoff",
     "part": r"inner|inside|internal|innen|seat\b|base\b|handle|strap|cable|cord|bottom|package|box\b|folded|bag\b"
     r"|packing",
     "total": r"total|overall|gesamt|full\b|outer|complete",
 }
-"""What a word near a quantity says of it: kind (two, where the name has two) and its spellings.
+"""Spellings of words by kind, as regular expressions in lower case; a name with ``_`` stands for two kinds.
 
-Where several fit, the first is taken, so phrases stand before their words.
+The first kind that fits is taken, so phrases stand before their words.
 """
-AXES = frozenset({"height", "width", "length", "depth", "diameter"})
+SIDES = frozenset({"height", "width", "length", "depth", "diameter"})
 """Kinds that name a side of a product."""
 SAID_OF: dict[str, frozenset[str]] = {
-    "length": AXES | {"distance", "error", "part", "total"},
+    "length": SIDES | {"distance", "error", "part", "total"},
     "weight": frozenset(["load", "limit", "breaking", "weight", "net", "gross", "drained", "serving", "part", "total"]),
     "volume": frozenset(["volume", "steel", "limit", "net", "gross", "drained", "serving", "part", "total"]),
     "voltage": frozenset({"voltage", "input", "output"}),
@@ -71,4 +71,4 @@ LETTERS = {"H": "height", "W": "width", "B": "width", "D": "depth", "T": "depth"
 
 _ALL = "|".join(rf"(?P<{kind}>{spellings.replace(' ', '[ ]')})" for kind, spellings in KINDS.items())
 WORD = re.compile(rf"(?:{_ALL})(?:(?<=[^\W\d_])[^\W\d_]+)?", re.IGNORECASE)
-"""A word of `KINDS`, whose name is that of the group; the caller sees that a word begins there."""
+"""Matches a word of `KINDS` to its end; the group's name tells its kind. The caller checks that a word starts there."""
