@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
-from src import decide, sanity
+from src import ensemble, sanity
 from src.data.errors import InputError, run_main
 from src.data.files import Journal, fingerprint, write_whole
 from src.data.flags import parser_for, settings_of
@@ -47,7 +47,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the details.
 
     Details, one row per test row in its order: ``index, image_link, entity_name, prediction``; its ``source``
-    and ``chance`` (see `decide.decide`); ``model_answer`` with ``confidence, silence, overridden`` as in
+    and ``chance`` (see `ensemble.combine`); ``model_answer`` with ``confidence, silence, overridden`` as in
     `weighing.Weighed`; ``rules, rules_score, candidates``; ``weighed``, what could be answered as JSON: ``[text,
     probability by the model, by the rules, as decided]`` each; ``reason`` why there was no question (see
     `samples.unusable`, `samples.BROKEN`, or ``error: ...``); ``picture``, the processed picture's name. What does
@@ -62,8 +62,8 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     record = adapter.load_record(run.adapter)
     trained_with = record.get("settings", {})
     held_out = pd.DataFrame(record["answers"]) if record else None
-    policy = decide.Policy() if held_out is None else decide.fit(held_out)
-    heard = data.train.is_file() and (held_out is None or "usual" in held_out)  # else the policy knows of no labels
+    weights = ensemble.PRIOR if held_out is None else ensemble.fit(held_out)
+    heard = data.train.is_file() and (held_out is None or "usual" in held_out)  # else no weight was fitted to labels
     usual = _usual(data.train, table, files) if heard else UsualAmounts(())
     depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
     depends_on[data.test] = "a data folder needs this file"
@@ -104,13 +104,12 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
             readings is not None,
             settings.predict_batch_size or preset_for(load_config(settings.model)).predict_batch_size,
             settings.workers,
-            policy.own_below,
         )
         _answer(settings, todo, options, how, process.process_index, key)
     process.wait_for_everyone()
     answers, failed = _journalled(run)
     rules_entries = {row: answer.entry() for row, answer in by_rules.items()}
-    details = _details(table, files, answers, rules_entries, reasons | failed, policy, usual)
+    details = _details(table, files, answers, rules_entries, reasons | failed, weights, usual)
     if process.is_main_process:
         _write(details, settings)
         _report_errors(details, run, [answer.trace for answer in by_rules.values() if answer.trace])
@@ -225,7 +224,7 @@ def _details(
     answers: Mapping[int, dict[str, Any]],
     by_rules: Mapping[int, dict[str, Any]],
     reasons: Mapping[int, str],
-    policy: decide.Policy,
+    weights: ensemble.Weights,
     usual: UsualAmounts,
 ) -> pd.DataFrame:
     """The details table of `predict`; ``by_rules`` is empty without OCR."""
@@ -237,8 +236,8 @@ def _details(
     rows["usual"] = [usual.weigh(entity, group, [text for text, _ in own]) for entity, group, own in pairs]
     rules_rows = pd.DataFrame([by_rules.get(row, {}) for row in answers], index=list(answers), columns=list(COLUMNS))
     rows = rows.join(rules_rows if by_rules else rules_rows.drop(columns="logits"))
-    chosen = decide.decide(rows, policy)
-    rows["weighed"] = decide.shown(rows, chosen)
+    chosen = ensemble.combine(rows, weights if by_rules else ensemble.MODEL_ALONE)
+    rows["weighed"] = ensemble.options_as_json(rows, chosen)
     columns = ["prediction", "source", "chance", *ENTRY, *(name for name in COLUMNS if name != "logits")]
     details = details.join(rows.join(chosen)[columns].astype(object), on="index")
     details[columns] = details[columns].fillna("")

@@ -57,7 +57,7 @@ def answers(model, processor, asked, samples=None, batch_size=16, texts=True, op
     every, read, sizes = asked
     found = generate(
         model, processor, every if samples is None else samples, read if texts else None, sizes, batch_size, workers=0,
-        options=options, own_below=0.9,
+        options=options,
     )  # fmt: skip
     return {answered.sample: answered for answered in found}
 

@@ -28,7 +28,6 @@ class HowToAnswer:
     with_readings: bool
     batch_size: int
     workers: int | None
-    own_below: float  # as of `generate`
 
 
 class Answerer:
@@ -51,7 +50,7 @@ class Answerer:
         """As `generate`."""
         return generate(
             self._model, self._processor, samples, self._readings, self._sizes, self._how.batch_size,
-            self._how.workers, bar_name, options=options, own_below=self._how.own_below,
+            self._how.workers, bar_name, options=options,
         )  # fmt: skip
 
     def __call__(self, pictures: Sequence[Questions]) -> list[list[Answered | Unanswered]]:

@@ -4,7 +4,6 @@ Everything of a prompt up to the question (picture, readings) is run through the
 cache is repeated for each question. Batches are made in other processes, see `batches`.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -57,15 +56,13 @@ def generate(
     bar_name: str = "predict",
     to_the_limit: bool = False,
     options: Mapping[Sample, tuple[str, ...]] = MappingProxyType({}),
-    own_below: float = 0.0,
 ) -> Iterator[Answered | Unanswered]:
     """Yield each sample with its answer, or why it has none, in no certain order.
 
-    ``options`` of a sample are weighed; an answer of its own is written, greedily within the grammar, where there are
-    none, or where their probabilities and that of silence sum up to less than ``own_below``. Out of memory, a batch is
-    halved, and so are those after it; one whose probabilities are no numbers (an overflow) is answered once more in
-    float32. ``sizes`` as in `in_batches`; ``workers`` as in `settings.decoding_workers`; ``bar_name`` empty for no bar;
-    ``to_the_limit`` as in `decoding.generate_in_grammar`.
+    ``options`` of a sample are weighed; where there are none, an answer is written, greedily within the grammar. Out
+    of memory, a batch is halved, and so are those after it; one whose probabilities are no numbers (an overflow) is
+    answered once more in float32. ``sizes`` as in `in_batches`; ``workers`` as in `settings.decoding_workers`;
+    ``bar_name`` empty for no bar; ``to_the_limit`` as in `decoding.generate_in_grammar`.
     """
     model.eval()
     grammar = AnswerGrammar(processor.tokenizer).to(model.device)
@@ -86,7 +83,7 @@ def generate(
         while batch is not None and start < len(batch.questions):
             part = batch.part(start, start + limit)
             try:
-                weighed = finite_answers(model, grammar, part, own_below, to_the_limit)
+                weighed = finite_answers(model, grammar, part, to_the_limit)
             except torch.OutOfMemoryError:
                 if len(part.questions) == 1:
                     raise
@@ -101,15 +98,15 @@ def generate(
 
 
 def finite_answers(
-    model: Model, grammar: AnswerGrammar, batch: Batch, own_below: float = 0.0, to_the_limit: bool = False
+    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
 ) -> list[Weighed | None]:
     """`answer`; rows whose probabilities are no numbers come from a second try in float32, else are None."""
-    weighed: list[Weighed | None] = [*answer(model, grammar, batch, own_below, to_the_limit)]
+    weighed: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
     if all(row and row.is_finite for row in weighed):
         return weighed
     try:
         with in_float32(model):
-            again: list[Weighed | None] = [*answer(model, grammar, batch, own_below, to_the_limit)]
+            again: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
         again = [None] * len(weighed)
     better = [first if first and first.is_finite else second for first, second in zip(weighed, again, strict=True)]
@@ -117,9 +114,7 @@ def finite_answers(
 
 
 @torch.inference_mode()
-def answer(
-    model: Model, grammar: AnswerGrammar, batch: Batch, own_below: float = 0.0, to_the_limit: bool = False
-) -> list[Weighed]:
+def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False) -> list[Weighed]:
     """Answer the rows of a batch.
 
     Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for `vision_in_bfloat16`.
@@ -144,9 +139,7 @@ def answer(
     chances: list[list[float]] = [[]] * len(entities)
     if any(batch.options):
         chances = weigh(base, grammar, entities, batch.options, cache, before, suffixes, suffix_mask)
-    totals = [sum(map(math.exp, own)) if texts else 0.0 for texts, own in zip(batch.options, chances, strict=True)]
-    # Also where a total is no number: what is written then is none either, and that is found out.
-    rows = [row for row, texts in enumerate(batch.options) if not texts or not totals[row] >= own_below]
+    rows = [row for row, texts in enumerate(batch.options) if not texts]
     written: dict[int, Decoded] = {}
     if rows:
         if len(rows) < len(entities):

@@ -28,7 +28,8 @@ class Weighed:
     confidence: float  # probability of the answer: among the options, or of all that the grammar allows where none are
     silence: float  # of the empty answer, likewise
     chances: tuple[tuple[str, float], ...]
-    """Text and log probability, of all that the grammar allows: options in order, silence, what it wrote if another."""
+    """Text and log probability, of all that the grammar allows: options in order and silence, or silence and what it
+    wrote."""
     overridden: bool = False  # whether it wanted to write something else at some step
 
     @property
@@ -38,21 +39,18 @@ class Weighed:
 
 
 def put_together(entity: str, options: Sequence[str], chances: Sequence[float], written: Decoded | None) -> Weighed:
-    """What `weigh` gives for a question with ``options`` (nothing where it has none), and what the model wrote."""
-    if not options:
-        assert written is not None
+    """Return what `weigh` gives for a question with ``options``, or what the model wrote where it has none."""
+    if written is not None:
         text = canonical(written.text, entity)
         pairs = [("", _log(written.silence))]
         if text or not math.isfinite(written.confidence):
             pairs.append((text, _log(written.confidence)))
         return Weighed(text, written.confidence, written.silence, tuple(pairs), written.overridden)
     pairs = list(zip([*options, ""], chances, strict=True))
-    if written is not None and (text := canonical(written.text, entity)) not in (known for known, _ in pairs):
-        pairs.append((text, _log(written.confidence)))
     total = sum(math.exp(value) for _, value in pairs)
     best, chance = max(pairs, key=lambda pair: pair[1])
     share, silence = (math.exp(value) / total if total else math.nan for value in (chance, chances[-1]))
-    return Weighed(best, share, silence, tuple(pairs), bool(written and written.overridden))
+    return Weighed(best, share, silence, tuple(pairs))
 
 
 def _log(chance: float) -> float:

@@ -6,7 +6,6 @@ Every process of ``accelerate launch`` runs this; batches, gradients and held-ou
 import dataclasses
 import importlib.util
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -177,7 +176,7 @@ def answers_of(
     data: TrainData,
     settings: TrainSettings,
 ) -> list[dict[str, Any]]:
-    """Answer held-out samples, in order: ``row, picture, entity, truth, model_answer`` and what `decide.fit` needs.
+    """Answer held-out samples, in order: ``row, picture, entity, truth, model_answer`` and what `ensemble.fit` needs.
 
     Those that cannot be asked (a broken picture) are left out.
     """
@@ -185,24 +184,16 @@ def answers_of(
     options = {sample: by_rules.texts for sample, by_rules in data.by_rules.items()}
     results = generate(
         model, processor, samples, data.readings, data.sizes, batch_size, settings.workers, bar_name="",
-        options=options, own_below=1.0,  # always: `decide.fit` finds out where it pays
+        options=options,
     )  # fmt: skip
     answered = {result.sample: result.entry() for result in results if isinstance(result, Answered)}
     return [
         {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer,
-         **_of_options(answered[s], options.get(s, ())),
+         **answered[s],
          **(data.by_rules[s].entry() if s in data.by_rules else {}),
          "usual": data.usual.weigh(s.entity, s.group, [text for text, _ in answered[s]["weighed"]])}
         for s in samples if s in answered
     ]  # fmt: skip
-
-
-def _of_options(entry: dict[str, Any], options: Sequence[str]) -> dict[str, Any]:
-    """An `Answered.entry` with the best of the options, where there are some, as `generate` answers by itself."""
-    if not options:
-        return entry
-    best, chance = max(entry["weighed"][: len(options) + 1], key=lambda pair: pair[1])
-    return entry | {"model_answer": best, "confidence": math.exp(chance)}
 
 
 class F1Trainer(Trainer):
