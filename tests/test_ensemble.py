@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from src import ensemble, metrics
 from src.data.errors import InputError
+from src.reading.choose import TEMPERATURE
 
 
 def rows(count, seed, model=1.0, rules=1.0, empty=0.2, labels=0.0):
@@ -32,7 +33,7 @@ def rows(count, seed, model=1.0, rules=1.0, empty=0.2, labels=0.0):
             {
                 "picture": f"{number}.jpg", "entity": ("item_weight", "height")[number % 2], "truth": truth,
                 "model_answer": best, "confidence": math.exp(chance), "silence": math.exp(by_model[3]),
-                "weighed": [list(pair) for pair in weighed], "logits": (by_rules[:3] - by_rules[3]).tolist(),
+                "weighed": [list(pair) for pair in weighed], "logits": (TEMPERATURE * (by_rules[:3] - by_rules[3])).tolist(),
                 "usual": usual,
             }
         )  # fmt: skip
@@ -74,8 +75,8 @@ def test_whatever_the_weights_a_prediction_is_one_of_the_options(table, weights)
 
 
 def test_both_together_are_better_than_each_on_rows_they_have_not_seen():
-    weights = ensemble.fit(rows(500, seed=0, model=0.85, rules=0.85))
-    others = rows(800, seed=1, model=0.85, rules=0.85)
+    weights = ensemble.fit(rows(500, seed=0, model=0.7, rules=0.7))
+    others = rows(800, seed=1, model=0.7, rules=0.7)
     chosen = ensemble.combine(others, weights)
     each = [f1(others, alone(others, own)) for own in (ensemble.MODEL_ALONE, ensemble.RULES_ALONE)]
     assert f1(others, chosen["prediction"]) > max(each) + 0.015
