@@ -163,7 +163,7 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
     add("... without candidates", blind["model_answer"], "picture and question only")
     other = shuffled(dataclasses.replace(base, out=ways / "shuffled"), processed, out / "adapter")
     add("... with pictures shuffled", other["model_answer"], "right text, another picture: does it look?")
-    add("**tiny model, fine-tuned, with deciding**", main["prediction"], "what `make run` writes")
+    add("**rules and fine-tuned tiny model, the ensemble**", main["prediction"], "what `make run` writes")
     published = data / "published_answers.csv"
     if published.is_file():
         table = read_table(published, ["index"])
@@ -173,7 +173,7 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
             add("... where they are candidates", among_candidates(table[system], main), "else the rules' answers")
     official = folds(dataclasses.replace(base, out=ways / "folds"), processed)
     five = {}
-    for name, column in (("rules alone", "rules"), ("model", "model_answer"), ("with deciding", "prediction")):
+    for name, column in (("rules alone", "rules"), ("model", "model_answer"), ("ensemble", "prediction")):
         five[name] = metrics.score(official["truth"].tolist(), official[column].tolist()).f1
         print(f"5-fold, {name}: {five[name]:.3f}", flush=True)
     return {
