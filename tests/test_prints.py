@@ -204,7 +204,7 @@ def test_clean_prints_are_answered(text, entity, want):
 
 
 def test_neighbours_of_these_kinds_are_answered():
-    """Prints by people who had not seen the code (tests/prints.csv: 169 of these kinds, 150 of whole label panels)."""
+    """Prints written without sight of the code (tests/prints.csv): 170 of these kinds, 149 of whole label panels."""
     rows = pd.read_csv(Path(__file__).with_name("prints.csv"), keep_default_na=False)
     answers = [
         answered(text.replace("\\n", "\n"), entity) for text, entity in zip(rows["text"], rows["entity"], strict=True)
