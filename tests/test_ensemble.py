@@ -33,7 +33,8 @@ def rows(count, seed, model=1.0, rules=1.0, empty=0.2, labels=0.0):
             {
                 "picture": f"{number}.jpg", "entity": ("item_weight", "height")[number % 2], "truth": truth,
                 "model_answer": best, "confidence": math.exp(chance), "silence": math.exp(by_model[3]),
-                "weighed": [list(pair) for pair in weighed], "logits": (TEMPERATURE * (by_rules[:3] - by_rules[3])).tolist(),
+                "weighed": [list(pair) for pair in weighed],
+                "logits": (TEMPERATURE * (by_rules[:3] - by_rules[3])).tolist(),
                 "usual": usual,
             }
         )  # fmt: skip

@@ -56,11 +56,24 @@ def draw(scene: Scene, rng: np.random.Generator, size: int) -> np.ndarray:
 def add_line(
     scene: Scene, rng: np.random.Generator, text: str, x: float, y: float, size: float, upright: bool = False
 ) -> None:
-    """Add a line centred at (x, y), pushed inside the scene."""
+    """Add a line centred at (x, y), pushed inside the scene and, where it can be, off the other lines."""
     length = 0.52 * size * len(text) + 0.4 * size
     across, down = (size, length) if upright else (length, size)
     x = float(np.clip(x, across / 2, SIDE - across / 2)) if across < SIDE else SIDE / 2
     y = float(np.clip(y, down / 2, SIDE - down / 2))
+    others = [np.asarray(corners) for _, _, corners in scene.lines]
+    spans = [(*other.min(axis=0), *other.max(axis=0)) for other in others]
+    places = [y, *(y + sign * step * size for step in range(1, 9) for sign in (1, -1))]
+    free = (
+        place
+        for place in places
+        if down / 2 <= place <= SIDE - down / 2
+        and not any(
+            abs(2 * x - left - right) < across + right - left and abs(2 * place - top - bottom) < down + bottom - top
+            for left, top, right, bottom in spans
+        )
+    )
+    y = float(next(free, y))
     box = [[x - across / 2, y - down / 2], [x + across / 2, y - down / 2],
            [x + across / 2, y + down / 2], [x - across / 2, y + down / 2]]  # fmt: skip
     corners = [box[3], box[0], box[1], box[2]] if upright else box

@@ -21,8 +21,8 @@ from src.reading.choose import AXES
 from src.reading.units import SIZE
 
 
-def make_scene(rng: np.random.Generator) -> Scene:
-    """Make one scene; everything about it follows from ``rng``."""
+def make_scene(rng: np.random.Generator, missed: float = 0.02) -> Scene:
+    """Make one scene; everything about it follows from ``rng``. ``missed``: share of lines that OCR does not see."""
     scene = Scene()
     kind = rng.choice(["drawing", "table", "package", "load", "power", "plain"], p=[0.5, 0.12, 0.18, 0.08, 0.08, 0.04])
     _SCENES[kind](scene, rng)
@@ -36,17 +36,21 @@ def make_scene(rng: np.random.Generator) -> Scene:
             scene.values |= other.values
     for _ in range(int(rng.integers(0, 4))):
         add_line(scene, rng, str(rng.choice(NOISE)), rng.uniform(100, 900), rng.uniform(40, 960), rng.uniform(18, 45))
-    scene.lines = [line for line in scene.lines if rng.random() > 0.02]
+    scene.lines = [line for line in scene.lines if rng.random() >= missed]
     return scene
 
 
-def question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """An entity to ask about, and its answer: empty for about one in six."""
-    shown = list(scene.values)
-    if shown and rng.random() < 0.8:
+def question(
+    scene: Scene, rng: np.random.Generator, empty: float = 0.2, asked: frozenset[str] = frozenset()
+) -> tuple[str, str]:
+    """Return an entity that is not among ``asked``, and its answer: not shown for a share ``empty`` of questions."""
+    shown = [entity for entity in scene.values if entity not in asked]
+    if shown and rng.random() < 1 - empty:
         entity = str(rng.choice(shown, p=_weights(shown)))
     else:
-        entity = str(rng.choice([e for e in ENTITY_UNITS if e not in scene.values and e not in scene.unknown] or shown))
+        settled = asked | scene.unknown | scene.values.keys()
+        hidden = [entity for entity in ENTITY_UNITS if entity not in settled]
+        entity = str(rng.choice(hidden or shown or [e for e in ENTITY_UNITS if e not in asked]))
     return entity, scene.values.get(entity, "")
 
 
