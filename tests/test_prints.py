@@ -191,6 +191,7 @@ PRINTS = [
     ("5 k g", "item_weight", "5 kilogram"),
     # small print that OCR misreads, where another unit or the line's end confirms it
     ("EWT 4.5 0 (127g)", "item_weight", "4.5 ounce"),
+    ("EWT 4.5 0 (27g)", "item_weight", "4.5 ounce"),
     ("NET 12 (340g)", "item_weight", "12 ounce"),
     ("4.3% ALC BY VOL 10 FLO", "item_volume", "10 fluid ounce"),
     ("NET 16 FL", "item_volume", "16 fluid ounce"),
