@@ -5,7 +5,7 @@ import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from src.images.decode import ImageError, cv2, decode, not_identified, shown_size
 from src.images.enhance import clahe, enhance, is_blank, resize, unsharp
@@ -246,6 +246,7 @@ def test_one_colour_is_blank_and_faint_print_is_not(colour, kind):
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing: save it as JPEG or PNG"),
         (b"<?xml version='1.0'?>\n<!-- drawn -->\n<svg/>", "an SVG drawing: save it as JPEG or PNG"),
         (b"%PDF-1.7\n", "a PDF: save it as JPEG or PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript drawing: save it as JPEG or PNG"),
         (b"\x00\x00\x00\x18ftypmp42", "a video: save it as JPEG or PNG"),
         (encoded(Image.fromarray(noise(200, 200)), "JPEG")[:5000], "cut off"),
         (encoded(Image.fromarray(noise(200, 200)), "PNG")[:5000], "damaged"),
@@ -268,3 +269,28 @@ def test_letterbox_pads_with_white_and_keeps_the_pixels(size, want):
     assert np.array_equal(padded[: size[0], : size[1]], image)
     assert (padded[size[0] :] == 255).all()
     assert (padded[:, size[1] :] == 255).all()
+
+
+def test_large_texts_and_colour_profiles_of_a_png_refuse_nothing():
+    pixels = noise(40, 60)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
+    for more in ({"pnginfo": text}, {"icc_profile": bytes(3_000_000)}):
+        assert np.array_equal(decode(encoded(Image.fromarray(pixels), "PNG", **more)), pixels[:, :, ::-1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=80), st.sampled_from(["PNG", "WEBP", "AVIF"]))
+def test_no_exif_data_refuses_a_whole_picture(exif, kind):
+    data = encoded(Image.new("RGB", (60, 40), "green"), kind, exif=b"Exif\0\0II*\0\x08\0\0\0" + exif)
+    shape = decode(data).shape
+    assert shape in ((40, 60, 3), (60, 40, 3))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_deep_pictures_keep_their_brightness(bits):
+    ramp = np.linspace(0, 2**bits - 1, 30 * 50).reshape(30, 50).astype(np.uint16)
+    for kind in ("PNG", "TIFF"):
+        shown = decode(encoded(Image.fromarray(ramp), kind))
+        assert (shown.min(), shown.max()) == (0, 255)
+        assert np.abs(shown[:, :, 0] - ramp * (255 / (2**bits - 1))).max() <= 1

@@ -17,9 +17,10 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks, with an error instead of a warning
+PngImagePlugin.MAX_TEXT_CHUNK = 64 * 1024**2  # bytes of a colour profile or text, unpacked: 1 MiB refuses real pictures
 
 _JPEG_FLAGS = {
     1: cv2.IMREAD_COLOR,
@@ -36,6 +37,8 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # how a picture of an
     7: lambda image: cv2.flip(cv2.transpose(image), -1),
     8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
+_DEPTHS = (255, 1023, 4095, 16383, 65535)
+"""Largest values of pictures of 8 to 16 bits a channel, which are stored as 16."""
 _UNKNOWN = "not a picture, or of an unknown kind"
 _ENOUGH_OF_A_CUT_JPEG = 0.95
 
@@ -107,13 +110,22 @@ def _pixels(data: bytes, size: tuple[int, int], enough: int | None, turned: bool
     """``turned``: as shown, not as stored."""
     with _open(data) as opened:
         if not data.startswith(b"\xff\xd8") or opened.mode not in ("L", "RGB"):
-            return np.ascontiguousarray(_on_white(ImageOps.exif_transpose(opened) if turned else opened)[:, :, ::-1])
+            return np.ascontiguousarray(_on_white(_upright(opened) if turned else opened)[:, :, ::-1])
         turn = _TURNS.get(_orientation(opened)) if turned else None
     fraction = 1 if enough is None else min(halvings(max(size), enough), 8)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageError("damaged or cut off")
     return turn(image) if turn else image
+
+
+def _upright(opened: Image.Image) -> Image.Image:
+    """Return the picture as EXIF says it is to be shown, or as it is where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(opened)
+    except Exception:  # whatever a parser of damaged tags raises: the pixels may be whole
+        opened.load()
+        return opened
 
 
 def _orientation(opened: Image.Image) -> int:
@@ -142,7 +154,7 @@ def _on_white(image: Image.Image) -> np.ndarray:
     """8-bit RGB array of a Pillow picture of any mode; what is transparent becomes white."""
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow would clip them at 255
         values = np.asarray(image, np.float64)
-        top = 65535 if values.max(initial=0) > 255 else 255
+        top = next((depth for depth in _DEPTHS if values.max(initial=0) <= depth), _DEPTHS[-1])
         return np.repeat((values.clip(0, top) * (255 / top)).astype(np.uint8)[:, :, None], 3, axis=2)
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -9,6 +9,7 @@ _AS_PICTURE = "save it as JPEG or PNG"
 _UNREADABLE = {
     "a JPEG XL": (rb"\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n", _AS_PICTURE),
     "a PDF": (rb"%PDF-", _AS_PICTURE),
+    "a PostScript drawing": (rb"%!PS|\xc5\xd0\xd3\xc6", _AS_PICTURE),
     "a ZIP archive": (rb"PK\x03\x04", "unpack it"),
     "packed (gzip)": (rb"\x1f\x8b\x08", "unpack it"),
     "a video": (rb"....ftyp(?:qt  |mp4|isom|iso[2-6]|M4V |avc1)|\x1aE\xdf\xa3", _AS_PICTURE),

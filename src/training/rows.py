@@ -12,6 +12,7 @@ import numpy as np
 from src.data.drawing import drawn_rows, in_proportions, test_counts
 from src.data.errors import InputError
 from src.data.folders import RunFolder
+from src.data.labels import USABLE_REASONS
 from src.data.names import read_files
 from src.data.readings import ReadingStore
 from src.data.samples import Sample, split_by_picture, train_samples
@@ -53,6 +54,10 @@ def load_data(settings: TrainSettings) -> TrainData:
     table, shares = read_train(settings.data), test_counts(settings.data)
     table = table.iloc[drawn_rows(table, settings.rows, shares, settings.seed)]
     samples, reasons = train_samples(table, processed, read_files(settings.data))
+    left_out = {reason: count for reason, count in reasons.items() if reason not in USABLE_REASONS}
+    if left_out:
+        listed = ", ".join(f"{reason}: {count}" for reason, count in left_out.items())
+        print(f"{settings.data / 'train.csv'}: {sum(left_out.values())} of {len(table)} rows are left out ({listed})")
     if len({sample.picture for sample in samples}) < 2:
         found = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
         raise InputError(f"{settings.data / 'train.csv'}: fewer than two pictures with a usable row ({found})")
