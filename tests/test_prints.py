@@ -110,6 +110,10 @@ PRINTS = [
     ("Replaces 60W uses 9W", "wattage", "9 watt"),
     ("9W = 60W equivalent", "wattage", "9 watt"),
     ("Uses 9 watts, equivalent to 60 watts", "wattage", "9 watt"),
+    # the higher of alternatives, as of a range
+    ("12V/24V", "voltage", "24 volt"),
+    ("12/24V", "voltage", "24 volt"),
+    ("3W/5W/7W", "wattage", "7 watt"),
     # values that are none
     ("316L STAINLESS STEEL", "item_volume", ""),
     ("304L stainless", "item_volume", ""),
