@@ -150,6 +150,27 @@ def test_pictures_are_read_again_when_something_else_is_asked_of_them(tmp_path):
     assert changed == {processed_name(link.rsplit("/", 1)[-1]) for link in table["image_link"]}
 
 
+@pytest.mark.parametrize("gone", ["deleted", "renamed", "a folder"])
+def test_a_picture_that_is_gone_is_missing_and_the_run_goes_on(fresh, gone):
+    data, out = fresh
+    image = pd.read_csv(data / "test.csv", dtype=str)["image_link"][0].rsplit("/", 1)[-1]
+    source = data / "images" / image
+    if gone == "renamed":
+        source.rename(source.with_name("another name.jpg"))
+    else:
+        source.unlink()
+    if gone == "a folder":
+        source.mkdir()
+    settings = PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=1)
+    for _ in range(2):
+        manifest = preprocess(settings).set_index("image")
+        assert manifest.loc[image, "status"] == "missing"
+        assert set(manifest.drop(image)["status"]) == {"ok"}
+        read = [json.loads(line)["image"] for line in (out / "processed" / "text.jsonl").read_text().splitlines()]
+        assert image not in read
+        assert len(read) == len(manifest) - 1
+
+
 def read_at(out):
     return {p.name: p.stat().st_mtime_ns for p in out.glob("*.jpg")}
 

@@ -90,7 +90,7 @@ def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], tex
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
     manifest = manifest_table(rows)
     write_whole(folder.manifest, table_text(manifest))
-    read = sorted(image for image in texts if image in rows)
+    read = sorted(image for image in texts if image in rows and rows[image].status == "ok")  # not of one that is gone
     if read:
         write_whole(folder.text, (_text_line(texts[image], rows[image]) for image in read))
     Journal(folder.journal).remove()
