@@ -54,6 +54,10 @@ def run(given: Mapping[str, Any]) -> int:
     Returns the exit code. Raises `InputError`.
     """
     given = DEFAULTS | dict(given)
+    if Path.cwd() != ROOT:  # the stages run there; a relative path is one of the current folder
+        given |= {key: value.absolute() for key, value in given.items() if isinstance(value, Path)}
+        if Path(given["model"]).exists():
+            given["model"] = str(Path(given["model"]).absolute())
     data, out, ocr = DataFolder(given["data"]), RunFolder(given["out"]), bool(given["ocr"])
     # Bad input fails now, not after the long stages.
     for settings in (PreprocessSettings, TrainSettings, PredictSettings):

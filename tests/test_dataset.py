@@ -51,6 +51,8 @@ HEADER = b"index,image_link,group_id,entity_name\n"
         (HEADER + b"1.5,a.jpg,1,height\n", r"line 2: index '1.5' is not a whole number; give each row"),
         (HEADER + b"1,a.jpg,1,height\n1,a.jpg,1,width\n", "line 3: index 1 occurs twice"),
         (HEADER + b"1,a.jpg,1,height\n1.0,a.jpg,1,width\n", "line 3: index 1 occurs twice"),
+        (HEADER + b"1,a.jpg,1,height\n\n\n1,a.jpg,1,width\n", "line 5: index 1 occurs twice"),
+        (HEADER + b'\n"1\n",a.jpg,1,height\n\nx,a.jpg,1,width\n', "line 6: index 'x' is not a whole number"),
         (HEADER + b'1,b.jpg,1,height\n1,"a.jpg,1,height\n', "line 3: is not a readable"),
         (HEADER + b"1,a,1,height,5,6\n", "line 2: has 6 cells where the header has 4; write one"),
         (HEADER + b'1,"a\nb",1,height\n2,a,1\n', "line 4: has 3 cells where the header has 4"),

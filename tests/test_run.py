@@ -1,8 +1,10 @@
 """The whole pipeline as a user runs it, on a small folder with odd rows; bad input; the Makefile's own checks."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -125,6 +127,17 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
     train.to_csv(data / "train.csv", index=False)
     shutil.rmtree(data / "images")
     assert_one_sentence(run_python("-m", "src.run", "--data", data, "--out", out), "no pictures")
+
+
+def test_a_relative_path_is_one_of_the_current_folder_for_every_stage(tmp_path):
+    """Of a data folder without pictures the first stage tells the path that it looks at."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "test.csv").write_text("index,image_link,group_id,entity_name\n0,a.jpg,0,height\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "src.run", "--data", "mine", "--out", "res", "--model", str(TINY)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"error: {tmp_path / 'mine' / 'images'}: no pictures there" in done.stderr
 
 
 def test_a_failure_inside_a_notebook_is_one_sentence(tmp_path):
