@@ -233,7 +233,7 @@ def test_a_saved_adapter_gives_the_same_logits(lora_model, batch, tmp_path):
 
 def test_an_odd_model_gets_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="neither a folder here nor a model"):
+    with pytest.raises(InputError, match="the hub cannot be reached"):
         load_config("somebody/no-such-model")
     with pytest.raises(InputError, match=r"no config\.json"):
         load_config(str(tmp_path))
@@ -242,6 +242,14 @@ def test_an_odd_model_gets_one_sentence(tmp_path, monkeypatch):
         load_config(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
+        load_config(str(tmp_path))
+
+
+def test_a_base_model_is_told_before_anything_is_loaded(tmp_path):
+    config = json.loads((TINY / "config.json").read_text())
+    config["text_config"]["vocab_size"] = 32002
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"32002 tokens, and lacks <end_of_utterance>.* it is a base model"):
         load_config(str(tmp_path))
 
 

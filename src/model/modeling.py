@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
+from huggingface_hub.errors import LocalEntryNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import (
@@ -51,14 +52,25 @@ def load_config(model: str) -> Idefics2Config:
     try:
         config = AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
-        what = (
-            "is neither a folder here nor a model that can be fetched from the hub"
-            if isinstance(error, OSError) and not Path(model).is_dir()
-            else "has a configuration that cannot be read"
-        )
-        raise InputError(f"{model}: {what}; give data/idefics2-tiny or HuggingFaceM4/idefics2-8b") from None
+        if Path(model).is_dir() or not isinstance(error, OSError):
+            raise InputError(f"{model}: has a configuration that cannot be read; fetch the model again") from None
+        if isinstance(error.__cause__, LocalEntryNotFoundError):
+            raise InputError(
+                f"{model}: the hub cannot be reached, and the model is not in its cache here; without a network, "
+                f"download the model's files elsewhere and give their folder"
+            ) from None
+        raise InputError(
+            f"{model}: is neither a folder here nor a model of the hub; give data/idefics2-tiny or "
+            f"HuggingFaceM4/idefics2-8b"
+        ) from None
     if config.model_type != "idefics2":
         raise InputError(f"{model}: is a {config.model_type} model, not an IDEFICS2; only IDEFICS2 is supported")
+    tokens = config.get_text_config().vocab_size
+    if tokens <= SPECIAL_TOKENS["<end_of_utterance>"]:
+        raise InputError(
+            f"{model}: has {tokens} tokens, and lacks <end_of_utterance>, which ends each prompt: it is a base model; "
+            f"give HuggingFaceM4/idefics2-8b"
+        )
     check_weights(Path(model))
     return config
 
