@@ -1,5 +1,6 @@
 """The whole pipeline as a user runs it, on a small folder with odd rows; bad input; the Makefile's own checks."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from src import sanity
-from src.data.errors import InputError
+from src.data.errors import InputError, run_main
 from src.data.tables import read_table, read_test, read_train
 from src.run import run
 from tests.conftest import ROOT, SAMPLE, TINY, assert_one_sentence, make_folder, run_python
@@ -127,6 +128,30 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
     train.to_csv(data / "train.csv", index=False)
     shutil.rmtree(data / "images")
     assert_one_sentence(run_python("-m", "src.run", "--data", data, "--out", out), "no pictures")
+
+
+def test_an_out_that_is_a_file_gets_one_sentence(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    assert_one_sentence(run_python("-m", "src.run", "--data", SAMPLE, "--out", blocked), str(blocked), "not a file")
+    rules = ("-m", "src.rules", "--data", SAMPLE, "--processed", tmp_path, "--out", blocked / "rules_out.csv")
+    assert_one_sentence(run_python(*rules), "run preprocess.py")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "free some space"), (errno.EROFS, "can be written"), (errno.EIO, "run the same command again")],
+)
+def test_what_a_file_system_refuses_is_one_sentence(capsys, number, advice):
+    def full() -> int:
+        raise OSError(number, os.strerror(number), "results/test_out.csv")
+
+    with pytest.raises(SystemExit) as ended:
+        run_main(full)
+    assert ended.value.code == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith(f"error: results/test_out.csv: {os.strerror(number)}; ")
+    assert advice in sentence
 
 
 def test_a_relative_path_is_one_of_the_current_folder_for_every_stage(tmp_path):

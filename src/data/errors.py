@@ -1,9 +1,17 @@
 """How bad input is told: one sentence on stderr and a non-zero exit, never a traceback."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
+
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and run the same command again"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give a folder that can be written"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "give a folder, not a file"),
+}
+"""What to do about an error of the file system."""
 
 
 class InputError(Exception):
@@ -17,11 +25,19 @@ def unexpected(error: Exception) -> tuple[str, str]:
 
 
 def run_main(main: Callable[[], int]) -> None:
-    """Call ``main`` and exit with its code: 2 with one sentence on an `InputError`, 130 on Ctrl-C."""
+    """Call ``main`` and exit with its code: 2 with one sentence on bad input or a file system's no, 130 on Ctrl-C."""
     try:
         sys.exit(main())
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # of a reader that has seen enough: command | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        advice = _ADVICE.get(error.errno or 0, "run the same command again, or with other paths")
+        print(f"error: {where}{error.strerror or error}; finished work is kept; {advice}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: finished work is kept, run the same command again to go on", file=sys.stderr)
