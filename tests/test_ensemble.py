@@ -116,7 +116,7 @@ def test_few_rows_do_not_overturn_the_prior(count):
 
 
 def test_without_held_out_rows_the_rules_decide_unless_they_hesitate():
-    table = rows(300, seed=4)
+    table = rows(300, seed=4, labels=1.0)
     chosen = alone(table, ensemble.PRIOR)
     by_rules = alone(table, ensemble.RULES_ALONE)
     margins = [np.sort([*logits, 0.0])[-1] - np.sort([*logits, 0.0])[-2] for logits in table["logits"]]

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.usual import _TRUSTED, UsualAmounts
+from src.data.usual import UsualAmounts
 from src.entities import ENTITY_UNITS
 
 
@@ -41,14 +41,9 @@ def test_a_group_without_labels_goes_by_its_entity():
 
 def test_a_group_of_many_labels_does_not_rule_out_what_it_lacks():
     """Labels are wrong now and then: however many there are, what none of them says keeps a share."""
-
-    def density(times):
-        (value,) = UsualAmounts(CUSHIONS * times).weigh("depth", "cushions", ["600 centimetre"])
-        labels = len(CUSHIONS) * times
-        return value * (labels + _TRUSTED) / labels  # without the weight that the number of labels gives
-
-    few, many = density(5), density(500)
-    assert few + 0.01 > many > few - 1  # values are rounded
+    texts = ["600 centimetre"]
+    (few,), (many,) = (UsualAmounts(CUSHIONS * n).weigh("depth", "cushions", texts) for n in (5, 500))
+    assert few >= many > few - 1
 
 
 def test_labels_without_a_group_are_no_group():
@@ -56,11 +51,9 @@ def test_labels_without_a_group_are_no_group():
     assert usual.weigh("depth", "", ["9 centimetre"]) == usual.weigh("depth", "unheard of", ["9 centimetre"])
 
 
-def test_few_labels_say_nearly_nothing_and_many_a_lot():
-    few, many = (UsualAmounts(labels("voltage", "a", "volt", [12, 12, 230] * n)) for n in (20, 10_000))
-    assert max(map(abs, few.weigh("voltage", "a", ["12 volt", "50 volt"]))) < 0.1
-    assert max(map(abs, many.weigh("voltage", "a", ["12 volt", "50 volt"]))) > 1
-    assert few.weigh("item_weight", "a", ["12 gram"]) == [0.0]
+def test_few_labels_say_nothing():
+    few = UsualAmounts(labels("voltage", "a", "volt", [12, 12, 230]))
+    assert few.weigh("voltage", "a", ["12 volt", "5 volt"]) == [0.0, 0.0]
     assert UsualAmounts(MATTRESSES).weigh("height", "beds", ["200 centimetre"]) == [0.0]
     assert UsualAmounts(()).weigh("depth", "beds", []) == []
 

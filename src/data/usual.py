@@ -24,8 +24,8 @@ _SPREAD = 0.4
 _SHRINKAGE = 5.0
 _ODD, _ANYTHING = 0.1, 0.05
 """Share of labels that are taken to be of any amount, and their density."""
-_TRUSTED = 5000
-"""Labels of an entity of which the prior has half its weight: from a few hundred it says nearly nothing."""
+_FEWEST = 30
+"""Labels of an entity without which nothing is said about it."""
 _HALF = 14
 _TAPS = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1) * _STEP / _SPREAD) ** 2) / (_SPREAD * math.sqrt(2 * math.pi))
 
@@ -44,12 +44,11 @@ class UsualAmounts:
                     groups[entity, group].append(place)
         self._densities: dict[str, np.ndarray] = {}  # of each bin, before the odd ones
         self._typical: dict[str, float] = {}  # the mean log density over the labels
-        self._weights: dict[str, float] = {}  # 0 to 1, by the number of labels
         for entity, places in entities.items():
-            counts = np.bincount(places, minlength=_BINS)
-            self._densities[entity] = np.convolve(counts, _TAPS, "same") / len(places)
-            self._typical[entity] = float(counts @ np.log(_mixed(self._densities[entity])) / len(places))
-            self._weights[entity] = len(places) / (len(places) + _TRUSTED)
+            if len(places) >= _FEWEST:
+                counts = np.bincount(places, minlength=_BINS)
+                self._densities[entity] = np.convolve(counts, _TAPS, "same") / len(places)
+                self._typical[entity] = float(counts @ np.log(_mixed(self._densities[entity])) / len(places))
         # with `_HALF` more at either end, so that the kernel fits everywhere
         self._groups = {
             key: np.bincount(np.array(places) + _HALF, minlength=_BINS + 2 * _HALF) for key, places in groups.items()
@@ -64,7 +63,7 @@ class UsualAmounts:
     def weigh(self, entity: str, group: str, texts: Sequence[str]) -> list[float]:
         """Per text its log density less that of the entity's labels on average: above 0 is more usual than most.
 
-        It counts by the number of the entity's labels: from few it is nearly 0. 0 for what is no amount of ``entity``.
+        0 for what is no amount of ``entity`` (silence), and where the entity has few labels.
         """
         if entity not in self._typical:
             return [0.0] * len(texts)
@@ -77,7 +76,7 @@ class UsualAmounts:
                 continue
             near = others[place : place + 2 * _HALF + 1] @ _TAPS
             density = (near + _SHRINKAGE * self._densities[entity][place]) / (count + _SHRINKAGE)
-            values.append(round(self._weights[entity] * (math.log(_mixed(density)) - self._typical[entity]), 4))
+            values.append(round(math.log(_mixed(density)) - self._typical[entity], 4))
         return values
 
 
