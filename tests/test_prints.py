@@ -160,6 +160,7 @@ PRINTS = [
     ("1 .5 lb", "item_weight", "1.5 pound"),
     ("2’5 cm", "height", "2.5 centimetre"),
     ("0·5 l", "item_volume", "0.5 litre"),
+    ("12 x 0,75 1", "item_volume", "0.75 litre"),
     # a weight among weights
     ("Max load 5kg\nWeight: 300g", "item_weight", "300 gram"),
     ("Max load 5kg\nWeight: 300g", "maximum_weight_recommendation", "5 kilogram"),

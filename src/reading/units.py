@@ -84,6 +84,7 @@ UNITS: tuple[Unit, ...] = (
     Unit("pint", "volume", D("473.176473"), r"pints?|pts?\.?"),
     Unit("cup", "volume", D("236.588237"), r"cups?|tazas?|tasses?"),
     Unit("litre", "volume", D("1000"), r"ltrs?\.?|lts?\.?|lits?\b\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ"
+         r"|(?:(?<=[.,][0-9]\s)|(?<=[.,][0-9][0-9]\s))[1I|](?=\s*$)"
          r"|л(?:итр(?:а|ов)?)?|升(?!级)"),
     Unit("metre", "length", D("1"), r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m"
          r"|м(?:етр(?:а|ов)?)?|米"),
