@@ -54,6 +54,7 @@ DRAWN = st.sampled_from(
 @example("¹½²/³ in")
 @example("Height 40 Width 30")
 @example("L 12 W 16 H 2")
+@example(".000001 cc")
 @settings(deadline=None)
 def test_every_quantity_of_any_text_is_positive_finite_and_where_it_says(text):
     for mention in find_quantities(text):

@@ -99,7 +99,7 @@ def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
     quantity = Quantity(part.value, unit.name)
     if unit.answer:
         number = part.value * unit.size / BY_NAME[unit.answer].size
-        quantity = Quantity(round(number.normalize(), 4).normalize(), unit.answer)
+        quantity = Quantity(round(number, 6).normalize(), unit.answer)
     is_error = unit.dimension == "length" and "error" in labels
     is_alloy = "steel" in labels and unit.name == "litre" and part.value in _ALLOYS
     mention = Mention(quantity, part.start, part.end, part.flags, labels, part.side, part.sides)
