@@ -68,7 +68,8 @@ def test_the_adapter_folder_is_whole(trained):
         chances = dict(row.weighed[: len(known) + 1])
         assert chances.keys() == {*known, ""}
         assert row.model_answer == max(chances, key=chances.get)
-        assert row.confidence == pytest.approx(math.exp(max(chances.values())))
+        total = sum(math.exp(value) for value in chances.values())
+        assert row.confidence == pytest.approx(math.exp(max(chances.values())) / total)  # among the options
     assert result.scores.iloc[-1]["rows"] == min(4, len(data.held_out))
     logged = [json.loads(line) for line in (settings.out / "metrics.jsonl").read_text().splitlines()]
     assert [e["loss"] for e in logged if "loss" in e] == result.losses["loss"].tolist()
