@@ -85,7 +85,7 @@ def read_truth(path: Path) -> pd.DataFrame:
     column = next((name for name in _TRUTH_COLUMNS if name in want.columns), None)
     if column is None:
         raise InputError(f"{path}: has none of the columns {', '.join(_TRUTH_COLUMNS)}; one must hold the true values")
-    return want.assign(index=integer_column(want, "index", path), truth=want[column])
+    return want.assign(index=integer_column(want["index"], path), truth=want[column])
 
 
 def score_files(truth: Path, predictions: Path) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def score_files(truth: Path, predictions: Path) -> pd.DataFrame:
     """
     want = read_truth(truth)
     got = read_table(predictions, ["index", "prediction"])
-    found = dict(zip(integer_column(got, "index", predictions), got["prediction"], strict=True))
+    found = dict(zip(integer_column(got["index"], predictions), got["prediction"], strict=True))
     missing = [index for index in want["index"] if index not in found]
     if missing:
         raise InputError(

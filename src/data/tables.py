@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -35,12 +36,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path}: is empty; it needs the header {','.join(columns)} and rows")
     names = _names(path, header, columns)
     width = len(names)
-    lines, rows = [], []
-    for line, cells in records:
-        lines.append(line)
-        rows.append(cells if len(cells) == width else _fitted(path, line, cells, width))
+    rows = [cells if len(cells) == width else _fitted(path, line, cells, width) for line, cells in records]
     table = pd.DataFrame(rows, columns=names, dtype=str)
-    table.attrs["lines"] = lines  # of the file, for messages
     for name in {"index", "image_link", "group_id", "entity_name", "entity_value"}.intersection(names):
         table[name] = table[name].str.strip()
     if "entity_name" in table:
@@ -150,24 +147,30 @@ def read_test_file(path: Path) -> pd.DataFrame:
     table = read_table(path, TEST_COLUMNS)
     if table.empty:
         raise InputError(f"{path}: has a header but no rows; there is nothing to predict")
-    table["index"] = integer_column(table, "index", path)
+    table["index"] = integer_column(table["index"], path)
     return table
 
 
-def integer_column(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
-    """Return a column of a `read_table` table as int64; ``7.0`` is a whole number, too: joined tables have such.
+def integer_column(column: pd.Series, path: Path) -> pd.Series:
+    """Return a column of the table that `read_table` read from ``path`` as int64; ``7.0`` is a whole number, too.
 
     Raises `InputError` that names the line of the first value that is none, or that occurs twice.
     """
-    column, lines = table[name], table.attrs["lines"]
     bad = ~column.str.fullmatch(r"[0-9]{1,18}(?:\.0*)?")
     if bad.any():
         at = int(bad.to_numpy().argmax())
-        raise InputError(
-            f"{path}, line {lines[at]}: {name} {column.iloc[at]!r} is not a whole number; give each row its own"
-        )
+        where = f"{path}, line {_line(path, str(column.name), at)}"
+        raise InputError(f"{where}: {column.name} {column.iloc[at]!r} is not a whole number; give each row its own")
     numbers = column.str.partition(".")[0].astype("int64")
     if numbers.duplicated().any():
         at = int(numbers.duplicated().to_numpy().argmax())
-        raise InputError(f"{path}, line {lines[at]}: {name} {numbers.iloc[at]} occurs twice; give each row its own")
+        where = f"{path}, line {_line(path, str(column.name), at)}"
+        raise InputError(f"{where}: {column.name} {numbers.iloc[at]} occurs twice; give each row its own")
     return numbers
+
+
+def _line(path: Path, name: str, row: int) -> int:
+    """Return the line of the file on which a row of its table starts; reads the file again, for a message only."""
+    text = _text(path)
+    records = _records(path, text, _delimiter(text, [name]))
+    return next(line for line, _ in islice(records, row + 1, None))  # the first record is the header
