@@ -17,7 +17,7 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks, with an error instead of a warning
 PngImagePlugin.MAX_TEXT_CHUNK = 64 * 1024**2  # bytes of a colour profile or text, unpacked: 1 MiB refuses real pictures
@@ -109,23 +109,16 @@ def _size(data: bytes, max_pixels: int) -> tuple[int, int]:
 def _pixels(data: bytes, size: tuple[int, int], enough: int | None, turned: bool = True) -> np.ndarray:
     """``turned``: as shown, not as stored."""
     with _open(data) as opened:
-        if not data.startswith(b"\xff\xd8") or opened.mode not in ("L", "RGB"):
-            return np.ascontiguousarray(_on_white(_upright(opened) if turned else opened)[:, :, ::-1])
+        if data.startswith(b"\xff\xd8") and opened.mode in ("L", "RGB"):
+            fraction = 1 if enough is None else min(halvings(max(size), enough), 8)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION)
+        else:
+            image = np.ascontiguousarray(_on_white(opened)[:, :, ::-1])
+        if image is None:
+            raise ImageError("damaged or cut off")
+        # Asked last: a TIFF that is decoded is turned already, and says so.
         turn = _TURNS.get(_orientation(opened)) if turned else None
-    fraction = 1 if enough is None else min(halvings(max(size), enough), 8)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise ImageError("damaged or cut off")
     return turn(image) if turn else image
-
-
-def _upright(opened: Image.Image) -> Image.Image:
-    """Return the picture as EXIF says it is to be shown, or as it is where that cannot be read."""
-    try:
-        return ImageOps.exif_transpose(opened)
-    except Exception:  # whatever a parser of damaged tags raises: the pixels may be whole
-        opened.load()
-        return opened
 
 
 def _orientation(opened: Image.Image) -> int:
