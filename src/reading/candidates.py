@@ -96,12 +96,13 @@ def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
         is_row = down < -0.5 * min(own.size, other.size)
         is_left = is_row and 0 <= own.box.left - other.box.right + 0.02 < (0.4 if is_label else 0.15)
         size, reach = max(own.size, other.size), 1.0 if other.mentions else 3.5
-        is_above = is_heading = is_below = False
-        if across < 0 and _belongs_below(other, found):
-            is_above = -0.5 * own.size < above < 1.2 * own.size
-            is_heading = -0.5 * size < above < reach * size
-        elif across < 0:
-            is_below = -0.5 * own.size < below < 0.8 * own.size and not other.mentions
+        is_above = across < 0 and -0.5 * own.size < above < 1.2 * own.size
+        is_heading = across < 0 and -0.5 * size < above < reach * size
+        is_below = across < 0 and -0.5 * own.size < below < 0.8 * own.size and not other.mentions
+        if is_above or is_heading or is_below:
+            belongs_below = _belongs_below(other, found)  # asked of near lines only: it looks at all lines
+            is_above, is_heading = is_above and belongs_below, is_heading and belongs_below
+            is_below = is_below and not belongs_below
         for kind in other.heading:
             if kind in ("load", "breaking") and (is_left or is_heading or is_below):
                 words[kind] = 1.0
