@@ -12,14 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.bundled.scene import draw
+from src.bundled.scene import SIDE, draw
 from src.bundled.scenes import make_scene, question
 from src.data.errors import InputError, run_main
 from src.data.labels import normalise_label
 from src.images.decode import cv2  # imported there with its size limit set
-
-SIDE = 1000
-"""Width and height of a picture in pixels."""
 
 
 def write_data_folder(out: Path, train_rows: int, test_rows: int, seed: int) -> None:

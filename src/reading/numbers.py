@@ -120,7 +120,7 @@ _LONGEST = 6
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number in a text; ``thousand``: with a point or comma before three digits, read either way.
+    """A number in a text; ``thousand``: with a point or comma before three digits: a thousand, or decimals.
 
     ``value`` is None for digits that are no number: a code, a ratio, the tail of a longer number.
     """
