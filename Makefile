@@ -28,7 +28,7 @@ test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-ray: $(VENV)/.ray
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_spread.py tests/test_shards.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/prepare/test_ray_backend.py tests/prepare/test_sharding.py
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .

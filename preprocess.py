@@ -4,10 +4,10 @@
     python preprocess.py --data my/folder --out my/results/processed --download
     python preprocess.py --data my/folder --out my/results/processed --ocr --shards --ray auto
 
-Resize to at most 600 px on the long side, CLAHE, unsharp mask; one JPEG per picture, manifest.csv, text.jsonl; with
---shards all of it in tars of 1,000 pictures, with --ray by the nodes of a cluster. Sources are not touched, and what is
-done already is not done again. Exit code 2: the data folder cannot be used; 1: with --strict, a picture is missing,
-failed or blank.
+Resize to at most 600 px on the long side, CLAHE, unsharp mask; one JPEG per picture, manifest.csv,
+text.jsonl; with --shards all of it in tars of 1,000 pictures, with --ray by the nodes of a cluster. Sources
+are not touched, and what is done already is not done again. Exit code 2: the data folder cannot be used; 1:
+with --strict, a picture is missing, failed or blank.
 """
 
 from src.data.errors import run_main
@@ -19,9 +19,13 @@ def main() -> int:
     from src.data.flags import parser_for, settings_of  # not at the top: every worker imports this file
 
     parser = parser_for(PreprocessSettings, description="Resize and enhance the pictures of a data folder.")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 when a picture is missing, failed or blank")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 when a picture is missing, failed or blank"
+    )
     parser.add_argument("--download", action="store_true", help="first fetch the pictures that images/ lacks")
-    parser.add_argument("--retry-failed", action="store_true", help="with --download: also those that failed before")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="with --download: also those that failed before"
+    )
     given = parser.parse_args()
     settings = settings_of(PreprocessSettings, vars(given))
     if given.download:

@@ -2,11 +2,11 @@
 
     make bench-gpu DATA=path/to/data/folder OUT=path/to/results
 
-Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``, and about 20 GB of disk for the weights.
-Training and answering, each in bfloat16 and in float16 (as a card without bfloat16 computes), with the batch sizes that
-the card gets: rows and tokens per second, peak memory beside the estimate, share of the card's rate in matrix products.
-Also how many of the answers of the merged model are those of the adapter beside the NF4 base. Writes
-``benchmarks/gpu.json``, and the README's table from it.
+Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``, and about 20 GB of disk for the
+weights. Training and answering, each in bfloat16 and in float16 (as a card without bfloat16 computes), with
+the batch sizes that the card gets: rows and tokens per second, peak memory beside the estimate, share of the
+card's rate in matrix products. Also how many of the answers of the merged model are those of the adapter
+beside the NF4 base. Writes ``benchmarks/gpu.json``, and the README's table from it.
 """
 
 import argparse
@@ -26,12 +26,20 @@ from benchmarks.results import put_into
 from benchmarks.training import loop
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
-from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture
+from src.data.text_store import TextStore
 from src.model import generation, memory
 from src.model.checks import gpu_fault
 from src.model.letterbox import letterboxed_sizes
-from src.model.modeling import add_lora, card_memory, load_adapter, load_base, load_config, load_processor, merge
+from src.model.modeling import (
+    add_lora,
+    card_memory,
+    load_adapter,
+    load_base,
+    load_config,
+    load_processor,
+    merge,
+)
 from src.model.precision import compute_dtype
 from src.plan.measure import seconds_after_the_first
 from src.plan.sizes import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION_TOKENS, answering_flops, training_flops
@@ -81,7 +89,12 @@ def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         results = generation.generate(
-            network, load_processor(str(model)), asked, ReadingStore(processed), letterboxed_sizes(processed), size
+            network,
+            load_processor(str(model)),
+            asked,
+            TextStore(processed),
+            letterboxed_sizes(processed),
+            size,
         )
         for result in results:
             times.append(time.monotonic())
@@ -125,13 +138,17 @@ def as_markdown(record: dict[str, Any]) -> str:
     rows = {"training": 150_000, "answering": 131_187}
     config = models.config("8b")
     flops = {"training": training_flops(config, False), "answering": answering_flops(config, 1.45)}
-    lines = [f"| {record.get('device', 'no GPU yet')} | estimated | {' | '.join(DTYPES)} |", "|---|---|---|---|"]
+    lines = [
+        f"| {record.get('device', 'no GPU yet')} | estimated | {' | '.join(DTYPES)} |",
+        "|---|---|---|---|",
+    ]
 
     def row(what: str, estimated: str, name: str, text: str) -> None:
         """``text``: a format string for the measured values of a part."""
         runs = [record.get(dtype, {}).get(name) for dtype in DTYPES]
         cells = [
-            text.format(**run, hours=rows[name] / run["rows_per_s"] / 3600) if run else "not measured" for run in runs
+            text.format(**run, hours=rows[name] / run["rows_per_s"] / 3600) if run else "not measured"
+            for run in runs
         ]
         lines.append(f"| {what} | {estimated} | {' | '.join(cells)} |")
 
@@ -149,7 +166,9 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     samples = some_rows(args.data, args.out / "processed", args.rows)
     config = models.config("8b")
     estimate = memory.training(config, 8, True, 16, torch.bfloat16)
-    print(f"{len(samples)} rows of {len(by_picture(samples))} pictures; estimated to train 8 rows at once: {estimate}")
+    print(
+        f"{len(samples)} rows of {len(by_picture(samples))} pictures; estimated to train 8 rows at once: {estimate}"
+    )
     if not torch.cuda.is_available():
         raise InputError(f"benchmarks.gpu measures a CUDA GPU: {gpu_fault()}")
     record: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": len(samples),

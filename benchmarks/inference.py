@@ -2,8 +2,8 @@
 
     make bench-infer DATA=path/to/data/folder OUT=path/to/results
 
-Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M parameters,
-on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
+Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M
+parameters, on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
 
 - ours: `src.model.generation.generate`: a picture encoded once for its questions, batches of one picture size, what was
   read weighed in one pass, the grammar, pictures prepared in other processes, the adapter merged, on a CPU with AMX the
@@ -11,8 +11,9 @@ on a GPU it is idefics2-8b's size; the weights are random, with an adapter that 
 - reference: rows in the order of the file, a picture encoded for each, prepared in the main process, no grammar, the
   adapter beside the NF4 base, up to 30 tokens: the reference solution's way.
 
-First with the same number of answer tokens for both, because random weights do not stop by themselves; then each by its
-own rule. Each loop runs in a process of its own, the rounds alternate; the first batch is not counted.
+First with the same number of answer tokens for both, because random weights do not stop by themselves; then
+each by its own rule. Each loop runs in a process of its own, the rounds alternate; the first batch is not
+counted.
 """
 
 import argparse
@@ -32,9 +33,9 @@ from transformers import Idefics2Processor
 from benchmarks import models
 from src.data.errors import run_main
 from src.data.names import read_files
-from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, test_samples
 from src.data.tables import read_test
+from src.data.text_store import TextStore
 from src.model import generation
 from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import MAX_NEW_TOKENS
@@ -76,21 +77,27 @@ class Clock:
 
 
 def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_size: int) -> dict[str, Any]:
-    """Answer the samples with the same number of tokens, then by the loop's own rule; ours once more part by part.
+    """Answer the samples with the same number of tokens, then by the loop's own rule; ours once more part by
+    part.
 
     Rows per second each, peak memory in GiB, seconds per part.
     """
-    readings, processor = ReadingStore(processed), load_processor(str(model))
+    readings, processor = TextStore(processed), load_processor(str(model))
     base, adapter = load_base(str(model)), model / "adapter"
     run = ours if name == "ours" else reference
     if name == "ours":
         vision_in_bfloat16(base)
     network = merge(base, adapter) if name == "ours" else load_adapter(base, adapter)
     measured: dict[str, Any] = {
-        mode: run(network, processor, samples, readings, processed, batch_size, mode == SAME) for mode in (SAME, OWN)
+        mode: run(network, processor, samples, readings, processed, batch_size, mode == SAME)
+        for mode in (SAME, OWN)
     }
     cuda = torch.cuda.is_available()
-    memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = (
+        torch.cuda.max_memory_allocated()
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
     measured["memory"] = memory / 2**30
     if name == "ours":
         clock, start = Clock(network), time.monotonic()
@@ -101,21 +108,30 @@ def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_s
 
 
 def ours(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: ReadingStore,
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: TextStore,
     processed: Path, batch_size: int, same_tokens: bool,
 ) -> float:  # fmt: skip
-    """Rows per second of `generation.generate`: options weighed, or as many tokens written as the other does."""
+    """Rows per second of `generation.generate`: options weighed, or as many tokens written as the other
+    does."""
     sizes, by_rules = letterboxed_sizes(processed), [] if same_tokens else answer_samples(samples, readings)
     options = {sample: found.texts for sample, found in zip(samples, by_rules, strict=False)}
     answers = generation.generate(
-        network, processor, samples, readings, sizes, batch_size, bar_name="", to_the_limit=same_tokens, options=options
+        network,
+        processor,
+        samples,
+        readings,
+        sizes,
+        batch_size,
+        bar_name="",
+        to_the_limit=same_tokens,
+        options=options,
     )
     times = [time.monotonic() for _ in answers]
     return 1 / (seconds_after_the_first(times) or float("nan"))
 
 
 def reference(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: ReadingStore, _: Path,
+    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: TextStore, _: Path,
     batch_size: int, same_tokens: bool,
 ) -> float:  # fmt: skip
     """Rows per second of the plain loop."""
@@ -153,9 +169,13 @@ def agreement(samples: list[Sample], processed: Path) -> str:
     answers = []
     for dtype in (compute_dtype(), torch.bfloat16):
         network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
-        found = generation.generate(network, processor, samples, ReadingStore(processed), sizes, 16, bar_name="")
+        found = generation.generate(network, processor, samples, TextStore(processed), sizes, 16, bar_name="")
         answers.append(
-            {result.sample: result.weighed.answer for result in found if isinstance(result, generation.Answered)}
+            {
+                result.sample: result.weighed.answer
+                for result in found
+                if isinstance(result, generation.Answered)
+            }
         )
     same = sum(answers[1][sample] == text for sample, text in answers[0].items())
     return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(samples)} answers are the same"
@@ -173,7 +193,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Speed of answering.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder with processed/")
-    parser.add_argument("--size", choices=["8b", "100m", "tiny"], default="8b" if torch.cuda.is_available() else "100m")
+    parser.add_argument(
+        "--size", choices=["8b", "100m", "tiny"], default="8b" if torch.cuda.is_available() else "100m"
+    )
     parser.add_argument("--rows", type=int, default=512 if torch.cuda.is_available() else 48)
     parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 16)
     parser.add_argument("--rounds", type=int, default=2)
@@ -205,7 +227,10 @@ def main() -> int:
     print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts))
     config = models.config(args.size)
     picture = forward_flops(config, PATCHES, PROMPT_TOKENS)
-    row = sum(picture.values()) * pictures / len(samples) + forward_flops(config, 0, QUESTION_TOKENS + TOKENS)["text"]
+    row = (
+        sum(picture.values()) * pictures / len(samples)
+        + forward_flops(config, 0, QUESTION_TOKENS + TOKENS)["text"]
+    )
     best = models.matmul_rate()
     rate = middle["ours"]
     print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: {rate * row / best:.0%}; "

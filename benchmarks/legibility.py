@@ -2,8 +2,9 @@
 
     python -m benchmarks.legibility --data path/to/data/folder
 
-For pictures of train.csv that are larger than 600 px: the share in which the number of the official label is found in
-the text of the enhanced picture, and the characters read per picture; apart for those that `images.decode` reduces.
+For pictures of train.csv that are larger than 600 px: the share in which the number of the official label is
+found in the text of the enhanced picture, and the characters read per picture; apart for those that
+`images.decode` reduces.
 """
 
 import argparse

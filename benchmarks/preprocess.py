@@ -71,7 +71,9 @@ def run_pool(name: str, source: Path, target: Path, workers: int) -> None:
     target.mkdir(parents=True)
     jobs = [(str(path), str(target / path.name)) for path in sorted(source.iterdir())]
     with multiprocessing.Pool(workers) as pool:
-        for _ in pool.imap_unordered({"reference": reference, "pillow": pillow, "floor": floor}[name], jobs, 20):
+        for _ in pool.imap_unordered(
+            {"reference": reference, "pillow": pillow, "floor": floor}[name], jobs, 20
+        ):
             pass
 
 
@@ -97,7 +99,15 @@ def peak_memory(data: Path, folder: Path, copies: int, workers: int) -> float:
             (images / f"{copy}-{path.name}").symlink_to(path.resolve())
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
     code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
-    command = ["preprocess.py", "--data", images.parent, "--out", images.parent / "out", "--workers", str(workers)]
+    command = [
+        "preprocess.py",
+        "--data",
+        images.parent,
+        "--out",
+        images.parent / "out",
+        "--workers",
+        str(workers),
+    ]
     run = [sys.executable, "-c", code, sys.executable, *map(str, command)]
     return float(subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
@@ -106,7 +116,9 @@ def steps(source: Path) -> dict[str, float]:
     """Milliseconds per picture of each step of ours, one thread."""
     cv2.setNumThreads(1)
     settings = EnhanceSettings()
-    spent = dict.fromkeys(("read", "decode", "resize", "to YCrCb", "CLAHE", "unsharp", "to BGR", "encode"), 0.0)
+    spent = dict.fromkeys(
+        ("read", "decode", "resize", "to YCrCb", "CLAHE", "unsharp", "to BGR", "encode"), 0.0
+    )
     paths = sorted(source.iterdir())
     for path in paths:
         marks = [time.perf_counter()]

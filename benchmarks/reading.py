@@ -1,12 +1,13 @@
-"""How well pictures are read: candidate recall, the rule reader's F1, its score's honesty, the audit; a page of misses.
+"""How well pictures are read: candidate recall, the rule reader's F1, its score's honesty, the audit; a page
+of misses.
 
     make bench-reading DATA=path/to/data/folder OUT=path/to/results
 
-reads against ``OUT/processed`` (by ``preprocess.py --ocr``) what there is of these in ``DATA``: ``train.csv``,
-``challenge/curated_1600.csv`` (corrected train rows), hand-read rows of test.csv (`GOLD`: ``index, image, entity_name,
-gold, alternatives``, and ``drawn`` where rows were drawn in several ways) and ``silver.csv`` (``index, image,
-entity_name, agreed``: rows that nobody read, but of which independent models say the same). Writes
-``OUT/reading.html``.
+reads against ``OUT/processed`` (by ``preprocess.py --ocr``) what there is of these in ``DATA``:
+``train.csv``, ``challenge/curated_1600.csv`` (corrected train rows), hand-read rows of test.csv (`GOLD`:
+``index, image, entity_name, gold, alternatives``, and ``drawn`` where rows were drawn in several ways) and
+``silver.csv`` (``index, image, entity_name, agreed``: rows that nobody read, but of which independent models
+say the same). Writes ``OUT/reading.html``.
 """
 
 import argparse
@@ -25,12 +26,12 @@ from src.data.files import write_whole
 from src.data.folders import DataFolder
 from src.data.labels import normalise_label
 from src.data.names import processed_name, read_files
-from src.data.readings import ReadingStore
 from src.data.samples import Sample, train_samples
 from src.data.tables import read_table, read_train
+from src.data.text_store import TextStore
 from src.images.decode import cv2, read_image
 from src.images.enhance import resize
-from src.reading import choose
+from src.reading import options as rule_options
 from src.reading.quantity import canonical, parse_answer, same_amount
 from src.training import audit
 
@@ -45,7 +46,7 @@ class Row:
     sample: Sample
     others: tuple[str, ...]
     options: list[list[str]]
-    answer: choose.Answer
+    answer: rule_options.Answer
 
 
 def agree(text: str, truth: str) -> bool:
@@ -54,7 +55,7 @@ def agree(text: str, truth: str) -> bool:
     return a is not None and b is not None and same_amount(a, b)
 
 
-def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: ReadingStore) -> list[Row]:
+def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: TextStore) -> list[Row]:
     """Options and the rules' answer for each sample."""
     answers = rules.answer_samples(samples, texts)
     return [
@@ -68,19 +69,24 @@ def recall(rows: Sequence[Row], any_unit: bool = False) -> float:
     hits = []
     for row in rows:
         if row.sample.answer:
-            wanted, shown = {row.sample.answer, *row.others}, {text for group in row.options for text in group}
+            wanted, shown = (
+                {row.sample.answer, *row.others},
+                {text for group in row.options for text in group},
+            )
             hits.append(any(agree(a, b) for a in wanted for b in shown) if any_unit else bool(wanted & shown))
     return float(np.mean(hits)) if hits else float("nan")
 
 
 def agreement(rows: Sequence[Row], accept: str) -> float:
-    """Share of the rows that the rules answer with the truth: ``strict``, or the same ``amount`` in any unit."""
+    """Share of the rows that the rules answer with the truth: ``strict``, or the same ``amount`` in any
+    unit."""
     same = agree if accept == "amount" else str.__eq__
     return float(np.mean([same(row.answer.text, row.sample.answer) for row in rows]))
 
 
 def f1(rows: Sequence[Row], accept: str) -> float:
-    """F1 of the rules' answers; ``accept``: strict, lenient (other accepted answers count) or amount (any unit)."""
+    """F1 of the rules' answers; ``accept``: strict, lenient (other accepted answers count) or amount (any
+    unit)."""
     truths = []
     for row in rows:
         given, truth = row.answer.text, row.sample.answer
@@ -94,12 +100,15 @@ def per_entity(rows: Sequence[Row], **scores: Callable[[Sequence[Row]], float]) 
     table = {}
     for entity in [*sorted({row.sample.entity for row in rows}), "all"]:
         own = [row for row in rows if entity in (row.sample.entity, "all")]
-        table[entity] = {"rows": len(own), "recall": recall(own)} | {name: score(own) for name, score in scores.items()}
+        table[entity] = {"rows": len(own), "recall": recall(own)} | {
+            name: score(own) for name, score in scores.items()
+        }
     return pd.DataFrame.from_dict(table, orient="index").round(3)
 
 
 def honesty(rows: Sequence[Row]) -> tuple[float, pd.DataFrame]:
-    """The temperature of least log loss against labelled amounts, and score against share right at the one in use."""
+    """The temperature of least log loss against labelled amounts, and score against share right at the one in
+    use."""
     pairs = []
     for row in rows:
         if row.answer.text:
@@ -117,14 +126,19 @@ def _log_loss(rows: Sequence[Row], temperature: float) -> float:
     loss = 0.0
     for row in rows:
         if row.answer.text:
-            # The score is a softmax's largest value: its log-odds against the rest scale nearly with 1/temperature.
-            odds = np.log(row.answer.score / max(1e-6, 1 - row.answer.score)) * choose.TEMPERATURE / temperature
+            # The score is a softmax's largest value: its log-odds against the rest scale nearly with
+            # 1/temperature.
+            odds = (
+                np.log(row.answer.score / max(1e-6, 1 - row.answer.score))
+                * rule_options.TEMPERATURE
+                / temperature
+            )
             chance = min(max(1 / (1 + np.exp(-odds)), 1e-3), 1 - 1e-3)
             loss -= np.log(chance if agree(row.answer.text, row.sample.answer) else 1 - chance)
     return float(loss)
 
 
-def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], texts: ReadingStore) -> None:
+def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], texts: TextStore) -> None:
     """Print what the audit says of the labels, and of those that a person corrected."""
     verdicts = audit.audit(samples, texts)
     print(audit.report(samples, verdicts).to_string())
@@ -143,7 +157,8 @@ def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], 
 
 
 def show_agreement(title: str, pairs: Sequence[tuple[audit.Verdict, bool, str]]) -> None:
-    """Precision and recall of "wrong label" (all but supported, other unit, doubtful), and of "not visible"."""
+    """Precision and recall of "wrong label" (all but supported, other unit, doubtful), and of "not
+    visible"."""
     said = [v.verdict in ("contradicted", "not visible") for v, _, _ in pairs]
     wrong = [not right for _, right, _ in pairs]
     unseen = [v.verdict == "not visible" for v, _, _ in pairs]
@@ -172,28 +187,37 @@ def page(rows: Sequence[Row], processed: Path) -> str:
     return f"<!doctype html><meta charset=utf-8><title>Misses</title><style>{style}</style>{''.join(cards)}\n"
 
 
-def check_train(data: Path, processed: Path, texts: ReadingStore) -> list[Row]:
+def check_train(data: Path, processed: Path, texts: TextStore) -> list[Row]:
     """Print how the rows of ``train.csv`` are read, and the audit of its labels; return the rows."""
     train = read_train(data)
     samples, _ = train_samples(train, processed, read_files(data))
     labelled = [sample for sample in samples if sample.answer]
     rows = read(labelled, [()] * len(labelled), texts)
     print("train.csv:", f"recall in any unit {recall(rows, any_unit=True):.3f}")
-    print(per_entity(rows, **{"F1 strict": lambda own: f1(own, "strict"), "F1 amount": lambda own: f1(own, "amount")}))
+    print(
+        per_entity(
+            rows, **{"F1 strict": lambda own: f1(own, "strict"), "F1 amount": lambda own: f1(own, "amount")}
+        )
+    )
     best, table = honesty(rows)
-    print(f"score of an answer and share with the labelled amount (temperature {choose.TEMPERATURE}; best: {best})")
+    print(
+        f"score of an answer and share with the labelled amount (temperature {rule_options.TEMPERATURE}; best: {best})"
+    )
     print(table)
     check_audit(samples, data / "challenge" / "curated_1600.csv", train["image_link"].tolist(), texts)
     return rows
 
 
-def check_gold(path: Path, processed: Path, texts: ReadingStore) -> list[Row]:
+def check_gold(path: Path, processed: Path, texts: TextStore) -> list[Row]:
     """Print how hand-read rows are read, one table for each way they were drawn; return the rows."""
     table = read_table(path, ["index", "image", "entity_name", "gold", "alternatives"])
     drawn = table["drawn"] if "drawn" in table else pd.Series("", table.index)
     every: list[Row] = []
     for kind, part in table.groupby(drawn, sort=True):
-        others = [tuple(canonical(text) for text in cell.split(";") if text.strip()) for cell in part["alternatives"]]
+        others = [
+            tuple(canonical(text) for text in cell.split(";") if text.strip())
+            for cell in part["alternatives"]
+        ]
         rows = read(_asked(part, "gold", processed), others, texts)
         print(f"{path.name}{f', {kind} rows' if kind else ''} (recall with accepted alternatives):")
         scores = {"F1 strict": lambda own: f1(own, "strict"), "F1 lenient": lambda own: f1(own, "lenient")}
@@ -204,29 +228,36 @@ def check_gold(path: Path, processed: Path, texts: ReadingStore) -> list[Row]:
     return every
 
 
-def check_silver(path: Path, processed: Path, texts: ReadingStore) -> list[Row]:
+def check_silver(path: Path, processed: Path, texts: TextStore) -> list[Row]:
     """Print recall and agreement on rows where independent models agree; return the rows."""
     table = read_table(path, ["index", "image", "entity_name", "agreed"])
     rows = read(_asked(table, "agreed", processed), [()] * len(table), texts)
     print(f"{path.name}: recall in any unit {recall(rows, any_unit=True):.3f}")
-    scores = {"equal": lambda own: agreement(own, "strict"), "equal amount": lambda own: agreement(own, "amount")}
+    scores = {
+        "equal": lambda own: agreement(own, "strict"),
+        "equal amount": lambda own: agreement(own, "amount"),
+    }
     print(per_entity(rows, **scores))
     return rows
 
 
 def _asked(table: pd.DataFrame, column: str, processed: Path) -> list[Sample]:
     cells = zip(table["index"], table["image"], table["entity_name"], table[column], strict=True)
-    return [Sample(int(i), image, processed / processed_name(image), e, canonical(v)) for i, image, e, v in cells]
+    return [
+        Sample(int(i), image, processed / processed_name(image), e, canonical(v)) for i, image, e, v in cells
+    ]
 
 
 def main() -> int:
     """Command line; prints tables and writes the page."""
     parser = argparse.ArgumentParser(description="Candidate recall, rule reader, audit.")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="holds processed/; reading.html is written into it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="holds processed/; reading.html is written into it"
+    )
     args = parser.parse_args()
     processed = args.out / "processed"
-    texts, read_by_eye, others = ReadingStore(processed), [], []
+    texts, read_by_eye, others = TextStore(processed), [], []
     if DataFolder(args.data).train.is_file():
         others = check_train(args.data, processed, texts)
     for name in GOLD:

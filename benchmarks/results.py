@@ -3,10 +3,10 @@
     make results DATA=path/to/data/folder OUT=path/to/results
 
 ``DATA`` needs ``train.csv``, ``test.csv``, ``images/`` and ``gold_dev.csv`` (test rows read by eye: ``index,
-entity_name, gold, alternatives``); ``published_answers.csv`` (``index`` and a column per system) is scored, too, where
-it is there.
-``OUT`` is what ``make run`` left. Each way has a folder in ``OUT/ways``; what is finished there is used again.
-Writes ``benchmarks/results.json``, ``benchmarks/results.md`` and the table between the README's two marks.
+entity_name, gold, alternatives``); ``published_answers.csv`` (``index`` and a column per system) is scored,
+too, where it is there. ``OUT`` is what ``make run`` left. Each way has a folder in ``OUT/ways``; what is
+finished there is used again. Writes ``benchmarks/results.json``, ``benchmarks/results.md`` and the table
+between the README's two marks.
 """
 
 import argparse
@@ -52,7 +52,9 @@ class Gold:
         """Strict and lenient F1 and strict F1 per entity; ``predictions`` by index."""
         given = [canonical(str(text)) for text in predictions.reindex(self.rows["index"]).fillna("")]
         truths, entities = self.rows["truth"].tolist(), self.rows["entity_name"].tolist()
-        kind = [a if a and a in accepted else t for t, a, accepted in zip(truths, given, self.others, strict=True)]
+        kind = [
+            a if a and a in accepted else t for t, a, accepted in zip(truths, given, self.others, strict=True)
+        ]
         table = metrics.table(entities, truths, given).set_index("entity")["f1"]
         return {
             "strict": table["all"],
@@ -88,7 +90,9 @@ def bundled(settings: TrainSettings, processed: Path) -> pd.DataFrame:
     settings.out.mkdir(parents=True, exist_ok=True)
     if not RunFolder(settings.out).adapter.is_dir():
         RunFolder(settings.out).processed.symlink_to(processed.resolve())
-        add_lora(load_base(settings.model), LoraSettings()).save_pretrained(str(RunFolder(settings.out).adapter))
+        add_lora(load_base(settings.model), LoraSettings()).save_pretrained(
+            str(RunFolder(settings.out).adapter)
+        )
     return answer(settings)
 
 
@@ -170,7 +174,11 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
         table.index = table["index"].astype(int)
         for system in table.columns.drop("index"):
             add(f"published answers: {system}", table[system], "scored here on the same rows")
-            add("... where they are candidates", among_candidates(table[system], main), "else the rules' answers")
+            add(
+                "... where they are candidates",
+                among_candidates(table[system], main),
+                "else the rules' answers",
+            )
     official = folds(dataclasses.replace(base, out=ways / "folds"), processed)
     five = {}
     for name, column in (("rules alone", "rules"), ("model", "model_answer"), ("ensemble", "prediction")):

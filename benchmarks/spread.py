@@ -1,11 +1,12 @@
-"""preprocess.py over Ray beside its local processes, on the same pictures; and the memory of who starts the work.
+"""preprocess.py over Ray beside its local processes, on the same pictures; and the memory of who starts the
+work.
 
     make bench-ray DATA=path/to/data/folder
 
-(a) seconds, start to end, with OCR, in turns; the cluster (one node of this machine's cores) stands before and after.
-``--copies`` repeats the pictures (hard links), until a run is long enough: at least five minutes.
-(b) the largest resident size of the process that was started, not of its workers, with ``--shards`` and without OCR, at
-2,000 and 40,000 pictures (``--few``, ``--many``), for both.
+(a) seconds, start to end, with OCR, in turns; the cluster (one node of this machine's cores) stands before
+and after. ``--copies`` repeats the pictures (hard links), until a run is long enough: at least five minutes.
+(b) the largest resident size of the process that was started, not of its workers, with ``--shards`` and
+without OCR, at 2,000 and 40,000 pictures (``--few``, ``--many``), for both.
 """
 
 import argparse
@@ -61,7 +62,9 @@ def driver_memory(way: str, data: Path, out: Path, address: str, per_shard: int)
     code += "sys.argv = sys.argv[1:]; runner['main'](); "
     code += "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     run = command(way, data, out, address, "--shards", "--per-shard", str(per_shard))
-    done = subprocess.run([sys.executable, "-c", code, *run], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *run], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     return float(done.stdout.rpartition("peak ")[2])
 
 
@@ -79,14 +82,21 @@ def main() -> int:
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
-        "local", num_cpus=cpu_count(), include_dashboard=False, log_to_driver=False, object_store_memory=500_000_000
+        "local",
+        num_cpus=cpu_count(),
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=500_000_000,
     )
     address = ray.get_runtime_context().gcs_address
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if args.rounds:
             count = args.copies * len(list((args.data / "images").iterdir()))
-            data, found = repeated(args.data, folder / "read", count), dict[str, list[float]](local=[], ray=[])
+            data, found = (
+                repeated(args.data, folder / "read", count),
+                dict[str, list[float]](local=[], ray=[]),
+            )
             for number in range(args.rounds):
                 for way in WAYS[:: 1 if number % 2 == 0 else -1]:
                     found[way].append(seconds(way, data, folder / "out", address))

@@ -1,9 +1,10 @@
-"""Speed and memory of training beside the way of the official IDEFICS2 fine-tuning notebook, at equal batches.
+"""Speed and memory of training beside the way of the official IDEFICS2 fine-tuning notebook, at equal
+batches.
 
     make bench-train DATA=path/to/data/folder OUT=path/to/results
 
-Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M parameters,
-on a GPU it is idefics2-8b's size; the weights are random.
+Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M
+parameters, on a GPU it is idefics2-8b's size; the weights are random.
 
 - ours: `src.train`'s own loop: bucketed batches, pictures decoded in workers, logits only at the answer, vision tower
   without gradients, checkpointing of text model and connector.
@@ -32,8 +33,8 @@ from transformers import Idefics2Processor, Trainer, TrainerCallback
 
 from benchmarks import models
 from src.data.errors import InputError, run_main
-from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.data.text_store import TextStore
 from src.model.collator import TrainingCollator, prompt_of
 from src.model.decoding import AnswerGrammar
 from src.model.memory import PATCHES
@@ -64,7 +65,7 @@ class Stopwatch(TrainerCallback):
 class OfficialCollator:
     """Pictures as they are through the processor; everything but padding and image tokens is a label."""
 
-    def __init__(self, processor: Idefics2Processor, readings: ReadingStore | None) -> None:
+    def __init__(self, processor: Idefics2Processor, readings: TextStore | None) -> None:
         self.processor, self.readings = processor, readings
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
@@ -73,7 +74,9 @@ class OfficialCollator:
         texts = [prompt_of(sample, self.readings) + completion(sample.answer) for sample in samples]
         batch = self.processor(text=texts, images=pictures, return_tensors="pt", padding=True)
         ids = batch["input_ids"]
-        batch["labels"] = ids.masked_fill(ids.eq(0) | ids.eq(32001), -100)  # its own 32001 is no longer ignored
+        batch["labels"] = ids.masked_fill(
+            ids.eq(0) | ids.eq(32001), -100
+        )  # its own 32001 is no longer ignored
         return dict(batch)
 
 
@@ -91,8 +94,12 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
         processor = load_processor(model)
         grammars = [AnswerGrammar(processor.tokenizer) for _ in range(2)]  # as in trainer.py
         if name == "ours":
-            network: torch.nn.Module = add_lora(load_base(model), settings, bool(settings.gradient_checkpointing))
-            collator: TrainingCollator | OfficialCollator = TrainingCollator(processor, data.readings, grammars[0])
+            network: torch.nn.Module = add_lora(
+                load_base(model), settings, bool(settings.gradient_checkpointing)
+            )
+            collator: TrainingCollator | OfficialCollator = TrainingCollator(
+                processor, data.readings, grammars[0]
+            )
         else:
             lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=LORA_TARGETS)
             network = get_peft_model(prepare_model_for_kbit_training(load_base(model)), lora)
@@ -102,12 +109,21 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
                                  "data_collator": collator, "callbacks": [stopwatch]}  # fmt: skip
         ours = name == "ours"
         trainer = (
-            F1Trainer(answer=lambda _: [], eval_dataset=[], grammar=grammars[1], **parts) if ours else Trainer(**parts)
+            F1Trainer(answer=lambda _: [], eval_dataset=[], grammar=grammars[1], **parts)
+            if ours
+            else Trainer(**parts)
         )
         trainer.train()
     cuda = torch.cuda.is_available()
-    memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rate": stopwatch.counted * arguments.train_batch_size / stopwatch.seconds, "memory": memory / 2**30}
+    memory = (
+        torch.cuda.max_memory_allocated()
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    return {
+        "rate": stopwatch.counted * arguments.train_batch_size / stopwatch.seconds,
+        "memory": memory / 2**30,
+    }
 
 
 def main() -> int:
@@ -115,7 +131,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Speed and memory of training.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder with processed/")
-    parser.add_argument("--size", choices=["8b", "100m", "tiny"], default="8b" if torch.cuda.is_available() else "100m")
+    parser.add_argument(
+        "--size", choices=["8b", "100m", "tiny"], default="8b" if torch.cuda.is_available() else "100m"
+    )
     parser.add_argument("--rows", type=int, default=256 if torch.cuda.is_available() else 48)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
@@ -124,7 +142,9 @@ def main() -> int:
     parser.add_argument("--model", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.rows < (WARM_UP + 1) * args.batch_size:
-        raise InputError(f"--rows {args.rows}: at least {(WARM_UP + 1) * args.batch_size} are needed for this batch")
+        raise InputError(
+            f"--rows {args.rows}: at least {(WARM_UP + 1) * args.batch_size} are needed for this batch"
+        )
     if args.loop:
         settings = TrainSettings(
             args.data, args.out, args.model, batch_size=args.batch_size, accumulation=1, learning_rate=1e-4,
@@ -155,10 +175,13 @@ def _report(results: dict[str, list[dict[str, float]]], args: argparse.Namespace
     ours, official = middle["ours"], middle["official"]
     print(f"rate x {ours['rate'] / official['rate']:.2f}, memory {ours['memory'] / official['memory']:.0%}")
     parts = forward_flops(models.config(args.size), PATCHES, tokens=160)
-    # Forward of all, backward to the inputs through text and connector; checkpointing's second forward is no use.
+    # Forward of all, backward to the inputs through text and connector; checkpointing's second forward is no
+    # use.
     row = parts["vision"] + 2 * (parts["connector"] + parts["text"])
     best = models.matmul_rate()
-    print("forward TFLOP per row: " + ", ".join(f"{name} {flops / 1e12:.3f}" for name, flops in parts.items()))
+    print(
+        "forward TFLOP per row: " + ", ".join(f"{name} {flops / 1e12:.3f}" for name, flops in parts.items())
+    )
     print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: "
           f"ours {ours['rate'] * row / best:.0%}; 150,000 rows in {150_000 / ours['rate'] / 60:.0f} min")  # fmt: skip
 

@@ -1,8 +1,9 @@
 """Combines the scores of a question's options into a prediction: a conditional logit (McFadden 1974).
 
 An option's utility is a weighted sum of `FEATURES`: what the model, the rules and the labels of train.csv
-(`data.usual`) say of it. Its probability is the softmax over the options of its question, of which abstaining (the
-empty answer) is one. The weights are fitted to training's held-out rows, by ridge regression around `_PRIOR`.
+(`data.label_prior`) say of it. Its probability is the softmax over the options of its question, of which
+abstaining (the empty answer) is one. The weights are fitted to training's held-out rows, by ridge regression
+around `_PRIOR`.
 """
 
 import json
@@ -15,15 +16,22 @@ import pandas as pd
 
 from src import metrics
 from src.data.errors import InputError
-from src.reading.choose import AXES, TEMPERATURE
+from src.reading.options import AXES, TEMPERATURE
 from src.reading.quantity import parse_answer, same_amount
 
 FOLDS = 5
-FEATURES = ("the model's log probability", "the rules' logit", "abstaining", "a free-form answer", "labels' log prior")
+FEATURES = (
+    "the model's log probability",
+    "the rules' logit",
+    "abstaining",
+    "a free-form answer",
+    "labels' log prior",
+)
 """Features of an option; each has one weight for all questions, and one that is added for lengths."""
 Weights = tuple[float, ...]
 _PRIOR = np.array([0.0, 1 / TEMPERATURE, 0.0, -3.0, 0.3, *[0.0] * 5])
-"""Weights without held-out rows: the rules decide, the labels where they hesitate; a model has to earn its weight.
+"""Weights without held-out rows: the rules decide, the labels where they hesitate; a model has to earn its
+weight.
 
 Chosen in folds on the official rows (benchmarks/README.md).
 """
@@ -38,23 +46,30 @@ MODEL_ALONE: Weights = (1.0, *[0.0] * 9)
 
 
 def combine(answers: pd.DataFrame, weights: Weights) -> pd.DataFrame:
-    """Return ``prediction``, its probability ``chance``, ``source`` and the probability of each option (``chances``).
+    """Return ``prediction``, its probability ``chance``, ``source`` and the probability of each option
+    (``chances``).
 
-    ``answers``: one row per question with ``entity, weighed`` (see `generation.Answered.entry`) and, with OCR,
-    ``logits`` (see `rules.ByRules.entry`); ``usual``: the log prior of each option, where labels tell it. Index and
-    order are kept. ``source`` says whose best option the prediction is: ``model``, ``rules``, ``both``, ``neither``.
+    ``answers``: one row per question with ``entity, weighed`` (see `generation.Answered.entry`) and, with
+    OCR, ``logits`` (see `rules.ByRules.entry`); ``usual``: the log prior of each option, where labels tell
+    it. Index and order are kept. ``source`` says whose best option the prediction is: ``model``, ``rules``,
+    ``both``, ``neither``.
     """
     options = _Options.of(answers)
     chances = options.probabilities(weights)
     best = chances.argmax(axis=1)
     texts = [[text for text, _ in weighed] for weighed in answers["weighed"]]
-    by_model, by_rules = options.log_probabilities.argmax(axis=1) == best, options.logits.argmax(axis=1) == best
+    by_model, by_rules = (
+        options.log_probabilities.argmax(axis=1) == best,
+        options.logits.argmax(axis=1) == best,
+    )
     if "logits" not in answers:
         by_rules[:] = False
     return pd.DataFrame(
         {
             "prediction": [own[number] for own, number in zip(texts, best, strict=True)],
-            "source": np.select([by_model & by_rules, by_model, by_rules], ["both", "model", "rules"], "neither"),
+            "source": np.select(
+                [by_model & by_rules, by_model, by_rules], ["both", "model", "rules"], "neither"
+            ),
             "chance": chances[np.arange(len(best)), best],
             "chances": [row[: len(own)].tolist() for row, own in zip(chances, texts, strict=True)],
         },
@@ -69,7 +84,9 @@ def fit(answers: pd.DataFrame) -> Weights:
     `InputError` for an adapter of an earlier version, and for probabilities that are no numbers.
     """
     if "weighed" not in answers:
-        raise InputError("the adapter is of an earlier version of this code; remove its folder and train again")
+        raise InputError(
+            "the adapter is of an earlier version of this code; remove its folder and train again"
+        )
     odd = sum(not all(math.isfinite(value) for _, value in weighed) for weighed in answers["weighed"])
     if odd:
         raise InputError(
@@ -97,7 +114,8 @@ def fit(answers: pd.DataFrame) -> Weights:
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The options of all questions, padded to the most of one: (rows, options) each, features (rows, options, 10)."""
+    """The options of all questions, padded to the most of one: (rows, options) each, features (rows, options,
+    10)."""
 
     there: np.ndarray
     log_probabilities: np.ndarray  # -inf where there is no option
@@ -118,9 +136,17 @@ class _Options:
             log_probabilities[row, : len(own)] = [value for _, value in own]
             logits[row, : len(own)] = [*given, *[0.0] * len(own)][: len(own)]
             abstains[row, : len(own)] = [not text for text, _ in own]
-            is_free[row, : len(own)] = [bool(text) and number >= len(given) for number, (text, _) in enumerate(own)]
+            is_free[row, : len(own)] = [
+                bool(text) and number >= len(given) for number, (text, _) in enumerate(own)
+            ]
         there = np.isfinite(log_probabilities)
-        values = [np.where(there, log_probabilities, 0.0), np.where(there, logits, 0.0), abstains, is_free, log_prior]
+        values = [
+            np.where(there, log_probabilities, 0.0),
+            np.where(there, logits, 0.0),
+            abstains,
+            is_free,
+            log_prior,
+        ]
         for_all = np.stack(values, axis=2)
         is_length = answers["entity"].isin(AXES).to_numpy()[:, None, None]
         features = np.dstack([for_all, for_all * is_length])
@@ -148,7 +174,8 @@ def _position_of(weighed: Sequence[tuple[str, float]], truth: str, entity: str) 
 def options_as_json(answers: pd.DataFrame, combined: pd.DataFrame) -> list[str]:
     """Return per row its options as JSON: ``[text, probability by the model, by the rules, combined]`` each.
 
-    That by the model is of all that it could write; that by the rules is null for a free-form answer and without OCR.
+    That by the model is of all that it could write; that by the rules is null for a free-form answer and
+    without OCR.
     """
     options = _Options.of(answers)
     by_rules = options.probabilities(RULES_ALONE)
@@ -164,7 +191,8 @@ def options_as_json(answers: pd.DataFrame, combined: pd.DataFrame) -> list[str]:
 
 
 def describe(answers: pd.DataFrame, weights: Weights) -> str:
-    """Return the weights as text, and the F1 on held-out rows of model, rules and ensemble (fitted to other folds)."""
+    """Return the weights as text, and the F1 on held-out rows of model, rules and ensemble (fitted to other
+    folds)."""
     given = {"the model alone": combine(answers, MODEL_ALONE)["prediction"]}
     if "logits" in answers:
         given["the rules alone"] = combine(answers, RULES_ALONE)["prediction"]
@@ -186,11 +214,14 @@ def _folds(answers: pd.DataFrame) -> Iterator[tuple[np.ndarray, Weights]]:
 
 def _in_folds(answers: pd.DataFrame) -> pd.DataFrame:
     """Return `combine` of each fold by the weights of the others."""
-    return pd.concat([combine(answers[here], weights) for here, weights in _folds(answers)]).reindex(answers.index)
+    return pd.concat([combine(answers[here], weights) for here, weights in _folds(answers)]).reindex(
+        answers.index
+    )
 
 
 def reliability(answers: pd.DataFrame) -> pd.DataFrame:
-    """Return ``chance, right, stage`` of held-out rows: of the model's answers, and of predictions in folds."""
+    """Return ``chance, right, stage`` of held-out rows: of the model's answers, and of predictions in
+    folds."""
     combined = _in_folds(answers)
     parts = [(answers["confidence"], answers["model_answer"], "the model's answer"),
              (combined["chance"], combined["prediction"], "the prediction")]  # fmt: skip

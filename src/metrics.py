@@ -2,8 +2,9 @@
 
     python -m src.metrics --truth data/sample/test_truth.csv --pred outputs/test_out.csv
 
-TP: answer and truth non-empty and equal. FP: answer non-empty, truth empty or different. FN: answer empty, truth not.
-F1 = 2PR/(P+R) (rules of the Amazon ML Challenge 2024). Numbers are compared, not strings: "500.0 gram" = "500 gram".
+TP: answer and truth non-empty and equal. FP: answer non-empty, truth empty or different. FN: answer empty,
+truth not. F1 = 2PR/(P+R) (rules of the Amazon ML Challenge 2024). Numbers are compared, not strings: "500.0
+gram" = "500 gram".
 """
 
 import argparse
@@ -46,7 +47,8 @@ class Score:
 
 
 def comparable(text: str) -> tuple[float, str] | str:
-    """What of an answer is compared: number and unit, or for anything else the text itself (empty stays empty)."""
+    """What of an answer is compared: number and unit, or for anything else the text itself (empty stays
+    empty)."""
     quantity = parse_answer(text)
     return text.strip() if quantity is None else (float(quantity.number), quantity.unit)
 
@@ -75,24 +77,30 @@ def table(entities: Sequence[str], truths: Sequence[str], answers: Sequence[str]
 
 def confusion_of_units(truths: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
     """Counts by unit of the truth (rows) and of the answer (columns); ``(none)`` for empty ones."""
-    truth, answer = (pd.Series(list(texts)).str.split(n=1).str[1].fillna("(none)") for texts in (truths, answers))
+    truth, answer = (
+        pd.Series(list(texts)).str.split(n=1).str[1].fillna("(none)") for texts in (truths, answers)
+    )
     return pd.crosstab(truth.rename("truth"), answer.rename("answer"))
 
 
 def read_truth(path: Path) -> pd.DataFrame:
-    """Read a truth file; its values end up in the column ``truth``, ``index`` as int64. Raises `InputError`."""
+    """Read a truth file; its values end up in the column ``truth``, ``index`` as int64. Raises
+    `InputError`."""
     want = read_table(path, ["index"])
     column = next((name for name in _TRUTH_COLUMNS if name in want.columns), None)
     if column is None:
-        raise InputError(f"{path}: has none of the columns {', '.join(_TRUTH_COLUMNS)}; one must hold the true values")
+        raise InputError(
+            f"{path}: has none of the columns {', '.join(_TRUTH_COLUMNS)}; one must hold the true values"
+        )
     return want.assign(index=integer_column(want["index"], path), truth=want[column])
 
 
 def score_files(truth: Path, predictions: Path) -> pd.DataFrame:
     """`table` of a prediction file against a truth file; rows are joined by ``index``.
 
-    The truth file has ``index``, one of ``entity_value``, ``gold`` or ``prediction``, and for a table per entity
-    ``entity_name``; it may cover part of the predictions. Raises `InputError`, also for a truth without a prediction.
+    The truth file has ``index``, one of ``entity_value``, ``gold`` or ``prediction``, and for a table per
+    entity ``entity_name``; it may cover part of the predictions. Raises `InputError`, also for a truth
+    without a prediction.
     """
     want = read_truth(truth)
     got = read_table(predictions, ["index", "prediction"])

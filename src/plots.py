@@ -1,4 +1,5 @@
-"""What the notebooks show: pictures with captions, label statistics, the loss curve. Each function draws at once."""
+"""What the notebooks show: pictures with captions, label statistics, the loss curve. Each function draws at
+once."""
 
 import io
 import textwrap
@@ -16,7 +17,9 @@ from src.images.enhance import resize
 _THUMBNAIL = 260  # px; keeps a notebook's outputs small
 
 
-def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None) -> None:
+def show_gallery(
+    pictures: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None
+) -> None:
     """Pictures in a grid, each with its caption above; one that cannot be read leaves its place grey.
 
     ``save``: also write the figure there, as PNG.
@@ -26,7 +29,9 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
     for axis in axes.flat[len(pictures) :]:
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        lines = [textwrap.fill(line, 42) for line in caption.splitlines()]  # longer ones run into the neighbour's
+        lines = [
+            textwrap.fill(line, 42) for line in caption.splitlines()
+        ]  # longer ones run into the neighbour's
         axis.set_title("\n".join(lines), fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
@@ -42,7 +47,9 @@ def show_gallery(pictures: Sequence[Path], captions: Sequence[str], columns: int
     plt.show()
 
 
-def show_answers(processed: Path, answers: pd.DataFrame, column: str = "prediction", save: Path | None = None) -> None:
+def show_answers(
+    processed: Path, answers: pd.DataFrame, column: str = "prediction", save: Path | None = None
+) -> None:
     """A gallery of answers: columns ``picture`` (in ``processed``), ``entity`` and ``column``.
 
     Where there, also ``truth``, ``chance`` (that the prediction is right) and ``candidates``.
@@ -54,19 +61,26 @@ def show_answers(processed: Path, answers: pd.DataFrame, column: str = "predicti
         if "truth" in row:
             lines.append(f"truth: {row['truth'] or '(not visible)'}")
         if "candidates" in row:
-            lines.append("read: " + textwrap.shorten(row["candidates"] or "nothing that fits", 36, placeholder=" ..."))
+            lines.append(
+                "read: " + textwrap.shorten(row["candidates"] or "nothing that fits", 36, placeholder=" ...")
+            )
         captions.append("\n".join(lines))
     show_gallery(list(map(Pictures(processed).path, answers["picture"])), captions, save=save)
 
 
 def show_reliability(answers: pd.DataFrame) -> None:
-    """Share of right answers over their probability, a line per ``stage`` (columns ``chance, right, stage``)."""
+    """Share of right answers over their probability, a line per ``stage`` (columns ``chance, right,
+    stage``)."""
     figure, axis = plt.subplots(figsize=(4.6, 3.6), dpi=72)
     axis.plot([0, 1], [0, 1], color="lightgrey")
     for stage, rows in answers.groupby("stage"):
         bins = rows.groupby((rows["chance"] * 5).clip(upper=4.999).astype(int))
-        axis.plot(bins["chance"].mean(), bins["right"].mean(), marker="o", label=f"{stage} ({len(rows)} rows)")
-    axis.set(title="reliability on held-out rows", xlabel="probability", ylabel="right", xlim=(0, 1), ylim=(0, 1))
+        axis.plot(
+            bins["chance"].mean(), bins["right"].mean(), marker="o", label=f"{stage} ({len(rows)} rows)"
+        )
+    axis.set(
+        title="reliability on held-out rows", xlabel="probability", ylabel="right", xlim=(0, 1), ylim=(0, 1)
+    )
     axis.legend()
     figure.tight_layout()
     plt.show()
@@ -76,22 +90,29 @@ def show_labels(entities: pd.Series, labels: pd.Series) -> None:
     """Rows per entity (empty labels set apart) and the most frequent units. ``labels``: canonical texts."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2), dpi=72)
     shown = labels.ne("").map({True: "value", False: "not visible"})
-    pd.crosstab(entities, shown).plot.barh(stacked=True, ax=left, color={"value": "tab:blue", "not visible": "silver"})
+    pd.crosstab(entities, shown).plot.barh(
+        stacked=True, ax=left, color={"value": "tab:blue", "not visible": "silver"}
+    )
     left.set(title="rows per entity", xlabel="rows", ylabel="")
     left.legend(title=None)
-    labels[labels.ne("")].str.split(n=1).str[1].value_counts().head(12)[::-1].plot.barh(ax=right, color="tab:green")
+    labels[labels.ne("")].str.split(n=1).str[1].value_counts().head(12)[::-1].plot.barh(
+        ax=right, color="tab:green"
+    )
     right.set(title="units of the answers", xlabel="rows", ylabel="")
     figure.tight_layout()
     plt.show()
 
 
 def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
-    """Training loss per step (columns ``step, loss``) with its mean over about a tenth of the run, and held-out F1."""
+    """Training loss per step (columns ``step, loss``) with its mean over about a tenth of the run, and
+    held-out F1."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3), dpi=72)
     left.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
     window = max(5, len(losses) // 10)
     left.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
-    left.set(title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy", ylim=(0, None))
+    left.set(
+        title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy", ylim=(0, None)
+    )
     left.legend()
     right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")
     right.set(title="F1 on held-out pictures", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())

@@ -3,7 +3,8 @@
     accelerate launch -m src.predict --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
     python -m src.predict --ray auto --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
 
-Answers are kept as they come, so nothing is computed twice; the processes share the rows out, and one file comes out.
+Answers are kept as they come, so nothing is computed twice; the processes share the rows out, and one file
+comes out.
 """
 
 import os
@@ -24,11 +25,11 @@ from src.data.errors import InputError, run_main
 from src.data.files import Journal, fingerprint, write_whole
 from src.data.flags import parser_for, settings_of
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
+from src.data.label_prior import LabelPrior
 from src.data.names import picture_names, processed_name, read_files
-from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, test_samples
 from src.data.tables import TRAIN_COLUMNS, read_table, read_test
-from src.data.usual import UsualAmounts
+from src.data.text_store import TextStore
 from src.model.answerer import Answerer, HowToAnswer, Questions
 from src.model.batches import Unanswered
 from src.model.generation import ENTRY, Answered
@@ -37,21 +38,23 @@ from src.model.memory import answering, is_merged
 from src.model.modeling import card_memory, load_config, model_stamp, preset_for
 from src.model.precision import compute_dtype
 from src.prepare.processes import WORKER_DIED
-from src.prepare.spread import run_by_actors
+from src.prepare.ray_backend import run_by_actors
 from src.rules import COLUMNS, ByRules, answer_samples
 from src.settings import PredictSettings
 from src.training import adapter
 
 
 def predict(settings: PredictSettings) -> pd.DataFrame:
-    """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the details.
+    """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the
+    details.
 
     Details, one row per test row in its order: ``index, image_link, entity_name, prediction``; its ``source``
     and ``chance`` (see `ensemble.combine`); ``model_answer`` with ``confidence, silence, overridden`` as in
-    `weighing.Weighed`; ``rules, rules_score, candidates``; ``weighed``, what could be answered as JSON: ``[text,
-    probability by the model, by the rules, as decided]`` each; ``reason`` why there was no question (see
-    `samples.unusable`, `samples.BROKEN`, or ``error: ...``); ``picture``, the processed picture's name. What does
-    not apply is empty. The CSV gets its name only after it has passed the sanity check. Raises `InputError`.
+    `scoring.Weighed`; ``rules, rules_score, candidates``; ``weighed``, what could be answered as JSON:
+    ``[text, probability by the model, by the rules, as decided]`` each; ``reason`` why there was no question
+    (see `samples.unusable`, `samples.BROKEN`, or ``error: ...``); ``picture``, the processed picture's name.
+    What does not apply is empty. The CSV gets its name only after it has passed the sanity check. Raises
+    `InputError`.
     """
     process, run = _process(), RunFolder(settings.out)
     if settings.ray and process.num_processes > 1:
@@ -63,14 +66,16 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     trained_with = record.get("settings", {})
     held_out = pd.DataFrame(record["answers"]) if record else None
     weights = ensemble.PRIOR if held_out is None else ensemble.fit(held_out)
-    heard = data.train.is_file() and (held_out is None or "usual" in held_out)  # else no weight was fitted to labels
-    usual = _usual(data.train, table, files) if heard else UsualAmounts(())
+    heard = data.train.is_file() and (
+        held_out is None or "usual" in held_out
+    )  # else no weight was fitted to labels
+    usual = _usual(data.train, table, files) if heard else LabelPrior(())
     depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
     depends_on[data.test] = "a data folder needs this file"
     if _has_adapter(settings):
         depends_on[run.adapter / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
-    readings = ReadingStore(run.processed) if trained_with.get("ocr", bool(processed.texts)) else None
+    readings = TextStore(run.processed) if trained_with.get("ocr", bool(processed.texts)) else None
     if readings is not None:
         depends_on |= dict.fromkeys(processed.texts, "run preprocess.py with --ocr")
     merged = settings.merged
@@ -117,23 +122,26 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     return details
 
 
-def _usual(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> UsualAmounts:
+def _usual(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> LabelPrior:
     """Of the train table's labels, but for those of pictures that are asked about."""
     table = read_table(train, TRAIN_COLUMNS)
     asked = set(picture_names(test["image_link"], files))
     names = pd.Series(picture_names(table["image_link"], files), table.index, dtype=object)
-    return UsualAmounts.of_table(table[~names.isin(asked)])
+    return LabelPrior.of_table(table[~names.isin(asked)])
 
 
 def _has_adapter(settings: PredictSettings) -> bool:
-    """Whether there is an adapter, or has to be; where there is nothing to train on, the model answers as it is."""
+    """Whether there is an adapter, or has to be; where there is nothing to train on, the model answers as it
+    is."""
     return RunFolder(settings.out).adapter.is_dir() or DataFolder(settings.data).train.is_file()
 
 
 def _process() -> PartialState:
     """This process among those of ``accelerate launch``; they may wait long for the slowest one."""
     cuda, several = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return PartialState(cpu=not cuda, timeout=timedelta(days=2), backend="gloo" if several and not cuda else None)
+    return PartialState(
+        cpu=not cuda, timeout=timedelta(days=2), backend="gloo" if several and not cuda else None
+    )
 
 
 def _answer(
@@ -147,13 +155,19 @@ def _answer(
     """Answer samples into this process's journal; of one that cannot be asked, the reason."""
     if card := card_memory():
         estimate = answering(load_config(settings.model), how.batch_size, how.merged, compute_dtype())
-        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {how.batch_size} rows at once", flush=True)
+        print(
+            f"memory, estimated: {estimate} of {card / 1e9:.1f} for {how.batch_size} rows at once", flush=True
+        )
     journal = Journal(RunFolder(settings.out).answers(process))
     begun = journal.path.is_file()
     with journal:
         if not begun:
             journal.add(key)
-        results = _spread(settings.ray, todo, options, how) if settings.ray else Answerer(how).answers(todo, options)
+        results = (
+            _spread(settings.ray, todo, options, how)
+            if settings.ray
+            else Answerer(how).answers(todo, options)
+        )
         for result in results:
             if isinstance(result, Answered):
                 journal.add({"index": result.sample.row, **result.entry()})
@@ -164,7 +178,8 @@ def _answer(
 def _spread(
     address: str, todo: list[Sample], options: Mapping[Sample, tuple[str, ...]], how: HowToAnswer
 ) -> Iterator[Answered | Unanswered]:
-    """The answers of a cluster's nodes; all questions about a picture go to one, pictures of one size together."""
+    """The answers of a cluster's nodes; all questions about a picture go to one, pictures of one size
+    together."""
     sizes = letterboxed_sizes(how.processed)
     groups = [[todo[position] for position in positions] for positions in by_picture(todo)]
     groups.sort(key=lambda group: sizes.get(group[0].picture.name, (0, 0)), reverse=True)
@@ -174,7 +189,9 @@ def _spread(
         return [Unanswered(sample, f"error: {WORKER_DIED}") for sample in questions]
 
     with tqdm(total=len(todo), desc="predict", unit="row") as bar:
-        for questions, results in run_by_actors(address, partial(Answerer, how), pictures, how.batch_size, died):
+        for questions, results in run_by_actors(
+            address, partial(Answerer, how), pictures, how.batch_size, died
+        ):
             yield from results
             bar.update(len(questions))
 
@@ -206,7 +223,8 @@ def _journalled(run: RunFolder) -> tuple[dict[int, dict[str, Any]], dict[int, st
 
 
 def _report_errors(details: pd.DataFrame, run: RunFolder, traces: list[str]) -> None:
-    """Tell how many rows an unexpected error has cost; the traceback of the first goes to the run's log of errors."""
+    """Tell how many rows an unexpected error has cost; the traceback of the first goes to the run's log of
+    errors."""
     hit = details["reason"].str.startswith("error: ")
     run.errors.unlink(missing_ok=True)
     if not hit.any():
@@ -215,7 +233,9 @@ def _report_errors(details: pd.DataFrame, run: RunFolder, traces: list[str]) -> 
     traces += [entry["trace"] for entry in entries if entry.get("trace")]
     write_whole(run.errors, traces[0] if traces else "")
     first = details.loc[hit, "reason"].iloc[0]
-    print(f"predict: {hit.sum()} rows have no answer for an unexpected error, the first: {first} (see {run.errors})")
+    print(
+        f"predict: {hit.sum()} rows have no answer for an unexpected error, the first: {first} (see {run.errors})"
+    )
 
 
 def _details(
@@ -225,7 +245,7 @@ def _details(
     by_rules: Mapping[int, dict[str, Any]],
     reasons: Mapping[int, str],
     weights: ensemble.Weights,
-    usual: UsualAmounts,
+    usual: LabelPrior,
 ) -> pd.DataFrame:
     """The details table of `predict`; ``by_rules`` is empty without OCR."""
     details = table[["index", "image_link", "entity_name"]].copy()
@@ -234,7 +254,9 @@ def _details(
     rows["entity"] = asked["entity_name"]
     pairs = zip(asked["entity_name"], asked["group_id"], rows["weighed"], strict=True)
     rows["usual"] = [usual.weigh(entity, group, [text for text, _ in own]) for entity, group, own in pairs]
-    rules_rows = pd.DataFrame([by_rules.get(row, {}) for row in answers], index=list(answers), columns=list(COLUMNS))
+    rules_rows = pd.DataFrame(
+        [by_rules.get(row, {}) for row in answers], index=list(answers), columns=list(COLUMNS)
+    )
     rows = rows.join(rules_rows if by_rules else rules_rows.drop(columns="logits"))
     chosen = ensemble.combine(rows, weights if by_rules else ensemble.MODEL_ALONE)
     rows["weighed"] = ensemble.options_as_json(rows, chosen)

@@ -1,4 +1,4 @@
-"""Answer test.csv by rules alone, without any model (see `reading.choose`).
+"""Answer test.csv by rules alone, without any model (see `reading.options`).
 
     python -m src.rules --data data/sample --processed outputs/processed --out outputs/rules_out.csv
 
@@ -20,16 +20,17 @@ from tqdm import tqdm
 from src.data.errors import run_main, unexpected
 from src.data.files import Journal, fingerprint, write_whole
 from src.data.names import read_files
-from src.data.readings import ReadingStore
 from src.data.samples import Sample, by_picture, test_samples
 from src.data.tables import read_test
+from src.data.text_store import TextStore
 from src.prepare.processes import WORKER_DIED
-from src.prepare.spread import runner
-from src.reading.choose import Answer, Option, pick, weigh
+from src.prepare.ray_backend import runner
+from src.reading.options import Answer, Option, pick, weigh
 from src.settings import cpu_count
 
 PER_PROCESS = 500
-"""Pictures that are worth another process: one that loads torch takes as long to start as to answer so many."""
+"""Pictures that are worth another process: one that loads torch takes as long to start as to answer so
+many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Asked:
 
     image: str
     entities: tuple[str, ...]
-    readings: ReadingStore
+    readings: TextStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,13 @@ class ByRules:
         return Answer("", 0.0) if self.reason else pick(self.options)
 
     def entry(self) -> dict[str, Any]:
-        """What tables keep of it: what they pick, the chance of it, all candidates as text, the options' logits."""
+        """What tables keep of it: what they pick, the chance of it, all candidates as text, the options'
+        logits."""
         texts, picked = [text for option in self.options for text in option.texts], self.answer
         logits = [option.logit for option in self.options]
-        return dict(zip(COLUMNS, (picked.text, picked.score, "; ".join(dict.fromkeys(texts)), logits), strict=True))
+        return dict(
+            zip(COLUMNS, (picked.text, picked.score, "; ".join(dict.fromkeys(texts)), logits), strict=True)
+        )
 
 
 COLUMNS = ("rules", "rules_score", "candidates", "logits")
@@ -84,18 +88,22 @@ def answer_picture(asked: Asked) -> list[ByRules]:
 
 
 def answer_samples(
-    samples: Sequence[Sample], readings: ReadingStore, kept: Path | None = None, ray: str | None = None
+    samples: Sequence[Sample], readings: TextStore, kept: Path | None = None, ray: str | None = None
 ) -> list[ByRules]:
-    """The rules' answer to each sample, in order, on all cores; a picture is looked at once for all of its questions.
+    """The rules' answer to each sample, in order, on all cores; a picture is looked at once for all of its
+    questions.
 
-    ``kept``: a journal; what it has of the same texts is not answered again, and the rest is added to it. An unexpected
-    error, or the death of a process, costs one picture its answers. ``ray``: a cluster's address, see `spread.runner`.
+    ``kept``: a journal; what it has of the same texts is not answered again, and the rest is added to it. An
+    unexpected error, or the death of a process, costs one picture its answers. ``ray``: a cluster's address,
+    see `ray_backend.runner`.
     """
     known: dict[tuple[str, str], ByRules] = {}
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(_opened(kept, readings)) if kept else None
         for entry in journal.read()[1:] if journal else ():
-            known |= {(entry["image"], entity): _from_json(found) for entity, found in entry["answers"].items()}
+            known |= {
+                (entry["image"], entity): _from_json(found) for entity, found in entry["answers"].items()
+            }
         todo = _asked([sample for sample in samples if (sample.image, sample.entity) not in known], readings)
         workers = min(cpu_count(), 1 + len(todo) // PER_PROCESS)
         died = replace(NOTHING, reason=f"error: {WORKER_DIED}")
@@ -108,11 +116,16 @@ def answer_samples(
             found = dict(zip(asked.entities, answers, strict=True))
             known |= {(asked.image, entity): by_rules for entity, by_rules in found.items()}
             if journal and not any(by_rules.reason for by_rules in answers):  # what went wrong is tried again
-                journal.add({"image": asked.image, "answers": {e: _to_json(by_rules) for e, by_rules in found.items()}})
+                journal.add(
+                    {
+                        "image": asked.image,
+                        "answers": {e: _to_json(by_rules) for e, by_rules in found.items()},
+                    }
+                )
     return [known[sample.image, sample.entity] for sample in samples]
 
 
-def _asked(samples: Sequence[Sample], readings: ReadingStore) -> list[Asked]:
+def _asked(samples: Sequence[Sample], readings: TextStore) -> list[Asked]:
     """The questions of each picture, each once."""
     groups = [[samples[position] for position in positions] for positions in by_picture(samples)]
     return [
@@ -122,9 +135,11 @@ def _asked(samples: Sequence[Sample], readings: ReadingStore) -> list[Asked]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, readings: ReadingStore) -> Iterator[Journal]:
+def _opened(path: Path, readings: TextStore) -> Iterator[Journal]:
     """A journal of answers to these readings, begun anew if it is of others."""
-    depends_on = dict.fromkeys((*readings.folder.texts, *readings.folder.manifests), "run preprocess.py first")
+    depends_on = dict.fromkeys(
+        (*readings.folder.texts, *readings.folder.manifests), "run preprocess.py first"
+    )
     journal, key = Journal(path), {"fingerprint": fingerprint("rules", depends_on)}
     if next((entry for _, entry in journal.scan()), None) != key:
         journal.remove()
@@ -144,18 +159,21 @@ def _from_json(found: list[Any]) -> ByRules:
 
 
 def write_predictions(data: Path, processed: Path, out: Path) -> int:
-    """Answer ``data``'s test.csv into the file ``out``; how many pictures an unexpected error cost their answers.
+    """Answer ``data``'s test.csv into the file ``out``; how many pictures an unexpected error cost their
+    answers.
 
     Raises `InputError`.
     """
     table = read_test(data)
     samples, _ = test_samples(table, processed, read_files(data))
-    answers = answer_samples(samples, ReadingStore(processed), out.with_suffix(".journal.jsonl"))
+    answers = answer_samples(samples, TextStore(processed), out.with_suffix(".journal.jsonl"))
     texts = {sample.row: by_rules.answer.text for sample, by_rules in zip(samples, answers, strict=True)}
     predictions = pd.DataFrame({"index": table["index"], "prediction": table["index"].map(texts).fillna("")})
     write_whole(out, predictions.to_csv(index=False))
     print(f"{out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
-    failed = {sample.image: by_rules for sample, by_rules in zip(samples, answers, strict=True) if by_rules.reason}
+    failed = {
+        sample.image: by_rules for sample, by_rules in zip(samples, answers, strict=True) if by_rules.reason
+    }
     if failed:
         image, first = next(iter(failed.items()))
         print(f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:\n"
@@ -169,7 +187,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="data folder with test.csv")
     parser.add_argument("--processed", type=Path, required=True, help="output of preprocess.py --ocr")
     parser.add_argument("--out", type=Path, required=True, help="prediction file to write")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 after an unexpected error on a picture")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 after an unexpected error on a picture"
+    )
     args = parser.parse_args()
     failed = write_predictions(args.data, args.processed, args.out)
     return 1 if args.strict and failed else 0

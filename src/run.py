@@ -2,10 +2,10 @@
 
     python -m src.run --data data/sample --out outputs --model data/idefics2-tiny
 
-Runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py one after the other,
-tells the time of each, and leaves a page to look at every answer (src/report). Every stage reuses what it has finished
-before. Every setting of a stage is a flag.
-Exit code: 0 valid predictions, 1 a fault in them, 2 unusable input.
+Runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py one after
+the other, tells the time of each, and leaves a page to look at every answer (src/report). Every stage reuses
+what it has finished before. Every setting of a stage is a flag. Exit code: 0 valid predictions, 1 a fault in
+them, 2 unusable input.
 """
 
 import contextlib
@@ -80,7 +80,9 @@ def run(given: Mapping[str, Any]) -> int:
         if code:
             return code
     predictions = read_table(out.predictions, ["prediction"])["prediction"]
-    print(f"== done: {out.predictions} is valid ({len(predictions)} rows, {(predictions != '').sum()} with an answer)")
+    print(
+        f"== done: {out.predictions} is valid ({len(predictions)} rows, {(predictions != '').sum()} with an answer)"
+    )
     if data.truth.is_file():
         print(metrics.show(metrics.score_files(data.truth, out.predictions)))
         if ocr:
@@ -88,7 +90,10 @@ def run(given: Mapping[str, Any]) -> int:
             print(f"by rules alone ({out.by_rules}): F1 {baseline:.3f}")
     write_whole(out.record, json.dumps({"data": str(data.root), "times": times}) + "\n")
     print(f"every answer with its picture: {write_report(out.root)}")
-    print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items()), f"(sum {sum(times.values()):.0f} s)")
+    print(
+        ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items()),
+        f"(sum {sum(times.values()):.0f} s)",
+    )
     return 0
 
 
@@ -98,7 +103,11 @@ def _stages(
     """The stages to run, in their order, each with what runs it and returns an exit code."""
     own = {key: given[key] for key in DEFAULTS}
     rest = {key: value for key, value in given.items() if key not in DEFAULTS}
-    preprocess = overrides_for(PreprocessSettings, rest) | {"data": data.root, "out": out.processed, "ocr": ocr}
+    preprocess = overrides_for(PreprocessSettings, rest) | {
+        "data": data.root,
+        "out": out.processed,
+        "ocr": ocr,
+    }
     parameters = {key.upper(): str(value) if isinstance(value, Path) else value for key, value in own.items()}
 
     def answer_by_rules() -> int:
@@ -106,15 +115,25 @@ def _stages(
         return 0
 
     def notebook(path: Path, stage: type) -> Callable[[], int]:
-        known = {key: value for key, value in parameters.items() if key.lower() in {f.name for f in fields(stage)}}
-        return partial(execute_notebook, ROOT / path.name, path, known | {"SETTINGS": overrides_for(stage, rest)})
+        known = {
+            key: value for key, value in parameters.items() if key.lower() in {f.name for f in fields(stage)}
+        }
+        return partial(
+            execute_notebook, ROOT / path.name, path, known | {"SETTINGS": overrides_for(stage, rest)}
+        )
 
     stages: list[tuple[str, Callable[[], int]]] = [
-        ("preprocess", partial(_python, "preprocess.py", *(f"--{key}={value}" for key, value in preprocess.items()))),
+        (
+            "preprocess",
+            partial(_python, "preprocess.py", *(f"--{key}={value}" for key, value in preprocess.items())),
+        ),
         ("rules", answer_by_rules),
         ("training", notebook(out.training_notebook, TrainSettings)),
         ("inference", notebook(out.inference_notebook, PredictSettings)),
-        ("sanity", partial(_python, "src/sanity.py", "--file", str(out.predictions), "--test", str(data.test))),
+        (
+            "sanity",
+            partial(_python, "src/sanity.py", "--file", str(out.predictions), "--test", str(data.test)),
+        ),
     ]
     left_out = {"rules"} if not ocr else set()
     left_out |= {"training"} if not trained else set()
@@ -122,11 +141,12 @@ def _stages(
 
 
 def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) -> int:
-    """Execute ``source`` with those ``parameters`` that differ from its own into ``target``, whole or not at all.
+    """Execute ``source`` with those ``parameters`` that differ from its own into ``target``, whole or not at
+    all.
 
-    Always by this Python and with this repository's ``src``. Its text output is passed on as it comes. Returns 0;
-    raises `InputError` with the sentence of one raised inside; for any other error the copy with the traceback is kept
-    as ``failed-NAME`` beside the target.
+    Always by this Python and with this repository's ``src``. Its text output is passed on as it comes.
+    Returns 0; raises `InputError` with the sentence of one raised inside; for any other error the copy with
+    the traceback is kept as ``failed-NAME`` beside the target.
     """
     failed = target.with_name(f"failed-{target.name}")
     own = {key: known["default"].strip("'\"") for key, known in papermill.inspect_notebook(source).items()}
@@ -141,15 +161,21 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
                 cwd=ROOT,
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its notes on sockets are no user's concern
+                extra_arguments=[
+                    "--IPKernelApp.log_level=CRITICAL"
+                ],  # its notes on sockets are no user's concern
             )
     except PapermillExecutionError as error:
         if error.ename == InputError.__name__:
             failed.unlink()
             raise InputError(error.evalue) from None
-        raise InputError(f"{source.name}: {error.ename}: {error.evalue} (the whole error is in {failed})") from None
+        raise InputError(
+            f"{source.name}: {error.ename}: {error.evalue} (the whole error is in {failed})"
+        ) from None
     except DeadKernelError:
-        raise InputError(f"{source.name}: its process died (killed, or out of memory); run again to go on") from None
+        raise InputError(
+            f"{source.name}: its process died (killed, or out of memory); run again to go on"
+        ) from None
     write_whole(target, nbformat.writes(clean(nbformat.read(failed, as_version=4))) + "\n")
     failed.unlink()
     return 0
@@ -157,7 +183,8 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
 
 @contextlib.contextmanager
 def _this_python() -> Iterator[str]:
-    """The name of a kernel, for as long as it lasts: this interpreter, with this repository first in its path.
+    """The name of a kernel, for as long as it lasts: this interpreter, with this repository first in its
+    path.
 
     The kernel named python3 may be another one: of a folder in JUPYTER_PATH, or of another user.
     """
@@ -174,7 +201,8 @@ def _this_python() -> Iterator[str]:
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop what is of one run only: papermill's and nbclient's timings, widget states, overwritten progress bars."""
+    """Drop what is of one run only: papermill's and nbclient's timings, widget states, overwritten progress
+    bars."""
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     for cell in notebook.cells:

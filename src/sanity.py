@@ -2,8 +2,8 @@
 
     python src/sanity.py --file OUT.csv [--test TEST.csv]      (or: python -m src.sanity ...)
 
-Exit code 0: the file is valid. 1: it is not; each fault is listed with row and reason (the first 20, then a count).
-2: a file cannot be read at all.
+Exit code 0: the file is valid. 1: it is not; each fault is listed with row and reason (the first 20, then a
+count). 2: a file cannot be read at all.
 """
 
 import argparse
@@ -28,7 +28,8 @@ _PREDICTION = re.compile(
 
 
 def prediction_fault(prediction: str, entity: str | None = None) -> str:
-    """What is wrong with one prediction; the empty text when it is valid. ``entity`` None: any allowed unit will do."""
+    """What is wrong with one prediction; the empty text when it is valid. ``entity`` None: any allowed unit
+    will do."""
     text = prediction.strip()
     if not text:
         return ""
@@ -105,9 +106,13 @@ def _read(file: Path) -> list[tuple[int, list[str]]]:
 
 def main() -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Check a prediction file: exit 0 when it is valid, 1 when it is not.")
+    parser = argparse.ArgumentParser(
+        description="Check a prediction file: exit 0 when it is valid, 1 when it is not."
+    )
     parser.add_argument("--file", type=Path, required=True, help="the prediction file, index,prediction")
-    parser.add_argument("--test", type=Path, help="the test file it answers: checks indices and units per entity, too")
+    parser.add_argument(
+        "--test", type=Path, help="the test file it answers: checks indices and units per entity, too"
+    )
     args = parser.parse_args()
     faults = check(args.file, args.test)
     for fault in faults[:_SHOWN]:

@@ -1,7 +1,7 @@
 """The settings of every stage, one dataclass each: what a command line, a notebook or ``make run`` can set.
 
-Flags are made of them (`data.flags`): ``learning_rate`` is ``--learning-rate`` everywhere. None means: chosen by the
-machine or by the size of the model.
+Flags are made of them (`data.flags`): ``learning_rate`` is ``--learning-rate`` everywhere. None means: chosen
+by the machine or by the size of the model.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ _RAY = "address of a Ray cluster, or auto for the one that runs here: its nodes 
 
 
 def _setting(default: Any, what: str, least: float | None = None) -> Any:
-    """A field with its default and what it is, with its unit; ``least``: the lowest value that makes sense."""
+    """A field with its default and what it is, with its unit; ``least``: the lowest value that makes
+    sense."""
     return field(default=default, metadata={"help": what, "least": least})
 
 
@@ -32,7 +33,9 @@ def _required(what: str) -> Any:
 class EnhanceSettings:
     """How a picture is made ready for the model (defaults: the reference solution's)."""
 
-    max_size: int = _setting(600, "long side of a processed picture, px; smaller ones are not enlarged", least=1)
+    max_size: int = _setting(
+        600, "long side of a processed picture, px; smaller ones are not enlarged", least=1
+    )
     clip_limit: float = _setting(1.0, "contrast limit of CLAHE, on 8x8 tiles", least=0)
     sigma: float = _setting(1.0, "of the unsharp mask's Gaussian, px", least=0)
     strength: float = _setting(1.5, "of the unsharp mask: picture + strength * (picture - blurred)")
@@ -51,7 +54,9 @@ class PreprocessSettings(EnhanceSettings):
     seed: int = _setting(0, _SEED)
     all: bool = _setting(False, "also the pictures of rows of train.csv that are not drawn")
     ray: str | None = _setting(None, _RAY)
-    shards: bool = _setting(False, "into tar files with an index instead of a file per picture: for very many")
+    shards: bool = _setting(
+        False, "into tar files with an index instead of a file per picture: for very many"
+    )
     per_shard: int = _setting(1000, "pictures in a shard", least=1)
 
     @property
@@ -62,22 +67,30 @@ class PreprocessSettings(EnhanceSettings):
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """Limits of a download; a link is done with after ``attempts`` times ``seconds`` and the waits between them."""
+    """Limits of a download; a link is done with after ``attempts`` times ``seconds`` and the waits between
+    them."""
 
     connections: int = _setting(32, "links that are fetched at a time", least=1)
     attempts: int = _setting(4, "per link", least=1)
     timeout: float = _setting(10.0, "to connect, and between two pieces of a response, seconds")
     seconds: float = _setting(60.0, "for one whole attempt, seconds")
-    backoff: float = _setting(0.5, "before the second attempt, then doubled each time; half is jitter, seconds")
-    longest_wait: float = _setting(30.0, "a server that asks for more (Retry-After) is not asked again, seconds")
+    backoff: float = _setting(
+        0.5, "before the second attempt, then doubled each time; half is jitter, seconds"
+    )
+    longest_wait: float = _setting(
+        30.0, "a server that asks for more (Retry-After) is not asked again, seconds"
+    )
     max_bytes: int = _setting(50_000_000, "limit of one file, bytes", least=1)
     max_redirects: int = _setting(5, "per attempt")
-    host_failures: int = _setting(10, "links of one host that fail in a row; then its others wait for the end", least=1)
+    host_failures: int = _setting(
+        10, "links of one host that fail in a row; then its others wait for the end", least=1
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraSettings:
-    """Low-rank adapters on text model and connector (Hu et al. 2021, arXiv:2106.09685; QLoRA, arXiv:2305.14314)."""
+    """Low-rank adapters on text model and connector (Hu et al. 2021, arXiv:2106.09685; QLoRA,
+    arXiv:2305.14314)."""
 
     lora_r: int = _setting(16, "rank of the LoRA matrices", least=1)
     lora_alpha: int = _setting(32, "their scale is alpha / r")
@@ -86,7 +99,8 @@ class LoraSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings(LoraSettings):
-    """One run of ``training.ipynb``. None: the preset's value for the model's size (see `modeling.Preset`)."""
+    """One run of ``training.ipynb``. None: the preset's value for the model's size (see
+    `modeling.Preset`)."""
 
     data: Path = _required("data folder with train.csv")
     out: Path = _required("run folder with processed/; adapter/ and metrics.jsonl are written there")
@@ -101,7 +115,9 @@ class TrainSettings(LoraSettings):
     image_splitting: bool = _setting(
         False, "a picture as five: 320 image tokens instead of 64, about three times the time"
     )
-    workers: int | None = _setting(None, "processes that decode pictures; default: by the machine's cores", least=0)
+    workers: int | None = _setting(
+        None, "processes that decode pictures; default: by the machine's cores", least=0
+    )
     ocr: bool = _setting(True, "what was read goes into the prompts, and the audit decides on the labels")
     audit: bool = _setting(True, "off: labels as they are (with OCR the audit is shown nevertheless)")
     empty_share: float = _setting(
@@ -124,16 +140,21 @@ class PredictSettings:
     predict_batch_size: int | None = _setting(
         None, "rows; default: by the model's size; halved when memory is short", least=1
     )
-    merged: bool | None = _setting(None, "adapter merged into the dequantised base; default: where memory allows it")
-    workers: int | None = _setting(None, "processes that decode pictures; default: by the machine's cores", least=0)
+    merged: bool | None = _setting(
+        None, "adapter merged into the dequantised base; default: where memory allows it"
+    )
+    workers: int | None = _setting(
+        None, "processes that decode pictures; default: by the machine's cores", least=0
+    )
     ray: str | None = _setting(None, _RAY)
 
 
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores that this process may use: those of its affinity, at most its control groups' quota (a container's limit).
+    """Cores that this process may use: those of its affinity, at most its control groups' quota (a
+    container's limit).
 
-    Version 1 and 2 of Linux' control groups, see its documentation (cgroup-v2.rst, sched-bwc.rst); the quota of a group
-    that this process is in at any level counts, rounded up.
+    Version 1 and 2 of Linux' control groups, see its documentation (cgroup-v2.rst, sched-bwc.rst); the quota
+    of a group that this process is in at any level counts, rounded up.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1

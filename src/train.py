@@ -2,8 +2,8 @@
 
     accelerate launch -m src.train --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
 
-The adapter folder appears whole. A run that was cut off goes on from its last whole checkpoint; a finished one with the
-same settings and data is not repeated.
+The adapter folder appears whole. A run that was cut off goes on from its last whole checkpoint; a finished
+one with the same settings and data is not repeated.
 """
 
 import dataclasses
@@ -20,7 +20,15 @@ from src.data.files import fingerprint
 from src.data.flags import parser_for, settings_of
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.model.memory import training
-from src.model.modeling import add_lora, card_memory, load_base, load_config, load_processor, model_stamp, preset_for
+from src.model.modeling import (
+    add_lora,
+    card_memory,
+    load_base,
+    load_config,
+    load_processor,
+    model_stamp,
+    preset_for,
+)
 from src.model.precision import compute_dtype
 from src.settings import TrainSettings
 from src.training import adapter
@@ -44,11 +52,12 @@ def resolve(settings: TrainSettings) -> TrainSettings:
 
 
 def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult:
-    """Train, score on held-out rows, save the adapter to ``out/adapter``; or return the result that is there already.
+    """Train, score on held-out rows, save the adapter to ``out/adapter``; or return the result that is there
+    already.
 
     ``data`` is `load_data` of the same settings where that is at hand: the audit of all rows takes minutes.
-    Raises `InputError` for data or a model that cannot be used, for a loss that is no number, and when memory or disk
-    do not suffice.
+    Raises `InputError` for data or a model that cannot be used, for a loss that is no number, and when memory
+    or disk do not suffice.
     """
     settings = resolve(settings)
     run = RunFolder(settings.out)
@@ -56,7 +65,8 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     if finished := adapter.load_result(folder, key):
         print(f"{folder} is already trained with these settings and data")
         return finished
-    # Processes share out the rows of a step: a run of another number of them must not go on from these checkpoints.
+    # Processes share out the rows of a step: a run of another number of them must not go on from these
+    # checkpoints.
     checkpoints = run.checkpoints / f"{key[:12]}-{os.environ.get('WORLD_SIZE', '1')}"
     arguments = training_arguments(settings, checkpoints)
     data = data or load_data(settings)
@@ -67,7 +77,12 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     model = add_lora(load_base(settings.model), settings, bool(settings.gradient_checkpointing))
     log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
-        record = {"fingerprint": key, "settings": _plain(settings), "log": log, "trained_on": len(data.samples)}
+        record = {
+            "fingerprint": key,
+            "settings": _plain(settings),
+            "log": log,
+            "trained_on": len(data.samples),
+        }
         record["empty"] = sum(not sample.answer for sample in data.samples)
         adapter.save(checkpoints / BEST, folder, record)
         shutil.rmtree(run.checkpoints, ignore_errors=True)
@@ -81,8 +96,12 @@ def _print_estimate(settings: TrainSettings) -> None:
     """What the GPU's memory will hold, before it is filled; nothing without one."""
     if card := card_memory():
         size, checkpointing = settings.batch_size or 1, bool(settings.gradient_checkpointing)
-        estimate = training(load_config(settings.model), size, checkpointing, settings.lora_r, compute_dtype())
-        print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for batches of {size} x {settings.accumulation}")
+        estimate = training(
+            load_config(settings.model), size, checkpointing, settings.lora_r, compute_dtype()
+        )
+        print(
+            f"memory, estimated: {estimate} of {card / 1e9:.1f} for batches of {size} x {settings.accumulation}"
+        )
 
 
 def _plain(settings: TrainSettings) -> dict[str, Any]:
@@ -90,8 +109,16 @@ def _plain(settings: TrainSettings) -> dict[str, Any]:
     return {key: value for key, value in dataclasses.asdict(settings).items() if key not in ("data", "out")}
 
 
-_NOT_IN_RESULT = ("workers", "checkpoint_steps", "evaluations", "batch_size", "accumulation", "gradient_checkpointing")
-"""Settings that change how fast an adapter is made, but not which one; of the two sizes the product counts."""
+_NOT_IN_RESULT = (
+    "workers",
+    "checkpoint_steps",
+    "evaluations",
+    "batch_size",
+    "accumulation",
+    "gradient_checkpointing",
+)
+"""Settings that change how fast an adapter is made, but not which one; of the two sizes the product
+counts."""
 
 
 def _fingerprint(settings: TrainSettings) -> str:

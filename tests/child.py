@@ -1,15 +1,24 @@
-"""A Python process that has its libraries loaded: forked from a server that has (see `conftest.run_python`)."""
+"""A Python process that has its libraries loaded: forked from a server that has (see
+`conftest.run_python`)."""
 
 import os
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
 
-LIBRARIES = ["torch", "transformers.models.idefics2.modeling_idefics2", "peft", "pandas", "papermill", "nbconvert"]
+LIBRARIES = [
+    "torch",
+    "transformers.models.idefics2.modeling_idefics2",
+    "peft",
+    "pandas",
+    "papermill",
+    "nbconvert",
+]
 
 
 def run(arguments: Sequence[str], cwd: str, environment: Mapping[str, str], out: str, err: str) -> None:
-    """Be ``python ARGUMENTS`` in ``cwd``, its output in the files ``out`` and ``err``; the exit code is its own."""
+    """Be ``python ARGUMENTS`` in ``cwd``, its output in the files ``out`` and ``err``; the exit code is its
+    own."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -1,6 +1,8 @@
-"""A Ray cluster of two nodes with a core each on this machine, in a process of its own (``python -m tests.cluster``).
+"""A Ray cluster of two nodes with a core each on this machine, in a process of its own (``python -m
+tests.cluster``).
 
-It prints its address; ``kill`` on its input kills the second node, ``add`` adds one; the end of its input ends it.
+It prints its address; ``kill`` on its input kills the second node, ``add`` adds one; the end of its input
+ends it.
 """
 
 import subprocess

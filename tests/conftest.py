@@ -1,4 +1,5 @@
-"""Shared data of the tests: the sample folder, small folders made of it, real pictures where they are at hand."""
+"""Shared data of the tests: the sample folder, small folders made of it, real pictures where they are at
+hand."""
 
 import multiprocessing
 import os
@@ -33,7 +34,8 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: of two processes that share the files, none waits long for the other at the end."""
+    """The longest files first: of two processes that share the files, none waits long for the other at the
+    end."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
@@ -49,11 +51,14 @@ _SERVER.set_forkserver_preload(child.LIBRARIES)
 
 
 def run_python(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run this Python with ``arguments``, as a user would, in a process of its own: only its libraries are there."""
+    """Run this Python with ``arguments``, as a user would, in a process of its own: only its libraries are
+    there."""
     command = [str(argument) for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        process = _SERVER.Process(target=child.run, args=(command, str(cwd), dict(os.environ), str(out), str(err)))
+        process = _SERVER.Process(
+            target=child.run, args=(command, str(cwd), dict(os.environ), str(out), str(err))
+        )
         process.start()
         process.join(timeout=600)
         if process.is_alive():
@@ -93,7 +98,8 @@ def make_folder(folder: Path, train_rows: int, test_rows: int) -> Path:
 
 @pytest.fixture(scope="session")
 def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(data folder of 16 train and 7 test rows, output folder with its pictures of at most 378 px and their text)."""
+    """(data folder of 16 train and 7 test rows, output folder with its pictures of at most 378 px and their
+    text)."""
     folder = tmp_path_factory.mktemp("small")
     data, out = make_folder(folder / "data", 16, 7), folder / "out"
     preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=2))

@@ -1,4 +1,5 @@
-"""Save the gradients of the first optimizer step: `python -m tests.one_step DATA OUT BATCH FILE`, or under torchrun."""
+"""Save the gradients of the first optimizer step: `python -m tests.one_step DATA OUT BATCH FILE`, or under
+torchrun."""
 
 import sys
 from pathlib import Path
@@ -23,13 +24,17 @@ class SaveGradients(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
         if state.is_world_process_zero:
             named = model.named_parameters()
-            save_file({name.removeprefix("module."): p.grad for name, p in named if p.grad is not None}, self.file)
+            save_file(
+                {name.removeprefix("module."): p.grad for name, p in named if p.grad is not None}, self.file
+            )
         control.should_training_stop = True
 
 
 def main(data, out, batch, file):
     model = str(Path(__file__).resolve().parent.parent / "data" / "idefics2-tiny")
-    settings = resolve(TrainSettings(Path(data), Path(out), model, batch_size=int(batch), lora_dropout=0.0, workers=0))
+    settings = resolve(
+        TrainSettings(Path(data), Path(out), model, batch_size=int(batch), lora_dropout=0.0, workers=0)
+    )
     arguments = training_arguments(settings, Path(out) / "steps")
     data = load_data(settings)
     samples = sorted(data.samples, key=lambda sample: sample.row)

@@ -13,13 +13,15 @@ from benchmarks import gpu, reading
 from benchmarks.results import put_into
 from src.data.errors import InputError
 from src.data.samples import Sample
-from src.reading.choose import Answer
+from src.reading.options import Answer
 from tests.conftest import ROOT, assert_one_sentence, run_python
 
 
 def test_recall_and_agreement_by_hand():
     def row(truth, given, *shown):
-        return reading.Row(Sample(0, "a", Path("a"), "item_weight", truth), (), [list(shown)], Answer(given, 0.9))
+        return reading.Row(
+            Sample(0, "a", Path("a"), "item_weight", truth), (), [list(shown)], Answer(given, 0.9)
+        )
 
     rows = [
         row("500 gram", "500 gram", "500 gram"),
@@ -48,7 +50,9 @@ def test_the_reading_benchmark_takes_what_tables_there_are(fresh, monkeypatch, c
         rows.to_csv(data / name, index=False)
     assert reading.main() == 0
     shown = capsys.readouterr().out
-    assert shown.index("hard rows") < shown.index("random rows") < shown.index("silver.csv: recall in any unit")
+    assert (
+        shown.index("hard rows") < shown.index("random rows") < shown.index("silver.csv: recall in any unit")
+    )
     last = [line.split() for line in shown.splitlines() if line.startswith("all ")]
     assert [int(line[1]) for line in last] == [8, 8, 16]
     assert float(last[2][2]) > 0.7

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from src import ensemble, metrics
 from src.data.errors import InputError
-from src.reading.choose import TEMPERATURE
+from src.reading.options import TEMPERATURE
 
 
 def rows(count, seed, model=1.0, rules=1.0, empty=0.2, labels=0.0):
-    """Held-out rows of three options and abstaining; model and rules see the true one, each through its own noise.
+    """Held-out rows of three options and abstaining; model and rules see the true one, each through its own
+    noise.
 
     ``model``, ``rules``, ``labels``: how well they see it.
     """
@@ -54,14 +55,24 @@ LOG = st.floats(-60, 0)
 
 @st.composite
 def any_rows(draw):
-    """Questions with any number of options, often none but silence, with and without OCR, with own writing or not."""
+    """Questions with any number of options, often none but silence, with and without OCR, with own writing or
+    not."""
     with_ocr, answers = draw(st.booleans()), []
     for _ in range(draw(st.integers(1, 5))):
         known = draw(st.integers(0, 4)) if with_ocr else 0
-        texts = [*(f"{number + 1} gram" for number in range(known)), "", *draw(st.sampled_from([[], ["9 gram"]]))]
-        row = {"entity": draw(st.sampled_from(["item_weight", "height"])), "weighed": [[t, draw(LOG)] for t in texts]}
+        texts = [
+            *(f"{number + 1} gram" for number in range(known)),
+            "",
+            *draw(st.sampled_from([[], ["9 gram"]])),
+        ]
+        row = {
+            "entity": draw(st.sampled_from(["item_weight", "height"])),
+            "weighed": [[t, draw(LOG)] for t in texts],
+        }
         row["usual"] = [draw(st.floats(-9, 9)) for _ in texts]
-        answers.append(row | ({"logits": [draw(st.floats(-40, 40)) for _ in range(known)]} if with_ocr else {}))
+        answers.append(
+            row | ({"logits": [draw(st.floats(-40, 40)) for _ in range(known)]} if with_ocr else {})
+        )
     return pd.DataFrame(answers)
 
 
@@ -159,7 +170,9 @@ def test_a_truth_in_another_unit_is_the_option_of_its_amount():
 
 def test_without_ocr_the_model_alone_decides():
     table = rows(200, seed=9).drop(columns=["logits", "usual"])
-    table["weighed"] = [[["", -2.0], [text, -0.5]] if text else [["", -0.3]] for text in table["model_answer"]]
+    table["weighed"] = [
+        [["", -2.0], [text, -0.5]] if text else [["", -0.3]] for text in table["model_answer"]
+    ]
     assert ensemble.fit(table) == ensemble.MODEL_ALONE
     chosen = ensemble.combine(table, ensemble.MODEL_ALONE)
     assert set(chosen["source"]) == {"model"}
@@ -201,7 +214,9 @@ def test_how_far_probabilities_can_be_trusted_is_shown_before_and_after():
 
 
 def test_units_that_are_confused_are_counted():
-    table = metrics.confusion_of_units(["1 gram", "2 gram", "", "1 inch"], ["1 gram", "2 ounce", "3 inch", ""])
+    table = metrics.confusion_of_units(
+        ["1 gram", "2 gram", "", "1 inch"], ["1 gram", "2 ounce", "3 inch", ""]
+    )
     assert table.loc["gram", "gram"] == 1
     assert table.loc["gram", "ounce"] == 1
     assert table.loc["(none)", "inch"] == 1

@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 
-# What each room may import, itself included; modules at the top of src/ are rooms of their own. One way, no circle.
+# What each room may import, itself included; modules at the top of src/ are rooms of their own. One way, no
+# circle.
 MAY_IMPORT = {
     "settings": set(),
     "entities": set(),
@@ -42,7 +43,9 @@ def imports():
     for path in sorted((ROOT / "src").rglob("*.py")):
         room = path.relative_to(ROOT / "src").parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [f"{node.module}.{a.name}" for a in node.names] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [f"{node.module}.{a.name}" for a in node.names] if isinstance(node, ast.ImportFrom) else []
+            )
             names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 if name.startswith("src."):
@@ -58,7 +61,9 @@ def test_arrows_go_one_way():
 def test_the_table_of_arrows_has_no_circle_and_no_arrow_that_is_not_there():
     order: list[str] = []
     while len(order) < len(MAY_IMPORT):
-        free = [room for room, others in MAY_IMPORT.items() if room not in order and others - {room} <= set(order)]
+        free = [
+            room for room, others in MAY_IMPORT.items() if room not in order and others - {room} <= set(order)
+        ]
         assert free, f"a circle among {set(MAY_IMPORT) - set(order)}"
         order += free
     drawn = {(room, other) for _, room, other in imports()}

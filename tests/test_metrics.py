@@ -13,7 +13,9 @@ def test_the_challenges_counts():
     assert score.precision == 2 / 4
     assert score.recall == 2 / 3
     assert score.f1 == pytest.approx(2 * (0.5 * 2 / 3) / (0.5 + 2 / 3))
-    assert score.f1 == pytest.approx(2 * 2 / (2 + 4 + 1))  # 2TP / (TP + true values + answers where there is none)
+    assert score.f1 == pytest.approx(
+        2 * 2 / (2 + 4 + 1)
+    )  # 2TP / (TP + true values + answers where there is none)
 
 
 def test_numbers_are_compared_not_strings():
@@ -33,7 +35,9 @@ def test_lengths_must_agree():
 
 
 def test_table_per_entity(tmp_path):
-    (tmp_path / "t.csv").write_text("index,entity_name,entity_value\n1,height,5 inch\n7,width,\n4,width,2 foot\n")
+    (tmp_path / "t.csv").write_text(
+        "index,entity_name,entity_value\n1,height,5 inch\n7,width,\n4,width,2 foot\n"
+    )
     (tmp_path / "p.csv").write_text("index,prediction\n4,2.0 foot\n1,6 inch\n7,\n99,1 inch\n")
     table = metrics.score_files(tmp_path / "t.csv", tmp_path / "p.csv").set_index("entity")
     assert list(table.index) == ["height", "width", "all"]
@@ -58,6 +62,10 @@ def test_bad_files_get_a_sentence(tmp_path):
 def test_published_answers_score_as_their_owner_says(real, tmp_path):
     published = pd.read_csv(real / "published_answers.csv", dtype=str, keep_default_na=False)
     for column, strict in (("qwen2_vl_2b_zero_shot", 0.792), ("idefics2_8b_fine_tuned", 0.722)):
-        published[["index", column]].rename(columns={column: "prediction"}).to_csv(tmp_path / "p.csv", index=False)
+        published[["index", column]].rename(columns={column: "prediction"}).to_csv(
+            tmp_path / "p.csv", index=False
+        )
         table = metrics.score_files(real / "gold_dev.csv", tmp_path / "p.csv")
-        assert table["f1"].iloc[-1] == pytest.approx(strict, abs=0.0005)  # what score.py beside the data prints
+        assert table["f1"].iloc[-1] == pytest.approx(
+            strict, abs=0.0005
+        )  # what score.py beside the data prints

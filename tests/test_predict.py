@@ -21,7 +21,8 @@ from tests.conftest import ROOT, TINY, run_python
 
 @pytest.fixture
 def ready(fresh):
-    """(settings, data folder, output folder) with processed pictures and an adapter whose layers are not trained."""
+    """(settings, data folder, output folder) with processed pictures and an adapter whose layers are not
+    trained."""
     data, out = fresh
     torch.manual_seed(0)
     add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(out / "adapter")
@@ -72,7 +73,9 @@ def test_odd_rows_get_silence_and_a_reason(ready):
     assert details["prediction"][details["reason"].ne("")].eq("").all()
     assert len(pd.read_csv(out / "test_out.csv")) == len(table)
     broken.write_bytes(whole)
-    assert predict(settings).loc[odd, "reason"].eq("").all()  # mended: asked now, the others are not asked again
+    assert (
+        predict(settings).loc[odd, "reason"].eq("").all()
+    )  # mended: asked now, the others are not asked again
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
 
 
@@ -119,7 +122,15 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
 def test_two_processes_answer_like_one_and_one_file_comes_out(ready):
     settings, data, out = ready
     call = ["-m", "src.predict", "--data", data, "--out", out, "--model", TINY, "--predict-batch-size", 4]
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0]
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        2,
+        "--main_process_port",
+        0,
+    ]
     two = run_python(*launch, *call)
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("with an answer") == 1
@@ -156,18 +167,26 @@ def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
     settings, data, out = ready
     before = predict(settings)
     weighed = [json.loads(text) if text else [] for text in before["weighed"]]
-    row = next(number for number, options in enumerate(weighed) if len({text for text, *_ in options if text}) > 1)
+    row = next(
+        number for number, options in enumerate(weighed) if len({text for text, *_ in options if text}) > 1
+    )
     asked, text = read_test(data).loc[row], min((o for o in weighed[row] if o[0]), key=lambda o: o[3])[0]
     train, answers = read_train(data), (out / "test_out.journal-0.jsonl").read_bytes()
 
     def with_labels(link):
-        label = {"image_link": link, "group_id": f"{asked['group_id']}.0", "entity_name": asked["entity_name"]}
+        label = {
+            "image_link": link,
+            "group_id": f"{asked['group_id']}.0",
+            "entity_name": asked["entity_name"],
+        }
         likewise = pd.DataFrame([label | {"entity_value": text}] * 60)
         pd.concat([train, likewise]).to_csv(data / "train.csv", index=False)
         return json.loads(predict(settings)["weighed"][row])
 
     assert with_labels(asked["image_link"]) == weighed[row]
-    chances = [{text: chance for text, _, _, chance in options} for options in (weighed[row], with_labels("x.jpg"))]
+    chances = [
+        {text: chance for text, _, _, chance in options} for options in (weighed[row], with_labels("x.jpg"))
+    ]
     assert chances[1][text] > chances[0][text]
     assert (out / "test_out.journal-0.jsonl").read_bytes() == answers
     (data / "train.csv").write_text("image_link,group_id,entity_name,entity_value\n")

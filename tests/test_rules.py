@@ -5,24 +5,24 @@ import pytest
 
 from src import rules, sanity
 from src.data.errors import InputError
-from src.data.readings import ReadingStore
 from src.data.samples import Sample
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
+from src.data.text_store import TextStore
 from src.images.decode import cv2, np
 from src.model.prompts import describe
-from src.reading import choose
-from src.reading.choose import logits, options
-from src.reading.cross_line import readings
-from src.reading.geometry import Layout, around_lengths, directions, layout, position
+from src.reading import options as rule_options
+from src.reading.cross_line import parse_lines
+from src.reading.layout import Layout, around_lengths, directions, layout, position
+from src.reading.options import logits, options
 from src.reading.units import DIMENSION
 from src.training import audit
 from tests.conftest import run_python
-from tests.test_candidates import line
+from tests.reading.test_candidates import line
 
 
 def answered(lines, entity, drawn=None):
-    return choose.answer(readings(lines, 400, 400), entity, drawn).text
+    return rule_options.answer(parse_lines(lines, 400, 400), entity, drawn).text
 
 
 def drawing():
@@ -32,7 +32,7 @@ def drawing():
     cv2.line(image, (90, 100), (90, 260), (0, 0, 0), 2)
     cv2.line(image, (120, 300), (320, 300), (0, 0, 0), 2)
     lines = [line("33 cm", 20, 170, 60), line("44 cm", 190, 310, 60)]
-    return image, lines, [r.box for r in readings(lines, 400, 400)]
+    return image, lines, [r.box for r in parse_lines(lines, 400, 400)]
 
 
 def test_geometry_finds_product_and_directions():
@@ -52,21 +52,26 @@ def test_geometry_finds_product_and_directions():
 
 def test_the_prompt_tells_where_a_length_stands_to_the_product_and_its_line():
     image, lines, _ = drawing()
-    found = readings(lines, 400, 400)
+    found = parse_lines(lines, 400, 400)
     drawn = around_lengths(image, found)
     assert (
-        describe(found, drawn) == "Read: 33 centimetre left vertical second; 44 centimetre bottom horizontal longest."
+        describe(found, drawn)
+        == "Read: 33 centimetre left vertical second; 44 centimetre bottom horizontal longest."
     )
-    assert describe(found, None) == "Read: 33 centimetre left second; 44 centimetre bottom longest."  # to the picture
-    assert around_lengths(image, readings([line("500 g", 20, 170, 60)], 400, 400)) is None
-    upright = readings([line("33 cm", 60, 150, 20, 60)], 400, 400)
-    assert describe(upright, around_lengths(image, upright)).startswith("Read: 33 centimetre left upright vertical")
+    assert (
+        describe(found, None) == "Read: 33 centimetre left second; 44 centimetre bottom longest."
+    )  # to the picture
+    assert around_lengths(image, parse_lines([line("500 g", 20, 170, 60)], 400, 400)) is None
+    upright = parse_lines([line("33 cm", 60, 150, 20, 60)], 400, 400)
+    assert describe(upright, around_lengths(image, upright)).startswith(
+        "Read: 33 centimetre left upright vertical"
+    )
 
 
 def test_what_is_drawn_is_kept_as_json_without_what_is_far_from_lengths():
     image, lines, texts = drawing()
     image[20:22, 10:390] = 0  # a line at the top, far from both
-    found, whole = readings(lines, 400, 400), layout(image, texts)
+    found, whole = parse_lines(lines, 400, 400), layout(image, texts)
     drawn = Layout.of(json.loads(json.dumps(around_lengths(image, found).entry())))
     assert 0 < len(drawn.segments) < len(whole.segments)
     for entity in ("height", "width", "depth"):
@@ -77,7 +82,13 @@ def test_what_is_drawn_is_kept_as_json_without_what_is_far_from_lengths():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"segments": [[0, 0, float("nan"), 1]]}, {"product": [0, 0, 1e39, 1]}, {"product": [0, 1]}, {"aspect": 0}]
+    "wrong",
+    [
+        {"segments": [[0, 0, float("nan"), 1]]},
+        {"product": [0, 0, 1e39, 1]},
+        {"product": [0, 1]},
+        {"aspect": 0},
+    ],
 )
 def test_a_layout_that_is_none_is_refused(wrong):
     with pytest.raises((ValueError, TypeError)):
@@ -116,8 +127,10 @@ def test_words_decide_between_quantities(texts, entity, want):
 
 
 def test_the_score_is_a_chance():
-    sure = choose.answer(readings([line("NET WT 500 g", 0, 0)], 400, 400), "item_weight", None)
-    torn = choose.answer(readings([line("500 g", 0, 0), line("400 g", 0, 50)], 400, 400), "item_weight", None)
+    sure = rule_options.answer(parse_lines([line("NET WT 500 g", 0, 0)], 400, 400), "item_weight", None)
+    torn = rule_options.answer(
+        parse_lines([line("500 g", 0, 0), line("400 g", 0, 50)], 400, 400), "item_weight", None
+    )
     assert 0 < torn.score < sure.score < 1
 
 
@@ -128,7 +141,9 @@ def test_the_command_writes_a_valid_file(processed, tmp_path):
     assert result.returncode == 0, result.stderr
     assert sanity.check(answers, data / "test.csv") == []
     truth = pd.read_csv(data / "test_truth.csv", keep_default_na=False)
-    right = truth.merge(pd.read_csv(answers, keep_default_na=False), on="index").query("prediction == entity_value")
+    right = truth.merge(pd.read_csv(answers, keep_default_na=False), on="index").query(
+        "prediction == entity_value"
+    )
     assert len(right) >= 4  # of 7
     missing = run_python("-m", "src.rules", "--data", data, "--processed", tmp_path, "--out", answers)
     assert missing.returncode == 2
@@ -139,7 +154,7 @@ def test_the_command_writes_a_valid_file(processed, tmp_path):
 def test_rows(processed):
     data, out = processed
     samples, _ = make_test_samples(read_test(data), out / "processed", {})
-    return samples, ReadingStore(out / "processed")
+    return samples, TextStore(out / "processed")
 
 
 def test_answers_are_kept_and_only_what_lacks_is_answered(test_rows, tmp_path):
@@ -164,17 +179,19 @@ def test_answers_to_other_texts_are_not_kept(fresh, tmp_path):
     data, out = fresh
     samples, _ = make_test_samples(read_test(data), out / "processed", {})
     kept = tmp_path / "rules.journal.jsonl"
-    rules.answer_samples(samples, ReadingStore(out / "processed"), kept)
+    rules.answer_samples(samples, TextStore(out / "processed"), kept)
     (out / "processed" / "text.jsonl").write_text("")
-    assert {b.answer.text for b in rules.answer_samples(samples, ReadingStore(out / "processed"), kept)} == {""}
+    assert {b.answer.text for b in rules.answer_samples(samples, TextStore(out / "processed"), kept)} == {""}
 
 
 def test_texts_of_an_earlier_version_are_told(fresh):
     text = fresh[1] / "processed" / "text.jsonl"
     entries = [json.loads(entry) for entry in text.read_text().splitlines()]
     text.write_text("".join(json.dumps({k: v for k, v in e.items() if k != "drawn"}) + "\n" for e in entries))
-    with pytest.raises(InputError, match=r"of an earlier version of this code; run preprocess\.py --ocr again"):
-        ReadingStore(fresh[1] / "processed")
+    with pytest.raises(
+        InputError, match=r"of an earlier version of this code; run preprocess\.py --ocr again"
+    ):
+        TextStore(fresh[1] / "processed")
 
 
 def test_several_processes_answer_as_one_does(test_rows, monkeypatch):
@@ -195,11 +212,20 @@ def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_answers
         if entry["image"] == samples[0].image:
             entry |= wrong
     text.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    answers = rules.answer_samples(samples, ReadingStore(out / "processed"))
+    answers = rules.answer_samples(samples, TextStore(out / "processed"))
     hit = [sample.image == samples[0].image for sample in samples]
     assert [answer.reason.startswith("error: ") for answer in answers] == hit
     assert "Traceback" in answers[0].trace
-    command = ("-m", "src.rules", "--data", data, "--processed", out / "processed", "--out", out / "rules_out.csv")
+    command = (
+        "-m",
+        "src.rules",
+        "--data",
+        data,
+        "--processed",
+        out / "processed",
+        "--out",
+        out / "rules_out.csv",
+    )
     assert run_python(*command).returncode == 0
     strict = run_python(*command, "--strict")
     assert strict.returncode == 1
@@ -221,12 +247,12 @@ READ = [line("NET WT 500 g", 0, 0), line("120", 0, 100)]
     ],
 )
 def test_the_audit_compares_labels_with_the_picture(entity, label, verdict, answer):
-    assert audit.judge(readings(READ, 400, 400), entity, label) == audit.Verdict(verdict, answer)
+    assert audit.judge(parse_lines(READ, 400, 400), entity, label) == audit.Verdict(verdict, answer)
 
 
 def test_audited_samples_and_made_silent_ones(processed):
     out = processed[1]
-    texts = ReadingStore(out / "processed")
+    texts = TextStore(out / "processed")
     images = sorted(texts)
     samples = [Sample(i, image, out / image, "height", "1 inch") for i, image in enumerate(images)]
     verdicts = [audit.Verdict(list(audit.ACTIONS)[i % 5], f"{i + 1} inch") for i in range(len(samples))]
@@ -247,4 +273,6 @@ def test_audited_samples_and_made_silent_ones(processed):
     for sample in made:
         assert sample.answer == ""
         dimension = "voltage" if sample.entity == "voltage" else "length"
-        assert not [m for r in texts[sample.image] for m in r.mentions if DIMENSION[m.quantity.unit] == dimension]
+        assert not [
+            m for r in texts[sample.image] for m in r.mentions if DIMENSION[m.quantity.unit] == dimension
+        ]

@@ -1,4 +1,5 @@
-"""The whole pipeline as a user runs it, on a small folder with odd rows; bad input; the Makefile's own checks."""
+"""The whole pipeline as a user runs it, on a small folder with odd rows; bad input; the Makefile's own
+checks."""
 
 import errno
 import json
@@ -32,7 +33,13 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     call = ["-m", "src.run", "--data", data, "--out", out]
     first = run_python(*call)
     assert first.returncode == 0, first.stderr
-    for name in ("adapter", "processed/manifest.csv", "processed/text.jsonl", "training.ipynb", "inference.ipynb"):
+    for name in (
+        "adapter",
+        "processed/manifest.csv",
+        "processed/text.jsonl",
+        "training.ipynb",
+        "inference.ipynb",
+    ):
         assert (out / name).exists()
     assert {p.name for p in out.iterdir()} == {
         "adapter", "processed", "training.ipynb", "inference.ipynb",
@@ -88,7 +95,9 @@ def test_a_folder_of_ones_own_pictures_needs_no_labels(tmp_path):
     """As the README shows it: pictures, and a test.csv written by hand."""
     data, out = tmp_path / "mine", tmp_path / "out"
     (data / "images").mkdir(parents=True)
-    truth = read_test(SAMPLE).merge(read_table(SAMPLE / "test_truth.csv", ["index"]).astype({"index": int}), on="index")
+    truth = read_test(SAMPLE).merge(
+        read_table(SAMPLE / "test_truth.csv", ["index"]).astype({"index": int}), on="index"
+    )
     asked = truth.head(6)
     lines = ["index,image_link,group_id,entity_name"]
     for row in asked.itertuples():
@@ -121,7 +130,10 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
     train.drop(columns="entity_value").to_csv(data / "train.csv", index=False)
     with pytest.raises(InputError, match=r"train\.csv: has no column entity_value"):
         run({"data": data, "out": out, "model": str(TINY)})
-    for content, words in ((b"image_link,\x81\xff", "not a readable"), (b"\xff\xfe\x00\x01", "has no column")):
+    for content, words in (
+        (b"image_link,\x81\xff", "not a readable"),
+        (b"\xff\xfe\x00\x01", "has no column"),
+    ):
         (data / "train.csv").write_bytes(content)  # neither UTF-8 nor UTF-16; UTF-16 of one letter
         with pytest.raises(InputError, match=words):
             run({"data": data, "out": out, "model": str(TINY)})
@@ -133,14 +145,20 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
 def test_an_out_that_is_a_file_gets_one_sentence(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    assert_one_sentence(run_python("-m", "src.run", "--data", SAMPLE, "--out", blocked), str(blocked), "not a file")
+    assert_one_sentence(
+        run_python("-m", "src.run", "--data", SAMPLE, "--out", blocked), str(blocked), "not a file"
+    )
     rules = ("-m", "src.rules", "--data", SAMPLE, "--processed", tmp_path, "--out", blocked / "rules_out.csv")
     assert_one_sentence(run_python(*rules), "run preprocess.py")
 
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(errno.ENOSPC, "free some space"), (errno.EROFS, "can be written"), (errno.EIO, "run the same command again")],
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "can be written"),
+        (errno.EIO, "run the same command again"),
+    ],
 )
 def test_what_a_file_system_refuses_is_one_sentence(capsys, number, advice):
     def full() -> int:

@@ -35,7 +35,10 @@ def test_without_a_limit_the_affinity_counts(groups, tmp_path):
     [
         ({"docker__abc__cpuDOTmax": "150000 100000\n"}, 2),  # rounded up
         ({"docker__abc__cpuDOTmax": "50000 100000\n"}, 1),
-        ({"docker__cpuDOTmax": "300000 100000\n", "docker__abc__cpuDOTmax": "max 100000\n"}, 3),  # of a group around it
+        (
+            {"docker__cpuDOTmax": "300000 100000\n", "docker__abc__cpuDOTmax": "max 100000\n"},
+            3,
+        ),  # of a group around it
         ({"cpuDOTmax": "400000 100000\n"}, 4),  # inside a container its own group is the root
         ({"docker__abc__cpuDOTmax": "1600000 100000\n"}, 8),  # more than there is
         ({"docker__abc__cpuDOTmax": "much\n"}, 8),

@@ -48,9 +48,19 @@ def test_the_adapter_folder_is_whole(trained):
     assert {p.name for p in folder.iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "training.json", "README.md",
     }  # fmt: skip
-    assert {p.name for p in settings.out.iterdir()} == {"processed", "adapter", "metrics.jsonl"}  # no checkpoints
+    assert {p.name for p in settings.out.iterdir()} == {
+        "processed",
+        "adapter",
+        "metrics.jsonl",
+    }  # no checkpoints
     card = (folder / "README.md").read_text()
-    for word in (f"base_model: {TINY}", '"batch_size": 4', "f1", "held-out", "never into the original weights"):
+    for word in (
+        f"base_model: {TINY}",
+        '"batch_size": 4',
+        "f1",
+        "held-out",
+        "never into the original weights",
+    ):
         assert word.lower() in card.lower()
     record = json.loads((folder / "training.json").read_text())
     assert record["settings"]["batch_size"] == 4
@@ -110,10 +120,14 @@ def test_killed_and_started_again_it_ends_at_the_same_weights(trained, processed
     process.wait()
     assert not (tmp_path / "adapter").exists()
     (second,) = tmp_path.glob("checkpoints/*/checkpoint-2")
-    torn = shutil.copytree(second, second.with_name("checkpoint-99"))  # a half-written newer one is passed over
+    torn = shutil.copytree(
+        second, second.with_name("checkpoint-99")
+    )  # a half-written newer one is passed over
     (torn / "trainer_state.json").write_text('{"global_step": 9')
     result = train(settings)
-    assert re.search(r"\| 8/\d+ \[00:00", capfd.readouterr().err)  # went on from the whole checkpoint: 2 steps of 4
+    assert re.search(
+        r"\| 8/\d+ \[00:00", capfd.readouterr().err
+    )  # went on from the whole checkpoint: 2 steps of 4
     assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
     got = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert got.keys() == wanted.keys()
@@ -134,7 +148,10 @@ def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, 
     data = load_data(settings_for(folder, out))
     trained_on = [s.answer for s in data.samples]
     assert "123456 metre" not in trained_on
-    assert {v.verdict for s, v in data.audited if s.answer == "123456 metre"} <= {"contradicted", "not visible"}
+    assert {v.verdict for s, v in data.audited if s.answer == "123456 metre"} <= {
+        "contradicted",
+        "not visible",
+    }
     assert abs(trained_on.count("") / len(trained_on) - 0.15) < 0.1 or data.added == 0
     plain = load_data(settings_for(folder, out, ocr=False))
     assert plain.readings is None
@@ -176,7 +193,8 @@ def test_a_loss_that_is_no_number_ends_with_one_sentence(processed, tmp_path):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
     settings = settings_for(processed[0], tmp_path, learning_rate=1e30)
     with pytest.raises(
-        InputError, match=r"the loss is nan at step \d+, .*lines \d+ \(train-.*\): set learning_rate lower than 1e\+30"
+        InputError,
+        match=r"the loss is nan at step \d+, .*lines \d+ \(train-.*\): set learning_rate lower than 1e\+30",
     ):
         train(settings)
     kept = list(tmp_path.glob("checkpoints/*/checkpoint-*"))
@@ -199,7 +217,10 @@ def test_out_of_memory_it_goes_on_with_smaller_batches_and_the_same_rows_per_ste
 
     monkeypatch.setattr("src.training.trainer.model_inputs", small_memory)
     result = train(settings)
-    assert "out of GPU memory with batches of 4 x 1: on from checkpoint-2 with 2 x 2\n" in capsys.readouterr().out
+    assert (
+        "out of GPU memory with batches of 4 x 1: on from checkpoint-2 with 2 x 2\n"
+        in capsys.readouterr().out
+    )
     assert rows == [sample.row for sample in load_data(settings).samples]  # each once, in the same order
     assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
     record = json.loads((result.adapter / "training.json").read_text())
@@ -235,9 +256,7 @@ def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
 
 def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_path):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
-    made = (
-        "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1, workers=0)"
-    )
+    made = "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1, workers=0)"
     limited = (
         "import resource, signal, sys; from pathlib import Path; from src.data.errors import run_main;"
         "from src.train import TrainSettings, train; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -278,12 +297,22 @@ def test_two_machines_by_the_config_file_do_so_too(processed, tmp_path):
     assert single.returncode == 0, single.stderr
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", 2]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        config,
+        "--num_processes",
+        2,
+    ]
     launch += ["--main_process_port", port, "-m", "tests.one_step", processed[0], tmp_path, 2, two]
     machines = []
     for rank in range(2):
         command = [*map(str, launch[:5]), "--machine_rank", str(rank), *map(str, launch[5:])]
-        machines.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        machines.append(
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
     assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
     want, got = load_file(one), load_file(two)
     assert max((got[name] - gradient).abs().max() for name, gradient in want.items()) < 1e-6

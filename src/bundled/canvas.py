@@ -27,14 +27,18 @@ def write_text(
     np.minimum(target, patch[: target.shape[0], : target.shape[1]], out=target)
 
 
-def draw_arrow(image: np.ndarray, start: tuple[float, float], end: tuple[float, float], width: int = 2) -> None:
+def draw_arrow(
+    image: np.ndarray, start: tuple[float, float], end: tuple[float, float], width: int = 2
+) -> None:
     """A line with a tip at either end."""
     ends = [tuple(int(v) for v in point) for point in (start, end)]
     for a, b in (ends, ends[::-1]):
         cv2.arrowedLine(image, a, b, (60, 60, 60), width, cv2.LINE_AA, tipLength=0.04)
 
 
-def draw_product(image: np.ndarray, box: tuple[int, int, int, int], slant: int, rng: np.random.Generator) -> None:
+def draw_product(
+    image: np.ndarray, box: tuple[int, int, int, int], slant: int, rng: np.random.Generator
+) -> None:
     """A block, bottle or disc in ``box`` (left, top, right, bottom); ``slant`` px of depth for a block."""
     left, top, right, bottom = box
     base = rng.integers(90, 215, 3)

@@ -1,11 +1,12 @@
-"""How lengths stand on product pictures: counts of whole layouts, from which `scenes` draws some like real ones.
+"""How lengths stand on product pictures: counts of whole layouts, from which `scenes` draws some like real
+ones.
 
     python -m src.bundled.layouts --processed my/processed --truth rows.csv
 
-counts them into ``layouts.json``: on folders of ``preprocess.py --ocr``, by the questions about lengths of a table
-``image, entity_name, agreed`` each whose answers are known (to two readers who agree, say; blank: not known), and by
-what the rules say of the other lengths on these pictures, where they are sure. Places are thirds, amounts shares of the
-longest.
+counts them into ``layouts.json``: on folders of ``preprocess.py --ocr``, by the questions about lengths of a
+table ``image, entity_name, agreed`` each whose answers are known (to two readers who agree, say; blank: not
+known), and by what the rules say of the other lengths on these pictures, where they are sure. Places are
+thirds, amounts shares of the longest.
 """
 
 import argparse
@@ -20,11 +21,11 @@ import numpy as np
 
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
-from src.data.readings import ReadingStore
 from src.data.tables import read_table
+from src.data.text_store import TextStore
 from src.model.prompts import LINES, told_of
-from src.reading.choose import AXES, options
-from src.reading.choose import answer as rules_answer
+from src.reading.options import AXES, options
+from src.reading.options import answer as rules_answer
 from src.reading.quantity import canonical
 
 FILE = Path(__file__).with_suffix(".json")
@@ -34,14 +35,15 @@ SURE = 0.8
 """How probable the rules' answer is to them where it counts."""
 NO_LINE = "none"
 _MIXED = 0.3
-"""How often the words of a length are those of another one along such a line: more layouts than were counted."""
+"""How often the words of a length are those of another one along such a line: more layouts than were
+counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A length of a layout: what a prompt tells of it (``left upright vertical``), its share of the longest one's
-    amount, and whether it is the answer.
-    """  # fmt: skip
+    """A length of a layout: what a prompt tells of it (``left upright vertical``), its share of the longest
+    one's amount, and whether it is the answer.
+    """
 
     words: str
     share: float
@@ -62,16 +64,16 @@ class Drawing:
 
 
 def measure(processed: Sequence[Path], truths: Sequence[Path]) -> dict[str, int]:
-    """Counts of ``height | 30 | 1 left upright vertical; 0.4 bottom horizontal | 0``: the axis, `Drawing.longest`, the
-    lengths' shares and words, which of them is the answer. Raises `InputError`.
-    """  # fmt: skip
+    """Counts of ``height | 30 | 1 left upright vertical; 0.4 bottom horizontal | 0``: the axis,
+    `Drawing.longest`, the lengths' shares and words, which of them is the answer. Raises `InputError`.
+    """
     counts: Counter[str] = Counter()
     for folder, truth in zip(processed, truths, strict=True):
-        counts.update(_layouts(ReadingStore(folder), truth))
+        counts.update(_layouts(TextStore(folder), truth))
     return dict(sorted(counts.items()))
 
 
-def _layouts(store: ReadingStore, truth: Path) -> Iterator[str]:
+def _layouts(store: TextStore, truth: Path) -> Iterator[str]:
     table = read_table(truth, ["image", "entity_name", "agreed"])
     known = dict(zip(zip(table["image"], table["entity_name"], strict=True), table["agreed"], strict=True))
     for image in dict.fromkeys(table["image"]):
@@ -140,7 +142,9 @@ def draw_layout(entity: str, rng: np.random.Generator) -> Drawing:
 def main() -> int:
     """Command line: measure."""
     parser = argparse.ArgumentParser(description="Count how lengths stand on product pictures.")
-    parser.add_argument("--processed", type=Path, nargs="+", required=True, help="outputs of preprocess.py --ocr")
+    parser.add_argument(
+        "--processed", type=Path, nargs="+", required=True, help="outputs of preprocess.py --ocr"
+    )
     parser.add_argument("--truth", type=Path, nargs="+", required=True, help="a table for each of them")
     args = parser.parse_args()
     if len(args.processed) != len(args.truth):

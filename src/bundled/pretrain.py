@@ -1,15 +1,16 @@
-"""How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, from random weights.
+"""How ``data/idefics2-tiny`` was made: an IDEFICS2 of few, small layers, with the real tokenizer, from random
+weights.
 
     pip install -r requirements-dev.txt && python -m src.bundled.pretrain --out my/tiny --minutes 60
 
 and then once more with ``--start`` (its README has the commands).
 
-The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0) with
-IDEFICS2's three extra tokens. Training is full (no LoRA, float32), on endless generated `scenes`, with the prompts of
-`prompts` and the labels of `collator`, and the loss over options beside the usual one. It learns to choose among the
-readings in the prompt; the pictures are small for most of the time, because reading pixels is not learnt in hours of
-CPU time, and of full size at the end, so that the model has seen such. Every few minutes it leaves a checkpoint, from
-which the same command goes on.
+The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0)
+with IDEFICS2's three extra tokens. Training is full (no LoRA, float32), on endless generated `scenes`, with
+the prompts of `prompts` and the labels of `collator`, and the loss over options beside the usual one. It
+learns to choose among the readings in the prompt; the pictures are small for most of the time, because
+reading pixels is not learnt in hours of CPU time, and of full size at the end, so that the model has seen
+such. Every few minutes it leaves a checkpoint, from which the same command goes on.
 """
 
 import argparse
@@ -40,9 +41,9 @@ from src.model.decoding import AnswerGrammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor, model_stamp
 from src.model.option_loss import IGNORED, option_loss, with_options
 from src.model.prompts import describe, prompt
-from src.model.weighing import weigh
-from src.reading.choose import options
-from src.reading.cross_line import readings
+from src.model.scoring import weigh
+from src.reading.cross_line import parse_lines
+from src.reading.options import options
 
 SMALL, FULL = 70, 588
 """Sides of the pretraining pictures in pixels, and of those at the end."""
@@ -53,11 +54,13 @@ EVALUATED = 400
 CHECKPOINT, EVERY = "checkpoint.pt", 300
 """In the folder beside the one to come; seconds between two of them."""
 PEAK, AGAIN, WARM_UP = 1.5e-3, 8e-4, 0.03
-"""Highest learning rate, that from weights that were trained, and the share of the time until it is reached."""
+"""Highest learning rate, that from weights that were trained, and the share of the time until it is
+reached."""
 
 
 class SceneBatches(IterableDataset):
-    """Endless training batches of generated scenes with pictures of ``size`` pixels; workers draw different ones."""
+    """Endless training batches of generated scenes with pictures of ``size`` pixels; workers draw different
+    ones."""
 
     def __init__(self, processor: Idefics2Processor, batch_size: int, size: int, seed: int) -> None:
         self.batch_size, self.size, self.seed = batch_size, size, seed
@@ -73,9 +76,13 @@ class SceneBatches(IterableDataset):
             for start in rng.permutation(range(0, len(rows) - self.batch_size + 1, self.batch_size)):
                 some = rows[start : start + self.batch_size]
                 answers = [row.answer for row in some]
-                batch = self.collator.batch([row.picture for row in some], [row.prompt for row in some], answers)
+                batch = self.collator.batch(
+                    [row.picture for row in some], [row.prompt for row in some], answers
+                )
                 known = [row.options for row in some]
-                right = [own.index(text) if text else len(own) for own, text in zip(known, answers, strict=True)]
+                right = [
+                    own.index(text) if text else len(own) for own, text in zip(known, answers, strict=True)
+                ]
                 yield with_options(batch, self.grammar, [row.entity for row in some], known, right)
 
 
@@ -94,7 +101,7 @@ def example(rng: np.random.Generator, size: int) -> Example | None:
     """A row with a picture of ``size`` pixels; None when OCR lost the answer but not other values."""
     scene = make_scene(rng)
     entity, value = question(scene, rng)
-    read = readings(scene.lines, SIDE, SIDE)
+    read = parse_lines(scene.lines, SIDE, SIDE)
     has_lengths = any(mention.is_length for reading in read for mention in reading.mentions)
     described = describe(read, scene.layout if has_lengths else None)
     answer = normalise_label(value, entity)[0]
@@ -109,12 +116,13 @@ def example(rng: np.random.Generator, size: int) -> Example | None:
 
 
 def pretrain(out: Path, minutes: float, batch_size: int, seed: int, start: Path | None = None) -> None:
-    """Make the model and write it to ``out``, whole or not at all: bf16 safetensors, processor, curve, README figures.
+    """Make the model and write it to ``out``, whole or not at all: bf16 safetensors, processor, curve, README
+    figures.
 
     From random weights, or those of the folder ``start``.
 
-    Stops after ``minutes`` of training, those before a cut included; what a seed gives therefore depends on the
-    machine's speed, too.
+    Stops after ``minutes`` of training, those before a cut included; what a seed gives therefore depends on
+    the machine's speed, too.
     """
     if out.exists() and not (out / "pretraining.json").is_file() and any(out.iterdir()):
         raise InputError(f"{out}: holds other files; give an empty --out, or one made by this command")
@@ -125,7 +133,9 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int, start: Path 
     torch.manual_seed(seed)
     model = Idefics2ForConditionalGeneration(tiny_config())
     if start:
-        other = Idefics2ForConditionalGeneration.from_pretrained(start, dtype=torch.float32, use_safetensors=True)
+        other = Idefics2ForConditionalGeneration.from_pretrained(
+            start, dtype=torch.float32, use_safetensors=True
+        )
         model.load_state_dict(other.state_dict())
     model.config.save_pretrained(beside)
     processor = load_processor(str(beside))
@@ -146,7 +156,9 @@ def pretrain(out: Path, minutes: float, batch_size: int, seed: int, start: Path 
     each = max(1, min(50, len(curve) // 10))
     means = [round(float(np.mean(curve[i : i + each])), 3) for i in range(0, len(curve), each)]
     facts |= {"steps": len(curve), "steps_per_point": each, "loss_curve": means}
-    facts["exact_answers"] = evaluate(model.float(), processor, EVALUATED if minutes >= 10 else EVALUATED // 10)
+    facts["exact_answers"] = evaluate(
+        model.float(), processor, EVALUATED if minutes >= 10 else EVALUATED // 10
+    )
     (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
     for left in (checkpoint, checkpoint.with_suffix(".part")):
         left.unlink(missing_ok=True)
@@ -159,7 +171,8 @@ def _train(
     model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, minutes: float, batch_size: int, seed: int,
     peak: float, checkpoint: Path, key: list[Any],
 ) -> list[float]:  # fmt: skip
-    """Train all parameters for ``minutes``, from the checkpoint if its ``key`` is this; the `_loss` of each step."""
+    """Train all parameters for ``minutes``, from the checkpoint if its ``key`` is this; the `_loss` of each
+    step."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
     grammar = AnswerGrammar(processor.tokenizer)
     curve: list[float] = []
@@ -174,7 +187,9 @@ def _train(
         if before / seconds >= until:
             continue
         scenes = SceneBatches(processor, rows, size, seed + len(curve))
-        bar = tqdm(DataLoader(scenes, batch_size=None, num_workers=1), f"pretrain at {size} px", mininterval=5)
+        bar = tqdm(
+            DataLoader(scenes, batch_size=None, num_workers=1), f"pretrain at {size} px", mininterval=5
+        )
         for batch in bar:
             spent = before + time.monotonic() - start
             if spent / seconds >= until:
@@ -182,7 +197,9 @@ def _train(
             if time.monotonic() - last > EVERY:
                 last = time.monotonic()
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save(state | {"curve": curve, "seconds": spent, "key": key}, checkpoint.with_suffix(".part"))
+                torch.save(
+                    state | {"curve": curve, "seconds": spent, "key": key}, checkpoint.with_suffix(".part")
+                )
                 checkpoint.with_suffix(".part").replace(checkpoint)
             for group in optimizer.param_groups:
                 done = spent / seconds
@@ -197,8 +214,11 @@ def _train(
     return curve
 
 
-def _loss(model: Idefics2ForConditionalGeneration, grammar: AnswerGrammar, batch: dict[str, Any]) -> torch.Tensor:
-    """That over options and half of the usual one, for which alone the whole vocabulary has to be computed."""
+def _loss(
+    model: Idefics2ForConditionalGeneration, grammar: AnswerGrammar, batch: dict[str, Any]
+) -> torch.Tensor:
+    """That over options and half of the usual one, for which alone the whole vocabulary has to be
+    computed."""
     inputs = model_inputs(batch, model.device, model.dtype)
     keep, labels = inputs.pop("logits_to_keep"), inputs.pop("shift_labels")
     del inputs["labels"]
@@ -213,14 +233,17 @@ def _loss(model: Idefics2ForConditionalGeneration, grammar: AnswerGrammar, batch
 def evaluate(
     model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, count: int, size: int = FULL
 ) -> dict[str, float]:
-    """Share of ``count`` scenes (of a seed that is never trained on) answered exactly: all, with a value, without."""
+    """Share of ``count`` scenes (of a seed that is never trained on) answered exactly: all, with a value,
+    without."""
     processor.image_processor.do_resize = False
     grammar, rng, model = AnswerGrammar(processor.tokenizer), np.random.default_rng(2**31), model.eval()
     rows = [row for row in (example(rng, size) for _ in range(count)) if row]
     right: dict[bool, list[bool]] = {True: [], False: []}
     for start in tqdm(range(0, len(rows), 8), desc="evaluate", unit="batch"):
         some = rows[start : start + 8]
-        inputs = encode(processor, [row.picture for row in some], [row.prompt for row in some], padding_side="left")
+        inputs = encode(
+            processor, [row.picture for row in some], [row.prompt for row in some], padding_side="left"
+        )
         empty = DynamicCache(config=model.config)
         ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
         chances = weigh(
@@ -241,7 +264,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="folder with the weights to begin with (default: random ones)")
+    parser.add_argument(
+        "--start", type=Path, help="folder with the weights to begin with (default: random ones)"
+    )
     args = parser.parse_args()
     pretrain(args.out, args.minutes, args.batch_size, args.seed, args.start)
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 from src.bundled.canvas import draw_arrow, draw_product, write_text
 from src.bundled.scene_words import OTHER, UNITS, Span
 from src.reading.boxes import WHOLE, Box
-from src.reading.geometry import Layout
+from src.reading.layout import Layout
 
 SIDE = 1000
 """Width and height of a scene; lines' corners are in these units."""
@@ -16,10 +16,11 @@ SIDE = 1000
 
 @dataclass
 class Scene:
-    """What OCR reads, ``lines`` of (text, confidence, corners) as `ocr` gives them, and the value of each entity shown.
+    """What OCR reads, ``lines`` of (text, confidence, corners) as `ocr` gives them, and the value of each
+    entity shown.
 
-    ``values`` are canonical answers but for their numbers' form. ``product`` and ``segments`` (x0, y0, x1, y1) in
-    shares of the side. ``unknown``: entities whose answer the scene does not settle.
+    ``values`` are canonical answers but for their numbers' form. ``product`` and ``segments`` (x0, y0, x1,
+    y1) in shares of the side. ``unknown``: entities whose answer the scene does not settle.
     """
 
     lines: list[tuple[str, float, list[list[float]]]] = field(default_factory=list)
@@ -30,12 +31,13 @@ class Scene:
 
     @property
     def layout(self) -> Layout:
-        """What is drawn, as `geometry.layout` finds it."""
+        """What is drawn, as `layout.layout` finds it."""
         return Layout(self.product, np.array(self.segments, np.float32).reshape(-1, 4), 1.0)
 
 
 def draw(scene: Scene, rng: np.random.Generator, size: int) -> np.ndarray:
-    """A drawing of the scene: 8-bit BGR of (size, size, 3), the product, the lines along lengths, the texts."""
+    """A drawing of the scene: 8-bit BGR of (size, size, 3), the product, the lines along lengths, the
+    texts."""
     image = np.full((size, size, 3), 255 if rng.random() < 0.6 else int(rng.integers(225, 255)), np.uint8)
     left, top, right, bottom = (int(side * size) for side in scene.product)
     slant = int(0.1 * size) if rng.random() < 0.4 else 0
@@ -69,7 +71,8 @@ def add_line(
         for place in places
         if down / 2 <= place <= SIDE - down / 2
         and not any(
-            abs(2 * x - left - right) < across + right - left and abs(2 * place - top - bottom) < down + bottom - top
+            abs(2 * x - left - right) < across + right - left
+            and abs(2 * place - top - bottom) < down + bottom - top
             for left, top, right, bottom in spans
         )
     )
@@ -96,19 +99,24 @@ def as_printed(amount: float, decimals: float, rng: np.random.Generator) -> str:
 
 
 def value(kind: str, rng: np.random.Generator) -> tuple[str, list[str]]:
-    """A value of ``kind`` (a key of `UNITS`): (``12.5 centimetre``, what is printed: one text, or one per unit)."""
+    """A value of ``kind`` (a key of `UNITS`): (``12.5 centimetre``, what is printed: one text, or one per
+    unit)."""
     units = UNITS[kind]
     unit = str(rng.choice(list(units), p=[share for share, *_ in units.values()]))
     _, span, usual, _ = units[unit]
     return printed(kind, number(span, usual, rng), unit, rng)
 
 
-def printed(kind: str, amount: str, unit: str, rng: np.random.Generator, both: float = 0.42) -> tuple[str, list[str]]:
+def printed(
+    kind: str, amount: str, unit: str, rng: np.random.Generator, both: float = 0.42
+) -> tuple[str, list[str]]:
     """Like `value`, of a number; ``both``: how often in two units."""
     texts = [amount + str(rng.choice(UNITS[kind][unit][3]))]
     if unit in OTHER and rng.random() < both:
         other, factor = OTHER[unit]
-        (forms,) = {kinds[other][3] for kinds in UNITS.values() if kinds is not UNITS["load"] and other in kinds}
+        (forms,) = {
+            kinds[other][3] for kinds in UNITS.values() if kinds is not UNITS["load"] and other in kinds
+        }
         second = float(amount) * factor
         texts.append(f"{second:.{1 if second < 300 else 0}f}{rng.choice(forms)}")
     return f"{amount} {unit}", texts

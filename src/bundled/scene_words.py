@@ -1,7 +1,9 @@
-"""What generated scenes say: units with the numbers that go with them, words, phrases, as on product pictures."""
+"""What generated scenes say: units with the numbers that go with them, words, phrases, as on product
+pictures."""
 
 Span = tuple[float, float, float]
-# unit -> (share, numbers: 2nd, 50th, 98th percentile; share with decimals; printed forms), as in the train rows
+# unit -> (share, numbers: 2nd, 50th, 98th percentile; share with decimals; printed forms), as in the train
+# rows
 UNITS: dict[str, dict[str, tuple[float, Span, float, tuple[str, ...]]]] = {
     "length": {
         "centimetre": (0.50, (3, 23, 200), 0.28, ("cm", " cm", "CM", " cm", "Cm")),

@@ -1,9 +1,10 @@
-"""Generated product pictures to pretrain on, of some kinds: dimension drawings (most), tables, package fronts, load and
-power data.
+"""Generated product pictures to pretrain on, of some kinds: dimension drawings (most), tables, package
+fronts, load and power data.
 
-Units and sizes of numbers follow what the challenge's train rows show, layouts of lengths those of real pictures (see
-`layouts`); two units for one value, parts' sizes in between, words in several languages, lines that OCR missed.
-"""  # fmt: skip
+Units and sizes of numbers follow what the challenge's train rows show, layouts of lengths those of real
+pictures (see `layouts`); two units for one value, parts' sizes in between, words in several languages, lines
+that OCR missed.
+"""
 
 import re
 from collections.abc import Callable
@@ -17,14 +18,17 @@ from src.bundled.scene_words import GROSS, KIND, NOISE, RANGES, UNITS, WORDS
 from src.entities import ENTITY_UNITS
 from src.model.prompts import LINES
 from src.reading.boxes import Box
-from src.reading.choose import AXES
+from src.reading.options import AXES
 from src.reading.units import SIZE
 
 
 def make_scene(rng: np.random.Generator, missed: float = 0.02) -> Scene:
-    """Make one scene; everything about it follows from ``rng``. ``missed``: share of lines that OCR does not see."""
+    """Make one scene; everything about it follows from ``rng``. ``missed``: share of lines that OCR does not
+    see."""
     scene = Scene()
-    kind = rng.choice(["drawing", "table", "package", "load", "power", "plain"], p=[0.5, 0.12, 0.18, 0.08, 0.08, 0.04])
+    kind = rng.choice(
+        ["drawing", "table", "package", "load", "power", "plain"], p=[0.5, 0.12, 0.18, 0.08, 0.08, 0.04]
+    )
     _SCENES[kind](scene, rng)
     if kind in ("package", "load", "power") and scene.values.keys().isdisjoint(AXES) and rng.random() < 0.3:
         _drawing(scene, rng)
@@ -35,7 +39,14 @@ def make_scene(rng: np.random.Generator, missed: float = 0.02) -> Scene:
             scene.lines += other.lines
             scene.values |= other.values
     for _ in range(int(rng.integers(0, 4))):
-        add_line(scene, rng, str(rng.choice(NOISE)), rng.uniform(100, 900), rng.uniform(40, 960), rng.uniform(18, 45))
+        add_line(
+            scene,
+            rng,
+            str(rng.choice(NOISE)),
+            rng.uniform(100, 900),
+            rng.uniform(40, 960),
+            rng.uniform(18, 45),
+        )
     scene.lines = [line for line in scene.lines if rng.random() >= missed]
     return scene
 
@@ -43,7 +54,8 @@ def make_scene(rng: np.random.Generator, missed: float = 0.02) -> Scene:
 def question(
     scene: Scene, rng: np.random.Generator, empty: float = 0.2, asked: frozenset[str] = frozenset()
 ) -> tuple[str, str]:
-    """Return an entity that is not among ``asked``, and its answer: not shown for a share ``empty`` of questions."""
+    """Return an entity that is not among ``asked``, and its answer: not shown for a share ``empty`` of
+    questions."""
     shown = [entity for entity in scene.values if entity not in asked]
     if shown and rng.random() < 1 - empty:
         entity = str(rng.choice(shown, p=_weights(shown)))
@@ -111,8 +123,12 @@ def _place(scene: Scene, rng: np.random.Generator, length: Told, texts: list[str
     words = length.words.split()
     left, top, right, bottom = scene.product
     across, down = ("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)
-    x = (left + right + (across * rng.uniform(0.6, 1.5) if across else rng.uniform(-0.4, 0.4)) * (right - left)) / 2
-    y = (top + bottom + (down * rng.uniform(0.6, 1.5) if down else rng.uniform(-0.4, 0.4)) * (bottom - top)) / 2
+    x = (
+        left + right + (across * rng.uniform(0.6, 1.5) if across else rng.uniform(-0.4, 0.4)) * (right - left)
+    ) / 2
+    y = (
+        top + bottom + (down * rng.uniform(0.6, 1.5) if down else rng.uniform(-0.4, 0.4)) * (bottom - top)
+    ) / 2
     word = next((str(rng.choice(_PRINTED[word])) for word in words if word in _PRINTED), "")
     before = len(scene.lines)
     put(scene, rng, texts, x * SIDE, y * SIDE, size, "upright" in words, word)
@@ -169,7 +185,9 @@ def _table(scene: Scene, rng: np.random.Generator) -> None:
 def _table_rules(scene: Scene, rng: np.random.Generator, top: float, size: float, rows: int) -> None:
     """The lines between a table's rows, where it has some; a small picture of the product beside others."""
     if rng.random() < 0.5:
-        scene.segments += [(0.1, y, 0.9, y) for y in ((top + (i + 0.5) * 2.1 * size) / SIDE for i in range(rows))]
+        scene.segments += [
+            (0.1, y, 0.9, y) for y in ((top + (i + 0.5) * 2.1 * size) / SIDE for i in range(rows))
+        ]
     elif rng.random() < 0.5:
         scene.product = Box(0.6, 0.6, 0.95, 0.95)
 
@@ -200,7 +218,8 @@ def _range(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 
 def _package(scene: Scene, rng: np.random.Generator) -> None:
-    """A front with weight or volume, often at its foot; on some gross weight, amounts of ingredients or per serving."""
+    """A front with weight or volume, often at its foot; on some gross weight, amounts of ingredients or per
+    serving."""
     entity = "item_weight" if rng.random() < 0.7 else "item_volume"
     scene.values[entity], texts = value(KIND[entity], rng)
     if scene.values[entity].endswith("fluid ounce") and rng.random() < 0.3:  # liquids are often printed so
@@ -225,7 +244,14 @@ def _package(scene: Scene, rng: np.random.Generator) -> None:
             amount = number((1, 12, 100), 0.2, rng)
             what = str(rng.choice(["{}g protein per serving", "{} mg vitamin", "serving size {}g", "{}g sugar",
                                    "{} g fat", "{}mg caffeine per dose"]))  # fmt: skip
-            add_line(scene, rng, what.format(amount), rng.uniform(200, 800), rng.uniform(100, 900), rng.uniform(14, 22))
+            add_line(
+                scene,
+                rng,
+                what.format(amount),
+                rng.uniform(200, 800),
+                rng.uniform(100, 900),
+                rng.uniform(14, 22),
+            )
 
 
 def _load(scene: Scene, rng: np.random.Generator) -> None:
@@ -249,7 +275,16 @@ def _power(scene: Scene, rng: np.random.Generator) -> None:
         scene.values["voltage"], texts = value("volt", rng)
         if rng.random() < 0.5:
             texts = _range(scene, rng)
-        put(scene, rng, texts, x, y, size, False, str(rng.choice(WORDS["voltage"])) if rng.random() < 0.5 else "")
+        put(
+            scene,
+            rng,
+            texts,
+            x,
+            y,
+            size,
+            False,
+            str(rng.choice(WORDS["voltage"])) if rng.random() < 0.5 else "",
+        )
         if rng.random() < 0.25:
             add_line(scene, rng, f"Output: {rng.choice([5, 9, 12, 24])}V 2A", x, y + 1.5 * size, size)
     if rng.random() < 0.7 or not scene.values:

@@ -2,7 +2,8 @@
 
     python -m src.bundled.synthetic --out my/sample --seed 0
 
-Draws the scenes of `scenes` at 1000 px. The committed ``data/sample`` is of an earlier generator (commit 3224257).
+Draws the scenes of `scenes` at 1000 px. The committed ``data/sample`` is of an earlier generator (commit
+3224257).
 """
 
 import argparse
@@ -20,7 +21,8 @@ from src.images.decode import cv2  # imported there with its size limit set
 
 
 def write_data_folder(out: Path, train_rows: int, test_rows: int, seed: int) -> None:
-    """Write a data folder (``images/``, ``train.csv``, ``test.csv``, ``test_truth.csv``), whole or not at all."""
+    """Write a data folder (``images/``, ``train.csv``, ``test.csv``, ``test_truth.csv``), whole or not at
+    all."""
     if out.exists():
         raise InputError(f"{out}: exists already; remove it first, or give another --out")
     beside = out.with_name(out.name + ".part")
@@ -40,7 +42,8 @@ def write_data_folder(out: Path, train_rows: int, test_rows: int, seed: int) -> 
 def _rows(
     images: Path, split: str, count: int, more: float, empty_share: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Render pictures into ``images`` until there are ``count`` questions; ``more``: chance of one more per picture."""
+    """Render pictures into ``images`` until there are ``count`` questions; ``more``: chance of one more per
+    picture."""
     rows: list[tuple[str, int, str, str]] = []
     while len(rows) < count:
         scene, name = make_scene(rng, missed=0.0), f"{split}-{len(rows):04d}.jpg"
@@ -57,7 +60,9 @@ def _rows(
 
 def main() -> int:
     """Command line: write a data folder."""
-    parser = argparse.ArgumentParser(description="Render a data folder of product pictures with known values.")
+    parser = argparse.ArgumentParser(
+        description="Render a data folder of product pictures with known values."
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--train", type=int, default=144, help="train rows")
     parser.add_argument("--test", type=int, default=60, help="test rows")

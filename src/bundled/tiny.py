@@ -34,7 +34,9 @@ def write_processor(folder: Path) -> None:
     extracted: Any = SentencePieceExtractor(str(spm)).extract(BPE)  # a dict, whatever its type says
     tokenizer = LlamaTokenizer(extracted["vocab"], extracted["merges"], pad_token="<unk>", add_bos_token=True)
     added = sorted(set(SPECIAL_TOKENS) - {"<unk>"}, key=SPECIAL_TOKENS.__getitem__)
-    tokenizer.add_tokens([AddedToken(token, normalized=False, special=True) for token in added], special_tokens=True)
+    tokenizer.add_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in added], special_tokens=True
+    )
     tokenizer.save_pretrained(folder)
     # TokenizersBackend takes tokenizer.json as it is; LlamaTokenizer would rebuild it from its own defaults.
     config = folder / "tokenizer_config.json"

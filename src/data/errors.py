@@ -15,17 +15,20 @@ _ADVICE = {
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used; the message is one sentence that says what, where, and what to do."""
+    """Something the user gave cannot be used; the message is one sentence that says what, where, and what to
+    do."""
 
 
 def unexpected(error: Exception) -> tuple[str, str]:
-    """A reason (``error: ValueError: ...``) and the traceback of an error that costs one picture, not the run."""
+    """A reason (``error: ValueError: ...``) and the traceback of an error that costs one picture, not the
+    run."""
     words = " ".join(str(error).split())[:200]
     return f"error: {type(error).__name__}: {words}", "".join(traceback.format_exception(error))
 
 
 def run_main(main: Callable[[], int]) -> None:
-    """Call ``main`` and exit with its code: 2 with one sentence on bad input or a file system's no, 130 on Ctrl-C."""
+    """Call ``main`` and exit with its code: 2 with one sentence on bad input or a file system's no, 130 on
+    Ctrl-C."""
     try:
         sys.exit(main())
     except InputError as error:

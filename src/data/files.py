@@ -1,4 +1,5 @@
-"""Files that appear whole or not at all, fingerprints of them, journals of finished work that survive a kill."""
+"""Files that appear whole or not at all, fingerprints of them, journals of finished work that survive a
+kill."""
 
 import contextlib
 import hashlib
@@ -16,7 +17,8 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
 
 
 def located(path: Path) -> Path:
-    """What behaves like the path of what ``path`` names: itself, or what fsspec knows by a URL (``s3://bucket/folder``).
+    """What behaves like the path of what ``path`` names: itself, or what fsspec knows by a URL
+    (``s3://bucket/folder``).
 
     Where there is a file of its name and ``.url``, the URL is what that file says.
     """
@@ -32,7 +34,9 @@ def located(path: Path) -> Path:
     try:
         return cast(Path, UPath(f"{url[1]}://{url[2]}"))
     except (ImportError, ValueError) as error:
-        raise InputError(f"{text}: cannot be reached ({error}); install what fsspec needs for {url[1]}://") from None
+        raise InputError(
+            f"{text}: cannot be reached ({error}); install what fsspec needs for {url[1]}://"
+        ) from None
 
 
 def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
@@ -45,7 +49,9 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
         path.write_bytes(b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")  # not a process id: nodes may share the folder
+    beside = path.with_name(
+        f".{path.name}.{os.urandom(4).hex()}.part"
+    )  # not a process id: nodes may share the folder
     try:
         with beside.open("wb") as stream:
             stream.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
@@ -78,7 +84,8 @@ def fingerprint(text: str, files: Mapping[Path, str]) -> str:
 
 
 class Journal:
-    """Finished work as lines of JSON, appended as it comes; a line that a killed run was writing is passed over.
+    """Finished work as lines of JSON, appended as it comes; a line that a killed run was writing is passed
+    over.
 
     Used as a context manager to `add`; `read` and `remove` need no opening.
     """
@@ -119,7 +126,8 @@ class Journal:
         self._stream.close()
 
     def add(self, entry: Mapping[str, object]) -> int:
-        """Append an entry, return its offset; it is with the system then, and a kill of this process cannot lose it."""
+        """Append an entry, return its offset; it is with the system then, and a kill of this process cannot
+        lose it."""
         offset = self._stream.seek(0, os.SEEK_END)
         self._stream.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
         self._stream.flush()

@@ -1,4 +1,5 @@
-"""Command-line flags and overrides, made of the dataclasses in `settings`: one name for a setting everywhere."""
+"""Command-line flags and overrides, made of the dataclasses in `settings`: one name for a setting
+everywhere."""
 
 import argparse
 import dataclasses
@@ -13,10 +14,12 @@ Stage = TypeVar("Stage")
 def parser_for(*stages: type, description: str) -> argparse.ArgumentParser:
     """A parser with a flag for every setting of ``stages``; a name that several have is one flag.
 
-    ``parse_args`` gives the settings that are named on the command line, and only those: for `settings_of`. What a
-    single stage requires is required; where there are several, the caller knows what to put in.
+    ``parse_args`` gives the settings that are named on the command line, and only those: for `settings_of`.
+    What a single stage requires is required; where there are several, the caller knows what to put in.
     """
-    from transformers import HfArgumentParser  # not at the top: processes that work on pictures import this room
+    from transformers import (
+        HfArgumentParser,
+    )  # not at the top: processes that work on pictures import this room
 
     class Parser(HfArgumentParser):
         def add_argument(self, *names: str, least: float | None = None, **options: Any) -> argparse.Action:

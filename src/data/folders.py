@@ -10,7 +10,8 @@ from src.data.files import located
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or folder of a fixed name in a folder, and what it is for; as an attribute of the folder, its path."""
+    """A file or folder of a fixed name in a folder, and what it is for; as an attribute of the folder, its
+    path."""
 
     name: str
     purpose: str
@@ -37,13 +38,16 @@ class DataFolder:
 
 @dataclass(frozen=True)
 class ProcessedFolder:
-    """What ``preprocess.py`` leaves: a picture for the model per source picture, and these; ``root`` as `located`."""
+    """What ``preprocess.py`` leaves: a picture for the model per source picture, and these; ``root`` as
+    `located`."""
 
     root: Path
 
     manifest = Entry("manifest.csv", "a row per picture: its sizes, or why there is none")
     text = Entry("text.jsonl", "a line per picture: the text read on it")
-    shards = Entry("shards", "with ``--shards``: the pictures in tar files, each with its index, manifest and text")
+    shards = Entry(
+        "shards", "with ``--shards``: the pictures in tar files, each with its index, manifest and text"
+    )
     journal = Entry("journal.jsonl", "finished pictures of a run that goes on, or was cut off")
     errors = Entry("errors.log", "only after an unexpected error on a picture: the traceback of the first")
 
@@ -89,14 +93,18 @@ class RunFolder:
 
     root: Path
 
-    processed = Entry("processed", "pictures for the model, `manifest.csv`, `text.jsonl` (what was read on them)")
+    processed = Entry(
+        "processed", "pictures for the model, `manifest.csv`, `text.jsonl` (what was read on them)"
+    )
     by_rules = Entry("rules_out.csv", "predictions by rules alone")
     rules_journal = Entry("rules_out.journal.jsonl", "the rules' answers as they come")
     adapter = Entry("adapter", "LoRA weights, settings, log, held-out answers, a model card")
     metrics = Entry("metrics.jsonl", "loss and F1 as they come")
     checkpoints = Entry("checkpoints", "of a training that goes on, or was cut off")
     predictions = Entry("test_out.csv", "**the predictions**, valid: `index,prediction`")
-    details = Entry("test_out.details.csv", "per row: who answered what, how sure, what was weighed, why not asked")
+    details = Entry(
+        "test_out.details.csv", "per row: who answered what, how sure, what was weighed, why not asked"
+    )
     all_answers = Entry("test_out.journal-*.jsonl", "the model's answers as they come, a file per process")
     errors = Entry("errors.log", "only after an unexpected error on a picture or row: its traceback")
     gallery = Entry("gallery.png", "pictures with their predictions")

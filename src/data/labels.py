@@ -20,10 +20,10 @@ USABLE_REASONS = frozenset({"ok", "empty", "range", "spelling", "unit repaired"}
 def normalise_label(value: str, entity: str) -> tuple[str, str]:
     """Bring a label of ``train.csv`` to canonical text; return ``(label, reason)``.
 
-    The empty label is a valid one ("not visible"). Ranges take the higher value (the organisers' advice); a spelling
-    of a unit (14 lbs) becomes the unit; a unit of another entity that can only be meant so is repaired. ``reason`` is
-    one of `USABLE_REASONS`, or ``unit of another entity``, ``unknown unit``, ``unknown entity``, ``units differ``,
-    ``not a value``; then the label is empty and the row cannot be used.
+    The empty label is a valid one ("not visible"). Ranges take the higher value (the organisers' advice); a
+    spelling of a unit (14 lbs) becomes the unit; a unit of another entity that can only be meant so is
+    repaired. ``reason`` is one of `USABLE_REASONS`, or ``unit of another entity``, ``unknown unit``,
+    ``unknown entity``, ``units differ``, ``not a value``; then the label is empty and the row cannot be used.
     """
     if entity not in ENTITY_UNITS:
         return "", "unknown entity"

@@ -16,9 +16,9 @@ LONGEST_NAME = 200  # bytes; file systems allow 255, and a name gets a few more 
 def image_name(link: str) -> str:
     """The image's file name: the last path part of its link; empty for a blank link only.
 
-    A link without such a part is named by the end of its query or path and a piece of its hash. Safe as a file name: no
-    control characters or backslashes, no dot at the front (such files are hidden), and a name of more than
-    `LONGEST_NAME` bytes is cut, with a piece of its hash instead.
+    A link without such a part is named by the end of its query or path and a piece of its hash. Safe as a
+    file name: no control characters or backslashes, no dot at the front (such files are hidden), and a name
+    of more than `LONGEST_NAME` bytes is cut, with a piece of its hash instead.
     """
     link = link.strip()
     # By hand: urlsplit raises for some broken links, and one of them must not stop a run.
@@ -45,15 +45,20 @@ def asked_entities(tables: Iterable[pd.DataFrame], files: Mapping[str, str]) -> 
     """What tables ask of each image they name, sorted; ``files`` as `read_files` gives them."""
     asked: dict[str, set[str]] = {}
     for table in tables:
-        for image, entity in zip(picture_names(table["image_link"], files), table["entity_name"], strict=True):
+        for image, entity in zip(
+            picture_names(table["image_link"], files), table["entity_name"], strict=True
+        ):
             asked.setdefault(image, set()).add(entity)
     asked.pop("", None)  # of blank links
     same: dict[tuple[str, ...], tuple[str, ...]] = {}  # few combinations: one object each
-    return {image: same.setdefault(key, key) for image, found in asked.items() if (key := tuple(sorted(found)))}
+    return {
+        image: same.setdefault(key, key) for image, found in asked.items() if (key := tuple(sorted(found)))
+    }
 
 
 def read_files(data: Path) -> dict[str, str]:
-    """Link -> file in ``images/``, of what was downloaded (see `download`); other links are named by `image_name`."""
+    """Link -> file in ``images/``, of what was downloaded (see `download`); other links are named by
+    `image_name`."""
     path = DataFolder(data).downloads
     if not path.is_file():
         return {}

@@ -12,7 +12,8 @@ from src.data.tables import read_table
 
 
 def read_manifest(processed: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of the manifest, of all shards; ``tar`` is added, the path of the shard's, None for single pictures.
+    """Some columns of the manifest, of all shards; ``tar`` is added, the path of the shard's, None for single
+    pictures.
 
     Raises `InputError` when there is none.
     """
@@ -20,7 +21,9 @@ def read_manifest(processed: Path, columns: Sequence[str]) -> pd.DataFrame:
     tables = []
     for path in folder.manifests:
         table = read_table(path, columns)[list(columns)]
-        table["tar"] = pd.Series([folder.tar_of(path) if folder.is_sharded else None] * len(table), dtype=object)
+        table["tar"] = pd.Series(
+            [folder.tar_of(path) if folder.is_sharded else None] * len(table), dtype=object
+        )
         tables.append(table)
     if not tables:
         raise InputError(f"{folder.shards}: has no finished shard; run preprocess.py --shards first")
@@ -39,7 +42,8 @@ class Pictures:
             self._tars = dict(zip(table["file"], table["tar"], strict=True))
 
     def path(self, file: str) -> Path:
-        """The path of a processed picture by its file's name, for `images.read_bytes`; it need not be there."""
+        """The path of a processed picture by its file's name, for `images.read_bytes`; it need not be
+        there."""
         return self._tars.get(file, self._root) / file
 
     def of(self, image: str) -> Path | None:

@@ -37,10 +37,13 @@ class _Unusable:
         self._pictures = pictures
         is_made = ProcessedFolder(processed).is_made
         table = read_manifest(processed, ["image", "status"]) if is_made else pd.DataFrame()
-        self._blank = frozenset(table.loc[table["status"].eq("blank"), "image"]) if len(table) else frozenset()
+        self._blank = (
+            frozenset(table.loc[table["status"].eq("blank"), "image"]) if len(table) else frozenset()
+        )
 
     def __call__(self, image: str, entity: str) -> str:
-        """``blank link``, ``unknown entity``, ``blank picture`` (of one colour), ``no picture``; empty when it can."""
+        """``blank link``, ``unknown entity``, ``blank picture`` (of one colour), ``no picture``; empty when
+        it can."""
         if not image:
             return "blank link"
         if entity not in ENTITY_UNITS:
@@ -50,8 +53,11 @@ class _Unusable:
         return "" if self._pictures.of(image) else "no picture"
 
 
-def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], Counter[str]]:
-    """Samples of all usable rows of a `read_train` table, or of some of its rows, and the count of rows per reason.
+def train_samples(
+    table: pd.DataFrame, processed: Path, files: Mapping[str, str]
+) -> tuple[list[Sample], Counter[str]]:
+    """Samples of all usable rows of a `read_train` table, or of some of its rows, and the count of rows per
+    reason.
 
     Reasons are those of `quantity.normalise_label` (the unusable ones are left out) and of `_Unusable`.
     """
@@ -66,12 +72,17 @@ def train_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]
         reason = unusable(image, entity) or reason
         reasons[reason] += 1
         if reason in USABLE_REASONS:
-            samples.append(Sample(int(row), image, pictures.path(processed_name(image)), entity, answer, group))
+            samples.append(
+                Sample(int(row), image, pictures.path(processed_name(image)), entity, answer, group)
+            )
     return samples, reasons
 
 
-def test_samples(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> tuple[list[Sample], dict[int, str]]:
-    """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see `_Unusable`)."""
+def test_samples(
+    table: pd.DataFrame, processed: Path, files: Mapping[str, str]
+) -> tuple[list[Sample], dict[int, str]]:
+    """Samples of all answerable rows of a `read_test` table, and index -> reason for the others (see
+    `_Unusable`)."""
     samples, refused, pictures = [], {}, Pictures(processed)
     unusable = _Unusable(processed, pictures)
     columns = (table["index"], picture_names(table["image_link"], files), table["entity_name"])

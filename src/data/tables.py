@@ -1,6 +1,7 @@
 """Tables in: train.csv, test.csv and other CSV files, all cells as text. Needs neither pictures nor a model.
 
-Tables are read as spreadsheets write them: commas, semicolons or tabs; UTF-8 or UTF-16; blanks after the commas.
+Tables are read as spreadsheets write them: commas, semicolons or tabs; UTF-8 or UTF-16; blanks after the
+commas.
 """
 
 import csv
@@ -23,10 +24,12 @@ _EMPTY = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none"})
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV with at least ``columns``, all cells as text, empty cells as empty text. Raises `InputError`.
+    """Read a CSV with at least ``columns``, all cells as text, empty cells as empty text. Raises
+    `InputError`.
 
-    In columns of those names: links, groups and indices stripped, entities stripped and in lower case, ``NA`` and the
-    like as an empty value or group, a group ``7.0`` as ``7``. Cells of other columns stay as they are.
+    In columns of those names: links, groups and indices stripped, entities stripped and in lower case, ``NA``
+    and the like as an empty value or group, a group ``7.0`` as ``7``. Cells of other columns stay as they
+    are.
     """
     text = _text(path)
     delimiter = _delimiter(text, columns)
@@ -56,7 +59,9 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(f"{path}: not found; a data folder needs this file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from None
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = data.decode(encoding)
@@ -82,8 +87,12 @@ def _delimiter(text: str, columns: Sequence[str]) -> str:
 
 def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line on which it starts, cells) of each record that is not blank. Raises `InputError`."""
-    blanks = f"{delimiter} " in text.lstrip("\r\n").partition("\n")[0]  # as the header has them, quoted cells may, too
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=blanks, strict=True)
+    blanks = (
+        f"{delimiter} " in text.lstrip("\r\n").partition("\n")[0]
+    )  # as the header has them, quoted cells may, too
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=blanks, strict=True
+    )
     line = 1
     try:
         for cells in reader:
@@ -98,11 +107,14 @@ def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[
 
 
 def _names(path: Path, header: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """The names of the columns, stripped; of ``columns``, which all must be there once, in any case of letters."""
+    """The names of the columns, stripped; of ``columns``, which all must be there once, in any case of
+    letters."""
     names = [name.strip() for name in header]
     while names and not names[-1]:
         names.pop()
-    names = [name.lower() if name.lower() in columns and name.lower() not in names else name for name in names]
+    names = [
+        name.lower() if name.lower() in columns and name.lower() not in names else name for name in names
+    ]
     missing = [column for column in columns if column not in names]
     if missing:
         raise InputError(f"{path}: has no column {', '.join(missing)}; it needs {','.join(columns)}")
@@ -123,7 +135,8 @@ def _fitted(path: Path, line: int, cells: list[str], width: int) -> list[str]:
 
 
 def table_text(table: pd.DataFrame) -> str:
-    """A table as CSV, all cells quoted where one has a carriage return: without quotes it would end its row."""
+    """A table as CSV, all cells quoted where one has a carriage return: without quotes it would end its
+    row."""
     text = table.to_csv(index=False, lineterminator="\n")
     return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL) if "\r" in text else text
 
@@ -138,7 +151,8 @@ def read_train(data: Path) -> pd.DataFrame:
 
 
 def read_test(data: Path) -> pd.DataFrame:
-    """Read ``data/test.csv`` (`TEST_COLUMNS`; ``index`` int64, the rest text); `InputError` when it cannot be used."""
+    """Read ``data/test.csv`` (`TEST_COLUMNS`; ``index`` int64, the rest text); `InputError` when it cannot be
+    used."""
     return read_test_file(DataFolder(data).test)
 
 
@@ -152,7 +166,8 @@ def read_test_file(path: Path) -> pd.DataFrame:
 
 
 def integer_column(column: pd.Series, path: Path) -> pd.Series:
-    """Return a column of the table that `read_table` read from ``path`` as int64; ``7.0`` is a whole number, too.
+    """Return a column of the table that `read_table` read from ``path`` as int64; ``7.0`` is a whole number,
+    too.
 
     Raises `InputError` that names the line of the first value that is none, or that occurs twice.
     """
@@ -160,7 +175,9 @@ def integer_column(column: pd.Series, path: Path) -> pd.Series:
     if bad.any():
         at = int(bad.to_numpy().argmax())
         where = f"{path}, line {_line(path, str(column.name), at)}"
-        raise InputError(f"{where}: {column.name} {column.iloc[at]!r} is not a whole number; give each row its own")
+        raise InputError(
+            f"{where}: {column.name} {column.iloc[at]!r} is not a whole number; give each row its own"
+        )
     numbers = column.str.partition(".")[0].astype("int64")
     if numbers.duplicated().any():
         at = int(numbers.duplicated().to_numpy().argmax())
@@ -170,7 +187,8 @@ def integer_column(column: pd.Series, path: Path) -> pd.Series:
 
 
 def _line(path: Path, name: str, row: int) -> int:
-    """Return the line of the file on which a row of its table starts; reads the file again, for a message only."""
+    """Return the line of the file on which a row of its table starts; reads the file again, for a message
+    only."""
     text = _text(path)
     records = _records(path, text, _delimiter(text, [name]))
     return next(line for line, _ in islice(records, row + 1, None))  # the first record is the header

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from src.images import jpeg
 from src.images.kinds import is_heif, not_a_picture
-from src.images.members import is_member, read_member
+from src.images.tar_images import is_member, read_member
 from src.settings import MAX_PIXELS
 
-# `decode` looks at the header first; OpenCV's limit, read when it is imported, is the second line (a larger one comes
-# by the environment).
+# `decode` looks at the header first; OpenCV's limit, read when it is imported, is the second line (a larger
+# one comes by the environment).
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2
@@ -20,7 +20,9 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks, with an error instead of a warning
-PngImagePlugin.MAX_TEXT_CHUNK = 64 * 1024**2  # bytes of a colour profile or text, unpacked: 1 MiB refuses real pictures
+PngImagePlugin.MAX_TEXT_CHUNK = (
+    64 * 1024**2
+)  # bytes of a colour profile or text, unpacked: 1 MiB refuses real pictures
 
 _JPEG_FLAGS = {
     1: cv2.IMREAD_COLOR,
@@ -28,7 +30,9 @@ _JPEG_FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # how a picture of an EXIF orientation comes to be shown
+_TURNS: dict[
+    int, Callable[[np.ndarray], np.ndarray]
+] = {  # how a picture of an EXIF orientation comes to be shown
     2: lambda image: cv2.flip(image, 1),
     3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
     4: lambda image: cv2.flip(image, 0),
@@ -48,14 +52,16 @@ class ImageError(Exception):
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None) -> np.ndarray:
-    """Decode the bytes of an image file: EXIF orientation applied, transparency composited on white, first frame.
+    """Decode the bytes of an image file: EXIF orientation applied, transparency composited on white, first
+    frame.
 
-    With ``enough`` (pixels), a plain JPEG whose long side is at least twice that comes at a half, quarter or eighth of
-    its size, still at least ``enough``: the decoder leaves out the finest frequencies instead of computing them.
+    With ``enough`` (pixels), a plain JPEG whose long side is at least twice that comes at a half, quarter or
+    eighth of its size, still at least ``enough``: the decoder leaves out the finest frequencies instead of
+    computing them.
 
-    Raises `ImageError` for what is empty, damaged, larger than ``max_pixels`` or not an image. Of a JPEG that is cut
-    off (`jpeg.is_cut`) at least 95 % must be there. Plain JPEGs go through `cv2.imdecode` (`imread` would accept a
-    truncated one and fill it with grey), all else through Pillow.
+    Raises `ImageError` for what is empty, damaged, larger than ``max_pixels`` or not an image. Of a JPEG that
+    is cut off (`jpeg.is_cut`) at least 95 % must be there. Plain JPEGs go through `cv2.imdecode` (`imread`
+    would accept a truncated one and fill it with grey), all else through Pillow.
     """
     if not data:
         raise ImageError("empty file")
@@ -71,7 +77,16 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None)
         return _pixels(data, size, enough)
     except UnidentifiedImageError:
         raise ImageError(_UNKNOWN) from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, RuntimeError, cv2.error) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        MemoryError,
+        RuntimeError,
+        cv2.error,
+    ) as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise ImageError(f"damaged or cut off ({reason})") from None
 
@@ -111,7 +126,9 @@ def _pixels(data: bytes, size: tuple[int, int], enough: int | None, turned: bool
     with _open(data) as opened:
         if data.startswith(b"\xff\xd8") and opened.mode in ("L", "RGB"):
             fraction = 1 if enough is None else min(halvings(max(size), enough), 8)
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION)
+            image = cv2.imdecode(
+                np.frombuffer(data, np.uint8), _JPEG_FLAGS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION
+            )
         else:
             image = np.ascontiguousarray(_on_white(opened)[:, :, ::-1])
         if image is None:
@@ -131,7 +148,8 @@ def _orientation(opened: Image.Image) -> int:
 
 
 def shown_size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels of a picture that `decode` could decode, as shown (after the EXIF orientation)."""
+    """Width and height in pixels of a picture that `decode` could decode, as shown (after the EXIF
+    orientation)."""
     with _open(data) as opened:
         width, height = opened.size
         turned = opened.format != "TIFF" and _orientation(opened) >= 5  # Pillow gives a TIFF's size as shown
@@ -161,8 +179,11 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file, or of a picture in a tar file (see `members`); `ImageError` when they cannot be read."""
+    """The bytes of a file, or of a picture in a tar file (see `members`); `ImageError` when they cannot be
+    read."""
     try:
         return read_member(path) if is_member(path) else path.read_bytes()
     except OSError as error:
-        raise ImageError("missing file" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
+        raise ImageError(
+            "missing file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        ) from None

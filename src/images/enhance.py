@@ -1,4 +1,5 @@
-"""Make a decoded picture what the model sees: resize, CLAHE, unsharp mask. 8-bit BGR arrays of shape (h, w, 3)."""
+"""Make a decoded picture what the model sees: resize, CLAHE, unsharp mask. 8-bit BGR arrays of shape (h, w,
+3)."""
 
 from src.images.decode import cv2, halvings, np
 from src.settings import EnhanceSettings
@@ -19,8 +20,9 @@ def resize(image: np.ndarray, max_size: int, full_size: tuple[int, int] | None =
 
     The ratio is that of ``full_size`` (width, height), for a picture that was decoded at less than that.
 
-    First by means of 2x2, 4x4, ... pixels to less than twice the target, then bilinear: below a factor of two every
-    pixel still counts, at an eighth of the cost of INTER_AREA (text stays as legible, see benchmarks/README.md).
+    First by means of 2x2, 4x4, ... pixels to less than twice the target, then bilinear: below a factor of two
+    every pixel still counts, at an eighth of the cost of INTER_AREA (text stays as legible, see
+    benchmarks/README.md).
     """
     width, height = full_size or image.shape[1::-1]
     scale = max_size / max(height, width)
@@ -48,10 +50,12 @@ _TO_LIGHTNESS, _FROM_LIGHTNESS = _lightness_tables()
 
 
 def clahe(luma: np.ndarray, clip_limit: float) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalisation of lightness, 8x8 tiles (Zuiderveld, Graphics Gems IV, 1994).
+    """Contrast-limited adaptive histogram equalisation of lightness, 8x8 tiles (Zuiderveld, Graphics Gems IV,
+    1994).
 
-    ``luma`` is Y of YCrCb, uint8 (h, w). It is equalised on the scale of L*, so greys come out as from CLAHE on L of
-    LAB; only saturated colours differ a little, and the two conversions to and from LAB (5 ms) are saved.
+    ``luma`` is Y of YCrCb, uint8 (h, w). It is equalised on the scale of L*, so greys come out as from CLAHE
+    on L of LAB; only saturated colours differ a little, and the two conversions to and from LAB (5 ms) are
+    saved.
     """
     equalised = cv2.createCLAHE(clip_limit, (8, 8)).apply(cv2.LUT(luma, _TO_LIGHTNESS))
     return cv2.LUT(equalised, _FROM_LIGHTNESS)
@@ -63,7 +67,9 @@ def unsharp(image: np.ndarray, sigma: float, strength: float) -> np.ndarray:
     return cv2.addWeighted(image, 1 + strength, blurred, -strength, 0)
 
 
-def enhance(image: np.ndarray, settings: EnhanceSettings, full_size: tuple[int, int] | None = None) -> np.ndarray:
+def enhance(
+    image: np.ndarray, settings: EnhanceSettings, full_size: tuple[int, int] | None = None
+) -> np.ndarray:
     """`resize`, then CLAHE and unsharp mask of the luma (colours are kept): what the model will see."""
     picture = cv2.cvtColor(resize(image, settings.max_size, full_size), cv2.COLOR_BGR2YCrCb)
     luma = clahe(cv2.extractChannel(picture, 0), settings.clip_limit)

@@ -1,7 +1,7 @@
 """JPEGs whose last bytes are missing: how much of the picture is there, and bytes that a decoder accepts.
 
-Markers and scans as in ITU-T T.81: a scan holds a band of coefficients (`first` to `last` in zigzag order) of some
-components, down to bit `low`.
+Markers and scans as in ITU-T T.81: a scan holds a band of coefficients (`first` to `last` in zigzag order) of
+some components, down to bit `low`.
 """
 
 import re
@@ -12,7 +12,9 @@ import numpy as np
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # baseline, extended, progressive
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # within a scan FF is data before 00, and D0 to D7 are restarts
+_MARKER = re.compile(
+    rb"\xff+([^\x00\xd0-\xd7\xff])"
+)  # within a scan FF is data before 00, and D0 to D7 are restarts
 _FILLER = b"\x2d\xd2\x4b\xb4\x55\xaa" * 50
 """Decodes to something else than missing data does, whatever the tables."""
 
@@ -40,8 +42,9 @@ def mended(data: bytes) -> bytes:
 def decoded_share(data: bytes, pixels: Callable[[bytes], np.ndarray]) -> float:
     """Share of a cut JPEG that comes from its data; ``pixels`` decodes it, rows as stored, at full size.
 
-    Found by decoding it twice, with nothing and with noise behind the data: the first block that differs was not there.
-    What a progressive file lacks no more than the last bit of its coefficients of counts nine tenths.
+    Found by decoding it twice, with nothing and with noise behind the data: the first block that differs was
+    not there. What a progressive file lacks no more than the last bit of its coefficients of counts nine
+    tenths.
     """
     components, block, scans = _walk(data)
     before = _known(components, scans[:-1])
@@ -60,7 +63,9 @@ def decoded_share(data: bytes, pixels: Callable[[bytes], np.ndarray]) -> float:
 def _known(components: bytes, scans: list[_Scan]) -> float:
     """1 when ``scans`` hold all coefficients of all components, 0.9 when a last bit is missing, else 0."""
     for low, share in ((0, 1.0), (1, 0.9)):
-        there = {(c, k) for s in scans if s.low <= low for c in s.components for k in range(s.first, s.last + 1)}
+        there = {
+            (c, k) for s in scans if s.low <= low for c in s.components for k in range(s.first, s.last + 1)
+        }
         if components and all((c, k) in there for c in components for k in range(64)):
             return share
     return 0.0

@@ -32,7 +32,8 @@ def is_heif(data: bytes) -> bool:
 
 
 def not_a_picture(data: bytes) -> str:
-    """Why these bytes, of which the first `HEAD` suffice, are no picture that can be read; empty if they may be one."""
+    """Why these bytes, of which the first `HEAD` suffice, are no picture that can be read; empty if they may
+    be one."""
     head = data[:HEAD]
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for patterns, start in ((_PATTERNS, head), (_TEXT_PATTERNS, text)):

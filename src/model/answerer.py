@@ -1,11 +1,12 @@
-"""A loaded model that answers questions: the same object in a process of this machine and on a node of a cluster."""
+"""A loaded model that answers questions: the same object in a process of this machine and on a node of a
+cluster."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.data.text_store import TextStore
 from src.model.batches import Unanswered
 from src.model.generation import Answered, Model, generate
 from src.model.letterbox import letterboxed_sizes
@@ -41,7 +42,7 @@ class Answerer:
         if how.adapter:
             self._model = merge(base, how.adapter) if how.merged else load_adapter(base, how.adapter)
         self._processor = load_processor(how.model, how.image_splitting)
-        self._readings = ReadingStore(how.processed) if how.with_readings else None
+        self._readings = TextStore(how.processed) if how.with_readings else None
         self._sizes = letterboxed_sizes(how.processed)
 
     def answers(

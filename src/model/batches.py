@@ -1,7 +1,8 @@
-"""Batches of questions for answering: what stands before the question once per picture, pictures of one size together.
+"""Batches of questions for answering: what stands before the question once per picture, pictures of one size
+together.
 
-Made in a `DataLoader`'s processes. What goes from them to the main process are NumPy arrays, because those go through
-a pipe: tensors would go through shared memory, of which a Docker container has 64 MB.
+Made in a `DataLoader`'s processes. What goes from them to the main process are NumPy arrays, because those go
+through a pipe: tensors would go through shared memory, of which a Docker container has 64 MB.
 """
 
 import contextlib
@@ -15,8 +16,8 @@ from PIL import Image
 from transformers import Idefics2Processor
 
 from src.data.errors import InputError, unexpected
-from src.data.readings import ReadingStore
 from src.data.samples import BROKEN, Sample, by_picture
+from src.data.text_store import TextStore
 from src.model.collator import Pixels, on_device, one_thread_in_workers, open_picture, picture_bytes
 from src.model.prompts import describe, prefix, prompt
 
@@ -59,9 +60,9 @@ class Tokens:
 class Batch:
     """Questions ready for the model.
 
-    ``options``: texts to weigh for each question. ``pixels`` and ``prefixes`` (the beginnings of the prompts) have a
-    row per picture, ``suffixes`` (the rest of each prompt) one per question. ``picture_index`` int64 (questions,): each
-    one's picture.
+    ``options``: texts to weigh for each question. ``pixels`` and ``prefixes`` (the beginnings of the prompts)
+    have a row per picture, ``suffixes`` (the rest of each prompt) one per question. ``picture_index`` int64
+    (questions,): each one's picture.
     """
 
     questions: list[Sample]
@@ -72,7 +73,8 @@ class Batch:
     picture_index: np.ndarray
 
     def part(self, start: int, end: int) -> "Batch":
-        """Its questions from ``start`` to ``end``; the batch itself, not a copy, where that is all of them."""
+        """Its questions from ``start`` to ``end``; the batch itself, not a copy, where that is all of
+        them."""
         if start == 0 and end >= len(self.questions):
             return self
         kept, picture_index = np.unique(self.picture_index[start:end], return_inverse=True)
@@ -99,13 +101,17 @@ class _Prepared:
 
 
 class Preparation:
-    """Makes a `Batch` of samples. A picture that cannot be asked costs only itself; ``readings``: None without OCR.
+    """Makes a `Batch` of samples. A picture that cannot be asked costs only itself; ``readings``: None
+    without OCR.
 
     ``options``: texts that the model is to weigh for a sample; of those that have none it writes its own.
     """
 
     def __init__(
-        self, processor: Idefics2Processor, readings: ReadingStore | None, options: Mapping[Sample, tuple[str, ...]]
+        self,
+        processor: Idefics2Processor,
+        readings: TextStore | None,
+        options: Mapping[Sample, tuple[str, ...]],
     ) -> None:
         self.processor, self.readings, self.options = processor, readings, options
 
@@ -144,13 +150,15 @@ class Preparation:
         )
 
     def _suffix(self, entity: str, read: str) -> list[int]:
-        """Token ids of a prompt after its `prompts.prefix`: of the whole text, split as ids and never as text."""
+        """Token ids of a prompt after its `prompts.prefix`: of the whole text, split as ids and never as
+        text."""
         tokenizer = self.processor.tokenizer
         return tokenizer(prompt(entity, read)).input_ids[len(tokenizer(prefix(read)).input_ids) :]
 
 
-def described_lengths(samples: Iterable[Sample], readings: ReadingStore | None) -> dict[str, int]:
-    """Characters of what a prompt tells of each image (a millisecond each): nearly in proportion to its tokens."""
+def described_lengths(samples: Iterable[Sample], readings: TextStore | None) -> dict[str, int]:
+    """Characters of what a prompt tells of each image (a millisecond each): nearly in proportion to its
+    tokens."""
     lengths: dict[str, int] = {}
     if readings is None:
         return lengths
@@ -163,7 +171,8 @@ def described_lengths(samples: Iterable[Sample], readings: ReadingStore | None) 
 def in_batches(
     samples: Sequence[Sample], sizes: Mapping[str, tuple[int, int]], lengths: Mapping[str, int], rows: int
 ) -> list[list[Sample]]:
-    """Batches of at most about ``rows``: pictures of one size, prompts of like length, the largest and longest first.
+    """Batches of at most about ``rows``: pictures of one size, prompts of like length, the largest and
+    longest first.
 
     ``sizes`` by file name of the processed picture, ``lengths`` as of `described_lengths`.
     """

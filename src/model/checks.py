@@ -16,7 +16,8 @@ _OTHER_BUILDS = {12: "cu126", 11: "cu118"}
 
 
 def check_weights(folder: Path) -> None:
-    """Raise `InputError` when a safetensors file in ``folder``, or a part that its index names, is not whole."""
+    """Raise `InputError` when a safetensors file in ``folder``, or a part that its index names, is not
+    whole."""
     files = set(folder.glob("*.safetensors"))
     for index in folder.glob("*.safetensors.index.json"):
         try:
@@ -29,7 +30,8 @@ def check_weights(folder: Path) -> None:
 
 
 def weights_fault(path: Path) -> str:
-    """What is wrong with a safetensors file and what to do, by its header and size; empty when it is whole."""
+    """What is wrong with a safetensors file and what to do, by its header and size; empty when it is
+    whole."""
     again = "fetch it again"
     try:
         with path.open("rb") as stream:
@@ -59,14 +61,16 @@ def gpu_fault() -> str:
         return "none was found"
     major = int(built.split(".")[0])
     if supported[0] >= major:
-        return (
-            f"the driver (CUDA {supported[0]}.{supported[1]}) shows none; look at nvidia-smi and CUDA_VISIBLE_DEVICES"
-        )
+        return f"the driver (CUDA {supported[0]}.{supported[1]}) shows none; look at nvidia-smi and CUDA_VISIBLE_DEVICES"
     advice = f"update it to {_NEEDED_DRIVER.get(major, 'a newer one')}"
     if supported[0] in _OTHER_BUILDS:
         index = f"https://download.pytorch.org/whl/{_OTHER_BUILDS[supported[0]]}"
-        advice += f", or install a torch build for it: pip install --force-reinstall torch --index-url {index}"
-    return f"the NVIDIA driver supports CUDA {supported[0]}.{supported[1]}, this torch needs {built}; {advice}"
+        advice += (
+            f", or install a torch build for it: pip install --force-reinstall torch --index-url {index}"
+        )
+    return (
+        f"the NVIDIA driver supports CUDA {supported[0]}.{supported[1]}, this torch needs {built}; {advice}"
+    )
 
 
 def driver_cuda() -> tuple[int, int] | None:

@@ -14,18 +14,19 @@ from PIL import Image
 from transformers import BatchFeature, Idefics2Processor
 
 from src.data.errors import InputError, unexpected
-from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.data.text_store import TextStore
 from src.images.decode import ImageError, cv2, read_image
 from src.model.decoding import AnswerGrammar
 from src.model.letterbox import letterbox
 from src.model.option_loss import IGNORED, OF_OPTIONS, attention, with_options
 from src.model.prompts import completion, describe, prompt
-from src.reading.choose import options
+from src.reading.options import options
 
 
 def open_picture(sample: Sample) -> Image.Image:
-    """The processed picture as RGB, letterboxed (see `images.letterbox`); `InputError` when it cannot be read."""
+    """The processed picture as RGB, letterboxed (see `images.letterbox`); `InputError` when it cannot be
+    read."""
     try:
         return Image.fromarray(letterbox(read_image(sample.picture))[:, :, ::-1])
     except ImageError as error:
@@ -49,8 +50,8 @@ class Pixels:
     def as_input(self, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """What the model takes, bit for bit as `encode` makes it in float32, then in ``dtype``.
 
-        ``pixel_values`` (rows, pictures, 3, height, width) in -1..1, 0 for padding; ``pixel_attention_mask`` bool
-        (rows, pictures, height, width).
+        ``pixel_values`` (rows, pictures, 3, height, width) in -1..1, 0 for padding; ``pixel_attention_mask``
+        bool (rows, pictures, height, width).
         """
         values, sizes = on_device(self.values, device), on_device(self.sizes, device)
         height, width = values.shape[-2:]
@@ -58,7 +59,9 @@ class Pixels:
         columns = torch.arange(width, device=device) < sizes[..., 1:]
         mask = rows.unsqueeze(-1) & columns.unsqueeze(-2)
         pixels = torch.empty(values.shape, device=device, dtype=dtype)
-        for row, own, target in zip(values, mask, pixels, strict=True):  # one at a time: float32 is four times as much
+        for row, own, target in zip(
+            values, mask, pixels, strict=True
+        ):  # one at a time: float32 is four times as much
             scaled = row.float().div_(255).sub_(0.5).div_(0.5)
             target.copy_(scaled.masked_fill_(~own.unsqueeze(1), 0))
         return {"pixel_values": pixels, "pixel_attention_mask": mask}
@@ -93,8 +96,8 @@ def encode(
 ) -> BatchFeature:
     """Tensors for one picture per text, padded to the longest; never truncated (that would cut image tokens).
 
-    ``input_ids`` and ``attention_mask`` int64 (batch, tokens), ``pixel_values`` float32 (batch, 1, 3, height, width),
-    ``pixel_attention_mask`` int64 (batch, 1, height, width).
+    ``input_ids`` and ``attention_mask`` int64 (batch, tokens), ``pixel_values`` float32 (batch, 1, 3, height,
+    width), ``pixel_attention_mask`` int64 (batch, 1, height, width).
     """
     return processor(
         text=list(texts),
@@ -105,8 +108,9 @@ def encode(
     )
 
 
-def prompt_of(sample: Sample, readings: ReadingStore | None) -> str:
-    """The prompt of a sample, with what was read on its picture; ``readings`` is None for the pipeline without OCR."""
+def prompt_of(sample: Sample, readings: TextStore | None) -> str:
+    """The prompt of a sample, with what was read on its picture; ``readings`` is None for the pipeline
+    without OCR."""
     return prompt(sample.entity, "" if readings is None else describe(*readings.with_layout(sample.image)))
 
 
@@ -114,8 +118,9 @@ MOST_OPTIONS = 16
 """Of a row that is trained on: a table of sizes has hundreds."""
 
 
-def options_of(sample: Sample, readings: ReadingStore) -> tuple[list[str], int]:
-    """What could be answered to a sample's question, and which of it is its answer, as `with_options` wants it."""
+def options_of(sample: Sample, readings: TextStore) -> tuple[list[str], int]:
+    """What could be answered to a sample's question, and which of it is its answer, as `with_options` wants
+    it."""
     found = options(readings[sample.image], sample.entity)
     groups = [[str(candidate.quantity) for candidate in group] for group in found]
     groups.sort(key=lambda texts: sample.answer not in texts)
@@ -132,17 +137,21 @@ class TrainingCollator:
     """
 
     def __init__(
-        self, processor: Idefics2Processor, readings: ReadingStore | None = None, grammar: AnswerGrammar | None = None
+        self,
+        processor: Idefics2Processor,
+        readings: TextStore | None = None,
+        grammar: AnswerGrammar | None = None,
     ) -> None:
         self.processor, self.readings, self.grammar = processor, readings, grammar
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """``rows``, ``pixels`` (see `model_inputs`), ``input_ids`` and ``attention_mask`` as of `encode`, ``labels``.
+        """``rows``, ``pixels`` (see `model_inputs`), ``input_ids`` and ``attention_mask`` as of `encode`,
+        ``labels``.
 
         ``labels`` int64 (batch, tokens) are `IGNORED` but for the answer and its end token.
-        ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model compute
-        logits at labelled positions only; loss and gradients equal those of ``labels`` alone. With options, see
-        `with_options`. A row with an unexpected error is left out and told on stderr.
+        ``logits_to_keep`` bool (batch, tokens) and ``shift_labels`` int64 (labelled tokens,) make the model
+        compute logits at labelled positions only; loss and gradients equal those of ``labels`` alone. With
+        options, see `with_options`. A row with an unexpected error is left out and told on stderr.
         """
         one_thread_in_workers()
         ready: list[tuple[Sample, Image.Image, str, tuple[list[str], int]]] = []
@@ -154,9 +163,13 @@ class TrainingCollator:
                 raise
             except Exception as error:  # whatever a picture or its text brings up: it costs this row
                 reason, trace = unexpected(error)
-                print(f"train row {sample.row} ({sample.image}) is left out: {reason}\n{trace}", file=sys.stderr)
+                print(
+                    f"train row {sample.row} ({sample.image}) is left out: {reason}\n{trace}", file=sys.stderr
+                )
         if not ready:
-            raise InputError(f"no row of a batch could be made ready (train row {samples[0].row} is one of them)")
+            raise InputError(
+                f"no row of a batch could be made ready (train row {samples[0].row} is one of them)"
+            )
         kept = [sample for sample, *_ in ready]
         pictures, prompts = [picture for _, picture, *_ in ready], [text for _, _, text, _ in ready]
         batch = {"rows": [s.row for s in kept], **self.batch(pictures, prompts, [s.answer for s in kept])}
@@ -166,15 +179,18 @@ class TrainingCollator:
         texts, right = [texts for texts, _ in known], [number for _, number in known]
         return with_options(batch, self.grammar, [sample.entity for sample in kept], texts, right)
 
-    def batch(self, pictures: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
+    def batch(
+        self, pictures: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]
+    ) -> dict[str, Any]:
         """Like calling it, with pictures, prompts and answers given, and without ``rows``."""
         texts = [text + completion(answer) for text, answer in zip(prompts, answers, strict=True)]
         inputs = self.processor(text=texts, padding=True, padding_side="right", return_tensors="pt")
-        # The prompt's ids are a prefix of the whole row's (a test holds that), and the picture's placeholder expands
-        # alike in both: so the answer is the tail of this many tokens.
+        # The prompt's ids are a prefix of the whole row's (a test holds that), and the picture's placeholder
+        # expands alike in both: so the answer is the tail of this many tokens.
         ids = self.processor.tokenizer
         tails = [
-            len(whole) - len(start) for whole, start in zip(ids(texts).input_ids, ids(prompts).input_ids, strict=True)
+            len(whole) - len(start)
+            for whole, start in zip(ids(texts).input_ids, ids(prompts).input_ids, strict=True)
         ]
         ends = inputs["attention_mask"].sum(dim=1, keepdim=True)
         starts = ends - torch.tensor(tails).unsqueeze(1)
@@ -187,7 +203,8 @@ class TrainingCollator:
 
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """A batch of `TrainingCollator` as the model takes it: its `Pixels` on the device, and what is for the model."""
+    """A batch of `TrainingCollator` as the model takes it: its `Pixels` on the device, and what is for the
+    model."""
     rest = {
         name: value.to(device) if isinstance(value, torch.Tensor) else value
         for name, value in batch.items()

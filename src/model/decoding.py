@@ -1,8 +1,9 @@
 """The answer grammar: what the model may write next, one table for all rows of a batch.
 
-An answer is empty, or a number and a unit of the question's entity: ``(END | digits ("." digits)? UNIT END)``, after
-the space piece that ends the prompt. A state is an entity and a point in that grammar. The tables are made once; at
-each step the written tokens are replayed through them, so that no Python runs per token and row.
+An answer is empty, or a number and a unit of the question's entity: ``(END | digits ("." digits)? UNIT
+END)``, after the space piece that ends the prompt. A state is an entity and a point in that grammar. The
+tables are made once; at each step the written tokens are replayed through them, so that no Python runs per
+token and row.
 """
 
 from collections.abc import Sequence
@@ -41,10 +42,10 @@ class Decoded:
 class AnswerGrammar:
     """The tables for a tokenizer.
 
-    ``mask`` bool (states, vocabulary): allowed next tokens; ``tokens`` int64 (columns - 1,) are those of the grammar,
-    ``allowed`` bool (states, columns - 1) their part of the mask. ``step`` int64 (states, columns): the next state,
-    where ``column`` int64 (vocabulary,) maps a token to its column; others (padding) change nothing.
-    ``determined`` bool (states,): only one way is left, `tail`.
+    ``mask`` bool (states, vocabulary): allowed next tokens; ``tokens`` int64 (columns - 1,) are those of the
+    grammar, ``allowed`` bool (states, columns - 1) their part of the mask. ``step`` int64 (states, columns):
+    the next state, where ``column`` int64 (vocabulary,) maps a token to its column; others (padding) change
+    nothing. ``determined`` bool (states,): only one way is left, `tail`.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -137,7 +138,8 @@ class AnswerGrammar:
         return path if self.end in self._edges[state] else []
 
     def replay(self, starts: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
-        """States int64 (rows,) after the tokens ``written`` (rows, steps) from the states ``starts`` (rows,)."""
+        """States int64 (rows,) after the tokens ``written`` (rows, steps) from the states ``starts``
+        (rows,)."""
         states = starts
         for tokens in written.T:
             states = self.step[states, self.column[tokens]]
@@ -198,12 +200,15 @@ class Guide(LogitsProcessor):
         """Logits float (rows, vocabulary)."""
         states = self.states(input_ids)
         allowed = self.grammar.mask[states]
-        wanted = allowed.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1) | self.grammar.determined[states]
+        wanted = (
+            allowed.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1) | self.grammar.determined[states]
+        )
         self.overridden |= ~wanted
         return scores.masked_fill(~allowed, -torch.inf)
 
     def decode(self, sequences: torch.Tensor, scores: Sequence[torch.Tensor]) -> list[Decoded]:
-        """What greedy `generate` wrote: its ``sequences`` (rows, tokens) and processed ``scores``, one per step."""
+        """What greedy `generate` wrote: its ``sequences`` (rows, tokens) and processed ``scores``, one per
+        step."""
         written = sequences[:, self.prompt_length :]
         states, log_chance = self.starts, torch.zeros(len(written), device=written.device)
         counted = torch.zeros_like(written, dtype=torch.bool)
@@ -217,13 +222,17 @@ class Guide(LogitsProcessor):
             states = self.grammar.step[states, self.grammar.column[tokens]]
         ended = self.grammar.determined[states]
         columns = [log_chance.exp(), silence, self.overridden, ended, states]
-        # One transfer for all of it; float64 holds each of these exactly. A token that does not count becomes -1.
+        # One transfer for all of it; float64 holds each of these exactly. A token that does not count becomes
+        # -1.
         tokens = written.where(counted, -1)
-        table = torch.cat([torch.stack([c.double() for c in columns], dim=1), tokens.double()], dim=1).tolist()
+        table = torch.cat(
+            [torch.stack([c.double() for c in columns], dim=1), tokens.double()], dim=1
+        ).tolist()
         return [self._decoded(row) for row in table]
 
     def _decoded(self, row: list[float]) -> Decoded:
-        """A row of the table; where the logits were no numbers, it may have left the grammar: no probability, then."""
+        """A row of the table; where the logits were no numbers, it may have left the grammar: no probability,
+        then."""
         chance, silence, overridden, ended, state = row[:5]
         if not ended:
             return Decoded("", float("nan"), silence, bool(overridden))

@@ -1,7 +1,7 @@
 """Answers: options are weighed, or the model writes; a picture is encoded once for all of its questions.
 
-Everything of a prompt up to the question (picture, readings) is run through the model once per picture; its key-value
-cache is repeated for each question. Batches are made in other processes, see `batches`.
+Everything of a prompt up to the question (picture, readings) is run through the model once per picture; its
+key-value cache is repeated for each question. Batches are made in other processes, see `batches`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics2Processor
 
-from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.data.text_store import TextStore
 from src.model.batches import Batch, Preparation, Unanswered, described_lengths, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, Decoded, generate_in_grammar
 from src.model.precision import in_float32
-from src.model.weighing import Weighed, put_together, weigh
+from src.model.scoring import Weighed, put_together, weigh
 from src.settings import decoding_workers
 
 NO_NUMBER = "probabilities that are no numbers"
@@ -49,7 +49,7 @@ def generate(
     model: Model,
     processor: Idefics2Processor,
     samples: Sequence[Sample],
-    readings: ReadingStore | None,
+    readings: TextStore | None,
     sizes: Mapping[str, tuple[int, int]],
     batch_size: int,
     workers: int | None = None,
@@ -59,10 +59,11 @@ def generate(
 ) -> Iterator[Answered | Unanswered]:
     """Yield each sample with its answer, or why it has none, in no certain order.
 
-    ``options`` of a sample are weighed; where there are none, an answer is written, greedily within the grammar. Out
-    of memory, a batch is halved, and so are those after it; one whose probabilities are no numbers (an overflow) is
-    answered once more in float32. ``sizes`` as in `in_batches`; ``workers`` as in `settings.decoding_workers`;
-    ``bar_name`` empty for no bar; ``to_the_limit`` as in `decoding.generate_in_grammar`.
+    ``options`` of a sample are weighed; where there are none, an answer is written, greedily within the
+    grammar. Out of memory, a batch is halved, and so are those after it; one whose probabilities are no
+    numbers (an overflow) is answered once more in float32. ``sizes`` as in `in_batches`; ``workers`` as in
+    `settings.decoding_workers`; ``bar_name`` empty for no bar; ``to_the_limit`` as in
+    `decoding.generate_in_grammar`.
     """
     model.eval()
     grammar = AnswerGrammar(processor.tokenizer).to(model.device)
@@ -109,7 +110,9 @@ def finite_answers(
             again: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
         again = [None] * len(weighed)
-    better = [first if first and first.is_finite else second for first, second in zip(weighed, again, strict=True)]
+    better = [
+        first if first and first.is_finite else second for first, second in zip(weighed, again, strict=True)
+    ]
     return [row if row and row.is_finite else None for row in better]
 
 
@@ -117,7 +120,8 @@ def finite_answers(
 def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False) -> list[Weighed]:
     """Answer the rows of a batch.
 
-    Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for `vision_in_bfloat16`.
+    Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for
+    `vision_in_bfloat16`.
     """
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     device = model.device

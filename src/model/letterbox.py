@@ -6,7 +6,8 @@ from src.data.processed import read_manifest
 from src.images.decode import cv2, np
 
 PATCH = 14
-"""Side of a vision patch of IDEFICS2 in pixels; what does not fill a patch at the right and bottom is not seen."""
+"""Side of a vision patch of IDEFICS2 in pixels; what does not fill a patch at the right and bottom is not
+seen."""
 
 
 def letterboxed(height: int, width: int, shortest: int = 378) -> tuple[int, int]:
@@ -18,16 +19,19 @@ def letterboxed(height: int, width: int, shortest: int = 378) -> tuple[int, int]
 def letterbox(image: np.ndarray) -> np.ndarray:
     """Pad with white at the right and bottom so that nothing is stretched or cut on the way into IDEFICS2.
 
-    Its image processor stretches a short side below 378 up to it, and its patches drop what does not fill 14 pixels:
-    the short side becomes at least ``min(378, long side)``, both sides multiples of 14.
+    Its image processor stretches a short side below 378 up to it, and its patches drop what does not fill 14
+    pixels: the short side becomes at least ``min(378, long side)``, both sides multiples of 14.
     """
     height, width = image.shape[:2]
-    bottom, right = (after - before for after, before in zip(letterboxed(height, width), (height, width), strict=True))
+    bottom, right = (
+        after - before for after, before in zip(letterboxed(height, width), (height, width), strict=True)
+    )
     return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
 def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
-    """Height and width of each processed picture, by its file's name, as the model gets it (see `letterbox`)."""
+    """Height and width of each processed picture, by its file's name, as the model gets it (see
+    `letterbox`)."""
     table = read_manifest(processed, ["file", "status", "width", "height"])
     table = table[table["status"].eq("ok")]
     sides = zip(table["height"], table["width"], strict=True)

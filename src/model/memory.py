@@ -1,6 +1,8 @@
-"""GPU memory: what a run will take, computed from the model's sizes before anything is loaded, and presets by it.
+"""GPU memory: what a run will take, computed from the model's sizes before anything is loaded, and presets by
+it.
 
-Estimates, not measurements: what is kept for the backward pass was counted on the meta device (a test holds that).
+Estimates, not measurements: what is kept for the backward pass was counted on the meta device (a test holds
+that).
 """
 
 import json
@@ -15,7 +17,8 @@ GB = 1e9
 PATCHES = 43 * 43
 """Of a picture of 602 x 602 px, the largest that the default settings make."""
 TRAIN_TOKENS, PREFIX_TOKENS, ANSWER_TOKENS = 250, 160, 70
-"""Per row, rounded up: picture, readings, question, answer and options; what questions of a picture share; the rest."""
+"""Per row, rounded up: picture, readings, question, answer and options; what questions of a picture share;
+the rest."""
 NF4_BYTES = 0.516
 """Per weight: 4 bits, and their scales, doubly quantised (0.127 bits, QLoRA, arXiv:2305.14314, section 3)."""
 LORA_BYTES = 4 + 4 + 2
@@ -44,7 +47,8 @@ ANSWERING = (128, 64, 32, 16, 8, 4, 2, 1)
 SHARE = 0.85
 """Of a card's memory that an estimate may take; the rest is for what it does not know."""
 MERGED_FROM = 22 * GB
-"""Memory of a card (one sold as 24 GB) from which on the model answers merged into half precision: 16.8 GB of it."""
+"""Memory of a card (one sold as 24 GB) from which on the model answers merged into half precision: 16.8 GB of
+it."""
 TINY = Preset(8, 1, 16, 1e-3, gradient_checkpointing=False, needs_cuda=False)
 
 
@@ -54,7 +58,8 @@ def is_small(config: Idefics2Config) -> bool:
 
 
 def is_merged(config: Idefics2Config, card: float) -> bool:
-    """Whether the adapter is merged into the dequantised base: faster, where the memory (2 bytes a weight) suffices.
+    """Whether the adapter is merged into the dequantised base: faster, where the memory (2 bytes a weight)
+    suffices.
 
     ``card``: bytes of the GPU, 0 without one.
     """
@@ -62,14 +67,20 @@ def is_merged(config: Idefics2Config, card: float) -> bool:
 
 
 def preset(config: Idefics2Config, card: float, dtype: torch.dtype, rank: int = 16) -> Preset:
-    """The fastest way that fits a GPU with ``card`` bytes, computing in ``dtype``; the smallest where none does."""
+    """The fastest way that fits a GPU with ``card`` bytes, computing in ``dtype``; the smallest where none
+    does."""
     limit = SHARE * card
     fitting = (way for way in TRAINING if training(config, *way, rank, dtype).total <= limit)
     rows, checkpointing = next(fitting, TRAINING[-1])
     merged = is_merged(config, card)
     answered = (count for count in ANSWERING if answering(config, count, merged, dtype).total <= limit)
     return Preset(
-        rows, ROWS_PER_STEP // rows, next(answered, 1), 1e-4, gradient_checkpointing=checkpointing, needs_cuda=True
+        rows,
+        ROWS_PER_STEP // rows,
+        next(answered, 1),
+        1e-4,
+        gradient_checkpointing=checkpointing,
+        needs_cuda=True,
     )
 
 
@@ -94,11 +105,15 @@ class Estimate:
         return f"{self.total / GB:.1f} GB ({listed})"
 
 
-def training(config: Idefics2Config, rows: int, checkpointing: bool, rank: int, dtype: torch.dtype) -> Estimate:
+def training(
+    config: Idefics2Config, rows: int, checkpointing: bool, rank: int, dtype: torch.dtype
+) -> Estimate:
     """Of a training step on ``rows`` rows at once, with LoRA matrices of ``rank``, computing in ``dtype``."""
     sizes = _sizes(config)
     layer, connector = TRAIN_TOKENS * saved_by_layer(config), PATCHES * saved_by_connector(config, dtype)
-    backward = PATCHES * 4 * sizes.inner * _width(dtype)  # gradients on their way through the connector's projection
+    backward = (
+        PATCHES * 4 * sizes.inner * _width(dtype)
+    )  # gradients on their way through the connector's projection
     if checkpointing:  # the inputs of all layers; one layer or the connector at a time is computed again
         row = TRAIN_TOKENS * sizes.layers * 2 * sizes.hidden + max(layer, connector + backward)
     else:
@@ -125,7 +140,8 @@ def saved_by_layer(config: Idefics2Config) -> int:
 
 
 def saved_by_connector(config: Idefics2Config, dtype: torch.dtype) -> int:
-    """Bytes per patch that the connector keeps for its backward pass: its projection, and what each block reads."""
+    """Bytes per patch that the connector keeps for its backward pass: its projection, and what each block
+    reads."""
     perceiver: Any = config.perceiver_config
     sizes, depth = _sizes(config), perceiver.resampler_depth
     return (5 * sizes.inner + 9 * depth * sizes.hidden) * _width(dtype)

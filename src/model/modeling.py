@@ -39,7 +39,12 @@ VISION_AT_ONCE = 8
 LORA_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj$"
 # An explicit list replaces the default one (so lm_head must be named) and matches from the start of the name.
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
-SPECIAL_TOKENS = {"<unk>": 0, "<fake_token_around_image>": 32000, "<image>": 32001, "<end_of_utterance>": 32002}
+SPECIAL_TOKENS = {
+    "<unk>": 0,
+    "<fake_token_around_image>": 32000,
+    "<image>": 32001,
+    "<end_of_utterance>": 32002,
+}
 
 
 def load_config(model: str) -> Idefics2Config:
@@ -48,12 +53,16 @@ def load_config(model: str) -> Idefics2Config:
     `InputError` when it is not an IDEFICS2, or when weights in the folder are not whole.
     """
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
-        raise InputError(f"{model}: no config.json in this folder, so it holds no model; give an IDEFICS2 folder")
+        raise InputError(
+            f"{model}: no config.json in this folder, so it holds no model; give an IDEFICS2 folder"
+        )
     try:
         config = AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
         if Path(model).is_dir() or not isinstance(error, OSError):
-            raise InputError(f"{model}: has a configuration that cannot be read; fetch the model again") from None
+            raise InputError(
+                f"{model}: has a configuration that cannot be read; fetch the model again"
+            ) from None
         if isinstance(error.__cause__, LocalEntryNotFoundError):
             raise InputError(
                 f"{model}: the hub cannot be reached, and the model is not in its cache here; without a network, "
@@ -64,7 +73,9 @@ def load_config(model: str) -> Idefics2Config:
             f"HuggingFaceM4/idefics2-8b"
         ) from None
     if config.model_type != "idefics2":
-        raise InputError(f"{model}: is a {config.model_type} model, not an IDEFICS2; only IDEFICS2 is supported")
+        raise InputError(
+            f"{model}: is a {config.model_type} model, not an IDEFICS2; only IDEFICS2 is supported"
+        )
     tokens = config.get_text_config().vocab_size
     if tokens <= SPECIAL_TOKENS["<end_of_utterance>"]:
         raise InputError(
@@ -76,17 +87,21 @@ def load_config(model: str) -> Idefics2Config:
 
 
 def model_stamp(model: str) -> str:
-    """Tells whether ``model`` is still the same one: its id, and for a folder its files with sizes and times."""
+    """Tells whether ``model`` is still the same one: its id, and for a folder its files with sizes and
+    times."""
     files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
     return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
 
 
 def preset_for(config: Idefics2Config) -> Preset:
-    """The settings for a model of this size and the GPU here; `InputError` when it needs one and there is none."""
+    """The settings for a model of this size and the GPU here; `InputError` when it needs one and there is
+    none."""
     if memory.is_small(config):
         return memory.TINY
     if not torch.cuda.is_available():
-        raise InputError(f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny")
+        raise InputError(
+            f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny"
+        )
     return memory.preset(config, card_memory(), compute_dtype())
 
 
@@ -98,10 +113,11 @@ def card_memory() -> int:
 
 
 def load_processor(model: str, image_splitting: bool = False) -> Idefics2Processor:
-    """Load tokenizer and image processor of ``model``: 64 image tokens per picture, 320 with ``image_splitting``.
+    """Load tokenizer and image processor of ``model``: 64 image tokens per picture, 320 with
+    ``image_splitting``.
 
-    Splitting is set here and not per call, where it would change the pictures but not the tokens.
-    The Pillow image processor is asked for and checked, because pixels must not depend on torchvision being installed;
+    Splitting is set here and not per call, where it would change the pictures but not the tokens. The Pillow
+    image processor is asked for and checked, because pixels must not depend on torchvision being installed;
     token ids are checked, because a wrongly converted tokenizer loads without a word. Raises `InputError`.
     """
     load_config(model)
@@ -113,7 +129,9 @@ def load_processor(model: str, image_splitting: bool = False) -> Idefics2Process
         reason = str(error).splitlines()[0]
         raise InputError(f"{model}: its processor or tokenizer cannot be loaded ({reason})") from None
     if not isinstance(processor.image_processor, Idefics2ImageProcessorPil):
-        raise InputError(f"{model}: loaded {type(processor.image_processor).__name__}, not the Pillow image processor")
+        raise InputError(
+            f"{model}: loaded {type(processor.image_processor).__name__}, not the Pillow image processor"
+        )
     tokenizer = processor.tokenizer
     found = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     ids = tokenizer("a").input_ids
@@ -123,7 +141,8 @@ def load_processor(model: str, image_splitting: bool = False) -> Idefics2Process
 
 
 def load_base(model: str) -> Idefics2ForConditionalGeneration:
-    """Load ``model`` with its text layers in NF4 (double quantisation), all weights frozen; on the GPU if there is one.
+    """Load ``model`` with its text layers in NF4 (double quantisation), all weights frozen; on the GPU if
+    there is one.
 
     Vision tower, connector and lm_head stay in `compute_dtype`. Raises `InputError`.
     """
@@ -145,7 +164,9 @@ def load_base(model: str) -> Idefics2ForConditionalGeneration:
                 use_safetensors=True,
             )
         except (OSError, ValueError) as error:
-            raise InputError(f"{model}: its weights cannot be loaded ({str(error).splitlines()[0]})") from None
+            raise InputError(
+                f"{model}: its weights cannot be loaded ({str(error).splitlines()[0]})"
+            ) from None
     for layer in base.modules():
         if isinstance(layer, Linear4bit):
             # On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first eval forward, after which
@@ -161,8 +182,8 @@ def add_lora(
 ) -> PeftModel:
     """Put fresh, trainable LoRA layers (float32) on a base from `load_base`.
 
-    ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and lm_head to
-    float32 (about 2.9 GB more for the 8b model); the gradients are the same without it.
+    ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and
+    lm_head to float32 (about 2.9 GB more for the 8b model); the gradients are the same without it.
     """
     _frozen_vision(base)
     if gradient_checkpointing:
@@ -179,7 +200,8 @@ def add_lora(
 
 
 def _frozen_vision(base: Idefics2ForConditionalGeneration) -> None:
-    """Run the vision tower without gradients (checkpointing would make it run backward), few pictures at a time.
+    """Run the vision tower without gradients (checkpointing would make it run backward), few pictures at a
+    time.
 
     Nothing of it is kept, so a batch takes no more memory than its part; a CPU is as fast on one as on many.
     """
@@ -188,16 +210,21 @@ def _frozen_vision(base: Idefics2ForConditionalGeneration) -> None:
     at_once = VISION_AT_ONCE if base.device.type == "cuda" else 1
 
     @torch.no_grad()
-    def in_parts(pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor, **rest: Any) -> BaseModelOutput:
+    def in_parts(
+        pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor, **rest: Any
+    ) -> BaseModelOutput:
         parts = zip(pixel_values.split(at_once), patch_attention_mask.split(at_once), strict=True)
-        states = [forward(pixels, patch_attention_mask=mask, **rest).last_hidden_state for pixels, mask in parts]
+        states = [
+            forward(pixels, patch_attention_mask=mask, **rest).last_hidden_state for pixels, mask in parts
+        ]
         return BaseModelOutput(last_hidden_state=torch.cat(states))
 
     vision.forward = in_parts
 
 
 def _checkpoint_connector(base: Idefics2ForConditionalGeneration) -> None:
-    """Recompute the connector in the backward pass, too: transformers leaves it out (0.78 GB per row at 588 x 588).
+    """Recompute the connector in the backward pass, too: transformers leaves it out (0.78 GB per row at 588 x
+    588).
 
     Few pictures at a time, as in `_frozen_vision`.
     """
@@ -220,10 +247,12 @@ def _checkpoint_connector(base: Idefics2ForConditionalGeneration) -> None:
 
 
 def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForConditionalGeneration:
-    """The adapter in ``folder`` merged into the dequantised weights of a base from `load_base`, in `compute_dtype`.
+    """The adapter in ``folder`` merged into the dequantised weights of a base from `load_base`, in
+    `compute_dtype`.
 
-    Equal to base and adapter but for rounding. Merging into the 4-bit weights, or into the ones before quantisation,
-    would give other answers. ``save_pretrained`` of the result writes an ordinary IDEFICS2 checkpoint.
+    Equal to base and adapter but for rounding. Merging into the 4-bit weights, or into the ones before
+    quantisation, would give other answers. ``save_pretrained`` of the result writes an ordinary IDEFICS2
+    checkpoint.
     """
     return load_adapter(dequantised(base), folder).merge_and_unload()
 
@@ -235,7 +264,8 @@ def dequantised(base: Idefics2ForConditionalGeneration) -> Idefics2ForConditiona
 
 
 def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
-    """Put a trained adapter on a base from `load_base`, for inference. Raises `InputError` unless all of it fits."""
+    """Put a trained adapter on a base from `load_base`, for inference. Raises `InputError` unless all of it
+    fits."""
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise InputError(f"{folder}: no trained adapter here; run training.ipynb first")
@@ -259,7 +289,8 @@ def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftMo
 
 @contextlib.contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """No bar while shards are read (in a notebook it would leave a dead widget behind), no notes on dtypes."""
+    """No bar while shards are read (in a notebook it would leave a dead widget behind), no notes on
+    dtypes."""
     before = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

@@ -1,7 +1,7 @@
 """The loss over options: of what can be meant, the answer shall be the most probable (a softmax over them).
 
-The options stand behind the row that is trained on, as a tree that sees the prompt only (see `weighing.Tree`): one pass
-gives the usual loss of the answer's tokens, unchanged, and this one.
+The options stand behind the row that is trained on, as a tree that sees the prompt only (see `scoring.Tree`):
+one pass gives the usual loss of the answer's tokens, unchanged, and this one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from src.model.decoding import AnswerGrammar
-from src.model.weighing import Tree
+from src.model.scoring import Tree
 
 IGNORED = -100
 """Label of a token the usual loss leaves out (the only value PyTorch's cross entropy ignores)."""
@@ -23,11 +23,12 @@ def with_options(
     batch: Mapping[str, Any], grammar: AnswerGrammar, entities: Sequence[str], options: Sequence[Sequence[str]],
     right: Sequence[int],
 ) -> dict[str, Any]:  # fmt: skip
-    """A batch of `TrainingCollator.batch` with the options of each row behind it, and what `option_loss` needs.
+    """A batch of `TrainingCollator.batch` with the options of each row behind it, and what `option_loss`
+    needs.
 
-    ``input_ids``, ``labels``, ``position_ids`` int64 and ``logits_to_keep`` bool then are (rows, tokens + width of the
-    tree); ``attention_mask`` stays (rows, tokens), see `attention`. ``right``: which option is the answer of a row;
-    their number for silence, -1 where none is.
+    ``input_ids``, ``labels``, ``position_ids`` int64 and ``logits_to_keep`` bool then are (rows, tokens +
+    width of the tree); ``attention_mask`` stays (rows, tokens), see `attention`. ``right``: which option is
+    the answer of a row; their number for silence, -1 where none is.
     """
     tree = Tree.of(grammar, entities, options)
     ids, own, labels = batch["input_ids"], batch["attention_mask"].bool(), batch["labels"]
@@ -42,7 +43,12 @@ def with_options(
     for entity, texts, number in zip(entities, options, right, strict=True):
         known = 0 <= number < len(texts) and grammar.path(entity, texts[number])
         places.append(number if known else max(1, tree.most) if number == len(texts) else -1)
-    more = {"tree": tree, "entities": list(entities), "right": torch.tensor(places), "after": prompts.sum(dim=1) - 1}
+    more = {
+        "tree": tree,
+        "entities": list(entities),
+        "right": torch.tensor(places),
+        "after": prompts.sum(dim=1) - 1,
+    }
     return {**batch, "input_ids": torch.cat([ids, tree.tokens], dim=1), "labels": labels, "logits_to_keep": keep,
             "position_ids": torch.cat([(own.cumsum(dim=1) - 1).clamp(min=0), behind], dim=1),
             "shift_labels": shifted[keep], **more}  # fmt: skip
@@ -57,17 +63,25 @@ def attention(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype
     width = own.shape[1]
     prompts = own & (batch["labels"].to(device)[:, :width] == IGNORED)
     seen = tree.mask(prompts[:, :0], prompts)
-    seen[:, 0, :width, :width] = own.unsqueeze(1) & torch.ones(width, width, dtype=torch.bool, device=device).tril()
+    seen[:, 0, :width, :width] = (
+        own.unsqueeze(1) & torch.ones(width, width, dtype=torch.bool, device=device).tril()
+    )
     return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, torch.finfo(dtype).min)
 
 
 def option_loss(grammar: AnswerGrammar, logits: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
-    """Negative log probability of the answers among their options, the mean over rows; 0 of one whose answer is none.
+    """Negative log probability of the answers among their options, the mean over rows; 0 of one whose answer
+    is none.
 
-    ``logits`` float (kept positions, columns): those of ``grammar.tokens`` at the kept positions of `with_options`.
+    ``logits`` float (kept positions, columns): those of ``grammar.tokens`` at the kept positions of
+    `with_options`.
     """
     device = logits.device
-    tree, keep, right = batch["tree"].to(device), batch["logits_to_keep"].to(device), batch["right"].to(device)
+    tree, keep, right = (
+        batch["tree"].to(device),
+        batch["logits_to_keep"].to(device),
+        batch["right"].to(device),
+    )
     table = torch.zeros(*keep.shape, logits.shape[1], device=device)
     table = table.index_put(keep.nonzero(as_tuple=True), logits.float())
     rows = torch.arange(len(keep), device=device)

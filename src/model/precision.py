@@ -18,7 +18,8 @@ def compute_dtype() -> torch.dtype:
 
 
 def connector_in_float32(base: Idefics2ForConditionalGeneration) -> None:
-    """Let the connector compute in float32, whatever is around it: its products overflow float16 (beyond 65,504)."""
+    """Let the connector compute in float32, whatever is around it: its products overflow float16 (beyond
+    65,504)."""
     connector = base.model.connector.float()
     forward = connector.forward
 
@@ -32,13 +33,14 @@ def connector_in_float32(base: Idefics2ForConditionalGeneration) -> None:
 def vision_in_bfloat16(base: Idefics2ForConditionalGeneration) -> None:
     """Let the vision tower's layers compute in bfloat16 on a CPU that has AMX; elsewhere nothing changes.
 
-    In place and for inference only, because their weights lose digits; what comes out of them is in the dtype of
-    before. ``benchmarks/README.md`` has what it gains; a picture's features then differ by some 1e-3 with the batch
-    that it is in.
+    In place and for inference only, because their weights lose digits; what comes out of them is in the dtype
+    of before. ``benchmarks/README.md`` has what it gains; a picture's features then differ by some 1e-3 with
+    the batch that it is in.
     """
     if base.device.type != "cpu" or not torch.cpu.get_capabilities().get("amx_bf16"):
         return
-    # Not the whole tower: the patches' embedding is the model's first parameter, by which it tells its own dtype.
+    # Not the whole tower: the patches' embedding is the model's first parameter, by which it tells its own
+    # dtype.
     layers = base.model.vision_model.encoder.bfloat16()
     forward = layers.forward
 
@@ -52,7 +54,8 @@ def vision_in_bfloat16(base: Idefics2ForConditionalGeneration) -> None:
 
 @contextlib.contextmanager
 def in_float32(model: torch.nn.Module) -> Iterator[None]:
-    """Let ``model`` compute in float32 for a while, NF4 weights as they are; the others take twice the memory."""
+    """Let ``model`` compute in float32 for a while, NF4 weights as they are; the others take twice the
+    memory."""
     halves = {p: p.dtype for p in model.parameters() if p.dtype in (torch.float16, torch.bfloat16)}
     quantised = {layer: layer.compute_dtype for layer in model.modules() if isinstance(layer, Linear4bit)}
     try:

@@ -1,9 +1,9 @@
 """The words around a sample: one prompt for training and inference alike.
 
-Rendered text: ``User:<image> READINGS QUESTION<end_of_utterance> \\nAssistant: ANSWER<end_of_utterance>``: IDEFICS2's
-published chat format with explicit spaces, so that the token ids do not depend on a tokenizer's ``legacy`` setting.
-What comes before the question is the same for all questions about a picture. Every answer starts with the bare space
-piece, the empty one too, so that piece ends the prompt.
+Rendered text: ``User:<image> READINGS QUESTION<end_of_utterance> \\nAssistant: ANSWER<end_of_utterance>``:
+IDEFICS2's published chat format with explicit spaces, so that the token ids do not depend on a tokenizer's
+``legacy`` setting. What comes before the question is the same for all questions about a picture. Every answer
+starts with the bare space piece, the empty one too, so that piece ends the prompt.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ import numpy as np
 
 from src.reading.boxes import WHOLE
 from src.reading.candidates import part_of
-from src.reading.choose import options
-from src.reading.geometry import Layout, directions, position
-from src.reading.lines import Reading
+from src.reading.layout import Layout, directions, position
+from src.reading.lines import ParsedLine
 from src.reading.mentions import Mention
+from src.reading.options import options
 
 END = "<end_of_utterance>"
 
@@ -32,9 +32,9 @@ _QUESTIONS = {
 
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 _EDGE = 0.5
-"""Where the middle ends, see `geometry.position`."""
+"""Where the middle ends, see `layout.position`."""
 LINES = ("vertical", "horizontal", "slanting")
-"""What runs along a length, in the order of `geometry.directions`."""
+"""What runs along a length, in the order of `layout.directions`."""
 _CLEAR = 0.4
 """How strongly it must."""
 _UNKNOWN = Layout(WHOLE, np.zeros((0, 4), np.float32), 1.0)
@@ -68,13 +68,14 @@ def completion(answer: str) -> str:
     return f"{answer}{END}"
 
 
-def describe(found: Sequence[Reading], drawn: Layout | None) -> str:
+def describe(found: Sequence[ParsedLine], drawn: Layout | None) -> str:
     """The quantities on a picture in reading order, each with its coarse place and the words near it.
 
-    ``Read: 23 centimetre left upright vertical; 500 gram bottom net.``; ``Read: nothing.`` where there is none. Places
-    are relative to the product where ``drawn`` tells it; ``upright`` is text that runs up or down, ``vertical`` (or
-    ``horizontal``, ``slanting``) the line drawn along a length, ``longest`` (``second``, ``third``) its rank among
-    several. The smallest and least certain are left out when there are too many.
+    ``Read: 23 centimetre left upright vertical; 500 gram bottom net.``; ``Read: nothing.`` where there is
+    none. Places are relative to the product where ``drawn`` tells it; ``upright`` is text that runs up or
+    down, ``vertical`` (or ``horizontal``, ``slanting``) the line drawn along a length, ``longest``
+    (``second``, ``third``) its rank among several. The smallest and least certain are left out when there are
+    too many.
     """
     items: dict[str, tuple[float, str]] = {}
     ranks = _ranks(found)
@@ -94,10 +95,10 @@ def describe(found: Sequence[Reading], drawn: Layout | None) -> str:
     return f"Read: {'; '.join(shown) or 'nothing'}."
 
 
-def told_of(reading: Reading, mention: Mention, drawn: Layout | None) -> list[str]:
-    """What is told of a quantity: its place (``top left`` ... ``bottom right``, ``middle``), ``upright`` for such text,
-    the line along a length, kinds of words near it.
-    """  # fmt: skip
+def told_of(reading: ParsedLine, mention: Mention, drawn: Layout | None) -> list[str]:
+    """What is told of a quantity: its place (``top left`` ... ``bottom right``, ``middle``), ``upright`` for
+    such text, the line along a length, kinds of words near it.
+    """
     box, drawn = part_of(reading, mention), drawn or _UNKNOWN
     column, row = (int(value > -_EDGE) + int(value > _EDGE) for value in position(drawn, box))
     told = [f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"]
@@ -111,7 +112,7 @@ def told_of(reading: Reading, mention: Mention, drawn: Layout | None) -> list[st
     return told + [kind for kind in _PASSED_ON if kind in labels][:2]
 
 
-def _ranks(found: Sequence[Reading]) -> dict[str, str]:
+def _ranks(found: Sequence[ParsedLine]) -> dict[str, str]:
     """The word for its rank, of each of the longest lengths; what the rules take for one length has one."""
     groups = sorted(options(found, "height"), key=lambda group: -group[0].quantity.amount)  # of whatever axis
     if len(groups) < 2:

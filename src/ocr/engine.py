@@ -1,7 +1,8 @@
 """Read the text of a picture at full resolution: RapidOCR's pipeline and models (PP-OCR), run by OpenVINO.
 
-The models are inside RapidOCR's wheel; nothing is fetched. OpenVINO is twice as fast as onnxruntime on them, but only
-with fixed input shapes, so inputs are brought to a few sizes: the detector's by scaling, the recogniser's by padding.
+The models are inside RapidOCR's wheel; nothing is fetched. OpenVINO is twice as fast as onnxruntime on them,
+but only with fixed input shapes, so inputs are brought to a few sizes: the detector's by scaling, the
+recogniser's by padding.
 """
 
 import functools
@@ -22,11 +23,13 @@ from rapidocr.utils.process_img import get_rotate_crop_image
 from src.ocr.retry_passes import Line, closer_looks, is_missing, merged, with_apart
 
 SIDES = 704, 960
-"""The detector sees a picture with its short side scaled to so many pixels, or its long side if that gives less.
+"""The detector sees a picture with its short side scaled to so many pixels, or its long side if that gives
+less.
 
 Smaller pictures are enlarged, as small print needs it (42 % of the challenge's pictures are 500 px)."""
 _SEEN, _FAINT = (0.3, 0.5), (0.1, 0.2)
-"""How sure the detector must be of a pixel to be print, and of a line; and where faint print is looked for, too."""
+"""How sure the detector must be of a pixel to be print, and of a line; and where faint print is looked for,
+too."""
 _DETECTOR_STEP, _RECOGNISER_STEP = 64, 160
 """Sizes are rounded to these steps: few shapes to compile (a third of a second each)."""
 _WEAK, _MARGIN = 0.9, 0.05
@@ -100,7 +103,11 @@ def _engine() -> Any:
     engine: Any = RapidOCR(
         params={"Global.log_level": "critical", **threads, "Rec.rec_batch_num": 1, "Cls.cls_batch_num": 1}
     )
-    detector, classifier, recogniser = engine._load_det_model(), engine._load_cls_model(), engine._load_rec_model()
+    detector, classifier, recogniser = (
+        engine._load_det_model(),
+        engine._load_cls_model(),
+        engine._load_rec_model(),
+    )
     models = Path(rapidocr.__file__).parent / "models"
     detector.session = _FixedShapes(models / "PP-OCRv6_det_small.onnx")
     classifier.session = _FixedShapes(models / "ch_ppocr_mobile_v2.0_cls_mobile.onnx")
@@ -127,7 +134,8 @@ class _DetectorInput:
 
 
 class _FixedShapes:
-    """A model compiled by OpenVINO for each input shape it meets; the width is padded with zeros to a ``step``."""
+    """A model compiled by OpenVINO for each input shape it meets; the width is padded with zeros to a
+    ``step``."""
 
     def __init__(self, path: Path, step: int = 1) -> None:
         self._core = openvino.Core()
@@ -146,7 +154,8 @@ class _FixedShapes:
                 self._compiled.popitem(last=False)
             self._model.reshape(values.shape)
             # Without pinning: it would put the threads of all processes on the same core.
-            # bf16, the default where a CPU has it, is nearly twice as fast but reads a little less, and other things.
+            # bf16, the default where a CPU has it, is nearly twice as fast but reads a little less, and other
+            # things.
             options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False,
                        "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
             self._compiled[values.shape] = self._core.compile_model(self._model, "CPU", options)

@@ -10,14 +10,16 @@ import numpy as np
 from src.entities import ENTITY_UNITS
 from src.images.decode import cv2
 from src.reading.candidates import candidates
-from src.reading.cross_line import readings
+from src.reading.cross_line import parse_lines
 from src.reading.mentions import find_quantities
 
 Line = tuple[str, float, list[list[int]]]
-"""Text, confidence 0..1, and the box's four corners [x, y] in source pixels, clockwise from the text's top left."""
+"""Text, confidence 0..1, and the box's four corners [x, y] in source pixels, clockwise from the text's top
+left."""
 
 _LARGE = 1600
-"""Pixels of the long side from which on a picture has tiles, too: whole, it never is seen at its full size."""
+"""Pixels of the long side from which on a picture has tiles, too: whole, it never is seen at its full
+size."""
 _TILE, _MOST = 800, 5
 """Pixels of a tile's side, about; and tiles in a row at most."""
 _OVERLAP = 0.16
@@ -25,29 +27,35 @@ _OVERLAP = 0.16
 _NEAR = 3
 """Pixels of the source from a cut within which a line may go on beyond it."""
 _SURE = 0.6
-"""A closer look's line is kept from this confidence on: small print reads badly, and what is no print as well."""
+"""A closer look's line is kept from this confidence on: small print reads badly, and what is no print as
+well."""
 _PIECE = re.compile(r"\W{0,2}(?:[0-9]{1,3}(?:[.,][0-9])?|0?[cm]m)\W{0,2}", re.IGNORECASE)
-"""A number or a unit alone, as it is left of a quantity that is printed upwards and was not read in one piece."""
+"""A number or a unit alone, as it is left of a quantity that is printed upwards and was not read in one
+piece."""
 _LENGTHS = {"height", "width", "depth"}
 
 
 def is_missing(lines: Sequence[Line], width: int, height: int, entities: Sequence[str]) -> bool:
-    """Whether one of ``entities`` has no candidate in the lines; with none known: whether there is no quantity.
+    """Whether one of ``entities`` has no candidate in the lines; with none known: whether there is no
+    quantity.
 
     Lengths are missing, too, where a piece of a number stands upright among others with units.
     """
-    found = readings(lines, width, height)
+    found = parse_lines(lines, width, height)
     known = [entity for entity in entities if entity in ENTITY_UNITS]
     if not known:
         return not any(reading.mentions for reading in found)
     if any(not candidates(found, entity) for entity in known):
         return True
-    return not _LENGTHS.isdisjoint(known) and any(_PIECE.fullmatch(line[0]) and _is_upright(line) for line in lines)
+    return not _LENGTHS.isdisjoint(known) and any(
+        _PIECE.fullmatch(line[0]) and _is_upright(line) for line in lines
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A way to look at a picture again: which part of it, how large, in which colours, which way up, how readily."""
+    """A way to look at a picture again: which part of it, how large, in which colours, which way up, how
+    readily."""
 
     left: int  # of the part, in source pixels
     top: int
@@ -83,10 +91,10 @@ class Look:
 def closer_looks(width: int, height: int, entities: Sequence[str]) -> Iterator[list[Look]]:
     """Looks at a picture of this size in the order of what they find per second (benchmarks/README.md).
 
-    The detector is trained on one size of letters, and on lines from left to right: what it misses at one size, in dark
-    letters or lying it sees at another, in light ones or upright. What it sees but does not trust (a line close to
-    others, say) the recogniser reads or drops. Those of one list belong together. Lengths alone are printed upwards
-    often enough to turn the picture for ``entities``.
+    The detector is trained on one size of letters, and on lines from left to right: what it misses at one
+    size, in dark letters or lying it sees at another, in light ones or upright. What it sees but does not
+    trust (a line close to others, say) the recogniser reads or drops. Those of one list belong together.
+    Lengths alone are printed upwards often enough to turn the picture for ``entities``.
     """
     whole = 0, 0, width, height
     yield [Look(*whole, (320, 512))]
@@ -96,7 +104,14 @@ def closer_looks(width: int, height: int, entities: Sequence[str]) -> Iterator[l
     yield [Look(*whole, (960, 1280), faint=True)]
     if max(width, height) >= _LARGE:
         yield [
-            Look(left, top, right, bottom, (704, 960), inner=(left > 0, top > 0, right < width, bottom < height))
+            Look(
+                left,
+                top,
+                right,
+                bottom,
+                (704, 960),
+                inner=(left > 0, top > 0, right < width, bottom < height),
+            )
             for top, bottom in _spans(height)
             for left, right in _spans(width)
         ]
@@ -106,14 +121,16 @@ def _spans(side: int) -> list[tuple[int, int]]:
     count = min(_MOST, -(-side // _TILE))
     more = _OVERLAP / 2 * side / count
     edges = [side * number / count for number in range(count + 1)]
-    return [(max(0, round(low - more)), min(side, round(high + more))) for low, high in itertools.pairwise(edges)]
+    return [
+        (max(0, round(low - more)), min(side, round(high + more))) for low, high in itertools.pairwise(edges)
+    ]
 
 
 def merged(lines: Sequence[Line], closer: Sequence[Line]) -> list[Line]:
     """``lines`` with what a closer look has read: new lines, and better readings of those that are there.
 
-    A line that stands where others do replaces them when it is a whole of which they are parts, or as long and surer;
-    else it is left out. So nothing is there twice, and no line is lost that overlaps nothing.
+    A line that stands where others do replaces them when it is a whole of which they are parts, or as long
+    and surer; else it is left out. So nothing is there twice, and no line is lost that overlaps nothing.
     """
     kept = list(lines)
     for line in closer:
@@ -127,7 +144,8 @@ def merged(lines: Sequence[Line], closer: Sequence[Line]) -> list[Line]:
 
 
 def with_apart(lines: Sequence[Line], cut: Sequence[Line]) -> list[Line]:
-    """``lines`` with those ``cut`` ones that stand where nothing else was read: a part may read as another value."""
+    """``lines`` with those ``cut`` ones that stand where nothing else was read: a part may read as another
+    value."""
     kept = list(lines)
     for line in cut:
         if line[1] >= _SURE and not any(_overlap(line, other) > 0 for other in kept):
@@ -168,7 +186,8 @@ def _area(line: Line) -> float:
 
 
 def _overlap(first: Line, second: Line) -> float:
-    """Shared area as a share of the smaller box, slanting as it is: a box around it would take in its neighbours."""
+    """Shared area as a share of the smaller box, slanting as it is: a box around it would take in its
+    neighbours."""
     a, b = _bounds(first), _bounds(second)
     if min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1]):
         return 0.0

@@ -1,9 +1,11 @@
-"""Before a night's run: what each stage will take on this machine, and what to change to fit a limit of hours.
+"""Before a night's run: what each stage will take on this machine, and what to change to fit a limit of
+hours.
 
     python -m src.plan --data my/folder --model HuggingFaceM4/idefics2-8b --gpu T4 --gpus 2 --hours 9
 
-Some of the folder's own pictures and rows are really preprocessed, trained on and answered, in a temporary folder, and
-scaled. What cannot run here (a model that needs a GPU, a card that is not here) is estimated from the data sheet.
+Some of the folder's own pictures and rows are really preprocessed, trained on and answered, in a temporary
+folder, and scaled. What cannot run here (a model that needs a GPU, a card that is not here) is estimated from
+the data sheet.
 """
 
 import argparse
@@ -14,10 +16,10 @@ from pathlib import Path
 import torch
 from transformers import Idefics2Config
 
-from src.data.drawing import Drawn, read_drawn
 from src.data.errors import InputError, run_main
 from src.data.folders import DataFolder
 from src.data.names import picture_names, read_files
+from src.data.sampling import Drawn, read_drawn
 from src.model import memory
 from src.model.modeling import card_memory, load_config
 from src.model.precision import compute_dtype
@@ -36,7 +38,8 @@ def work_of(data: Path, drawn: Drawn) -> Work:
     """Counts of what a run has to do."""
     files, images = read_files(data), DataFolder(data).images
     trained, tested = (
-        [] if table is None else picture_names(table["image_link"], files) for table in (drawn.train, drawn.test)
+        [] if table is None else picture_names(table["image_link"], files)
+        for table in (drawn.train, drawn.test)
     )
     used = {name for name in (*trained, *tested) if name}
     there = {path.name for path in images.iterdir()} if images.is_dir() else set()
@@ -66,8 +69,14 @@ def plan(args: argparse.Namespace) -> str:
     lines = _lines(args, work, machine, pictures, config, dtype, found)
     if args.catalogues:
         gpu = args.gpu or "H100"
-        answer = estimated_rates(config_8b(), CARDS[gpu], catalogue.ROWS_PER_PICTURE, checkpointing=False).answer
-        lines += ["", "idefics2-8b on catalogues, by the rates of above:", *catalogue.table(pictures, answer, gpu)]
+        answer = estimated_rates(
+            config_8b(), CARDS[gpu], catalogue.ROWS_PER_PICTURE, checkpointing=False
+        ).answer
+        lines += [
+            "",
+            "idefics2-8b on catalogues, by the rates of above:",
+            *catalogue.table(pictures, answer, gpu),
+        ]
     return "\n".join(lines)
 
 
@@ -79,7 +88,12 @@ def _config(model: str) -> Idefics2Config:
 
 
 def _model_rates(
-    args: argparse.Namespace, config: Idefics2Config, machine: Machine, dtype: torch.dtype, work: Work, folder: Path
+    args: argparse.Namespace,
+    config: Idefics2Config,
+    machine: Machine,
+    dtype: torch.dtype,
+    work: Work,
+    folder: Path,
 ) -> tuple[ModelRates, str]:
     """What training and answering take, and where that is from."""
     if not args.gpu and (memory.is_small(config) or torch.cuda.is_available()):
@@ -102,10 +116,17 @@ def _lines(
     width = max(len(stage.work) for stage in found)
     lines += [f"{s.name:<11} {s.work:<{width}} {_time(s.seconds):>9}  {s.source}" for s in found]
     lines += [f"{'all':<11} {'':<{width}} {_time(total * 3600):>9}", ""]
-    disk = work.pictures * (pictures.processed_bytes + pictures.text_bytes) + work.to_fetch * pictures.source_bytes
+    disk = (
+        work.pictures * (pictures.processed_bytes + pictures.text_bytes)
+        + work.to_fetch * pictures.source_bytes
+    )
     weights = 33.6e9 if args.model == HUB_8B else 0.0
-    lines.append(f"disk: {disk / 1e9:.1f} GB of pictures and texts, {weights / 1e9:.1f} GB of weights from the hub")
-    lines.append(f"memory: about {machine.cores * WORKER_BYTES / 1e9:.0f} GB while text is read (0.9 GB a process)")
+    lines.append(
+        f"disk: {disk / 1e9:.1f} GB of pictures and texts, {weights / 1e9:.1f} GB of weights from the hub"
+    )
+    lines.append(
+        f"memory: about {machine.cores * WORKER_BYTES / 1e9:.0f} GB while text is read (0.9 GB a process)"
+    )
     if machine.card:
         preset = memory.preset(config, machine.card.memory, dtype)
         lines += [f"GPU memory, estimated, {line}" for line in gpu_memory(config, machine, preset, dtype)]
@@ -123,11 +144,15 @@ def _advice(work: Work, found: list[Stage], hours: float, total: float) -> list[
         "rules": "more cores", "training": "fewer rows, or a faster GPU", "inference": "more or faster GPUs",
     }  # fmt: skip
     rows = rows_that_fit(work, found, hours)
-    lines = [f"does not fit {hours:g} h ({total:.1f} h); the longest stage is {longest.name}: {what[longest.name]}"]
+    lines = [
+        f"does not fit {hours:g} h ({total:.1f} h); the longest stage is {longest.name}: {what[longest.name]}"
+    ]
     if rows >= 100:
         lines.append(f"with --rows {rows // 100 * 100} it fits, a tenth in reserve")
     else:
-        lines.append("with fewer train rows alone it does not fit; finished work is kept: go on another night")
+        lines.append(
+            "with fewer train rows alone it does not fit; finished work is kept: go on another night"
+        )
     return lines
 
 
@@ -140,13 +165,21 @@ def _time(seconds: float) -> str:
 def parser() -> argparse.ArgumentParser:
     """The flags."""
     parser = argparse.ArgumentParser(description="What each stage of a run will take, before it is started.")
-    parser.add_argument("--data", type=Path, default=Path("data/sample"), help="data folder (default: %(default)s)")
-    parser.add_argument("--model", default="data/idefics2-tiny", help="folder or hub id (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=ROWS, help="of train.csv, as for the run (default: %(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data/sample"), help="data folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--model", default="data/idefics2-tiny", help="folder or hub id (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=ROWS, help="of train.csv, as for the run (default: %(default)s)"
+    )
     parser.add_argument("--gpu", choices=list(CARDS), help="estimate for this card; default: what is here")
     parser.add_argument("--gpus", type=int, help="how many of them; default: as many as are here, else one")
     parser.add_argument("--cores", type=int, help="of that machine; default: of this one")
-    parser.add_argument("--catalogues", action="store_true", help="also what 350 thousand to a billion pictures take")
+    parser.add_argument(
+        "--catalogues", action="store_true", help="also what 350 thousand to a billion pictures take"
+    )
     parser.add_argument("--hours", type=float, help="a limit: does it fit, and if not, what would")
     return parser
 

@@ -7,8 +7,8 @@ from src.plan.measure import PictureRates
 ROWS_PER_PICTURE = 1.45
 """Questions about a picture, as in the challenge's test."""
 NAME_BYTES = 400.0
-"""That the process which shares out the work holds of each picture with ``--shards``: 300 measured for its name
-(benchmarks/README.md), the rest for what is asked of it."""
+"""That the process which shares out the work holds of each picture with ``--shards``: 300 measured for its
+name (benchmarks/README.md), the rest for what is asked of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ CATALOGUES = (Cluster(350_000, 16, 1), Cluster(10_000_000, 256, 8), Cluster(1_00
 
 
 def hours(cluster: Cluster, rates: PictureRates, answer: float) -> tuple[float, float]:
-    """Hours of reading (with rules) on the cores and of answering on the GPUs; ``answer``: seconds of a GPU per row."""
+    """Hours of reading (with rules) on the cores and of answering on the GPUs; ``answer``: seconds of a GPU
+    per row."""
     reading = cluster.pictures * (rates.preprocess + rates.rules) / cluster.cores
     return reading / 3600, cluster.pictures * ROWS_PER_PICTURE * answer / cluster.gpus / 3600
 
@@ -38,7 +39,8 @@ def terabytes(cluster: Cluster, rates: PictureRates) -> tuple[float, float]:
 
 
 def table(rates: PictureRates, answer: float, gpu: str) -> list[str]:
-    """`CATALOGUES` as lines of a Markdown table. Linear: no figure of it was measured on more than one machine."""
+    """`CATALOGUES` as lines of a Markdown table. Linear: no figure of it was measured on more than one
+    machine."""
     lines = [
         f"| pictures | cores | reading | GPUs ({gpu}) | answering | sources | processed | driver's memory |",
         "|---|---|---|---|---|---|---|---|",

@@ -71,7 +71,8 @@ def idefics2(
 
 
 def forward_flops(config: Idefics2Config, patches: int, tokens: int) -> dict[str, float]:
-    """Floating-point operations of one forward pass of a row, by part: 2 per weight and token, and the attention."""
+    """Floating-point operations of one forward pass of a row, by part: 2 per weight and token, and the
+    attention."""
     parts: tuple[Any, ...] = (config.vision_config, config.text_config, config.perceiver_config)
     vision, text, perceiver = parts
     per_patch = 4 * vision.hidden_size**2 + 2 * vision.hidden_size * vision.intermediate_size
@@ -94,7 +95,8 @@ def forward_flops(config: Idefics2Config, patches: int, tokens: int) -> dict[str
 
 
 def training_flops(config: Idefics2Config, checkpointing: bool) -> float:
-    """Of a row: forward of all, backward to the inputs through text and connector, and what is computed again."""
+    """Of a row: forward of all, backward to the inputs through text and connector, and what is computed
+    again."""
     parts = forward_flops(config, PATCHES, PROMPT_TOKENS + QUESTION_TOKENS + ANSWER_TOKENS)
     return parts["vision"] + (3 if checkpointing else 2) * (parts["connector"] + parts["text"])
 

@@ -1,4 +1,5 @@
-"""The table of a plan: what each stage does, how long, from what; memory, disk, and what fits a limit of hours."""
+"""The table of a plan: what each stage does, how long, from what; memory, disk, and what fits a limit of
+hours."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ class Stage:
     source: str
 
 
-def stages(work: Work, machine: Machine, pictures: PictureRates, model: ModelRates, source: str) -> list[Stage]:
+def stages(
+    work: Work, machine: Machine, pictures: PictureRates, model: ModelRates, source: str
+) -> list[Stage]:
     """Each stage with its time. ``source``: where the figures of ``model`` are from."""
     settings, processes = TrainSettings(Path(), Path()), max(1, machine.gpus)
     held_out = min(settings.held_out * work.train_rows, settings.scored_rows)
@@ -81,7 +84,9 @@ def _rate(seconds: float) -> str:
     return f"{1 / seconds:.1f} rows/s" if seconds else "no rows"
 
 
-def estimated_rates(config: Idefics2Config, card: Card, rows_per_picture: float, checkpointing: bool) -> ModelRates:
+def estimated_rates(
+    config: Idefics2Config, card: Card, rows_per_picture: float, checkpointing: bool
+) -> ModelRates:
     """Of a card that is not here, by its maker's figures and `SHARE`; to load, a minute is assumed."""
     rate = card.tflops * 1e12
     return ModelRates(
@@ -102,7 +107,9 @@ def rows_that_fit(work: Work, found: list[Stage], hours: float) -> int:
     return int((0.9 * hours * 3600 - fixed) / per_row) if per_row else 0
 
 
-def gpu_memory(config: Idefics2Config, machine: Machine, preset: memory.Preset, dtype: torch.dtype) -> list[str]:
+def gpu_memory(
+    config: Idefics2Config, machine: Machine, preset: memory.Preset, dtype: torch.dtype
+) -> list[str]:
     """What a card will hold in training and in answering."""
     card = machine.card
     assert card is not None

@@ -1,7 +1,7 @@
 """Links of a data folder's tables to files in ``images/``: many at once, politely, and nothing half-written.
 
-State is kept in ``downloads.csv`` beside the tables (`COLUMNS`), one row per link: which file is whose, what failed and
-why. A run that was cut off goes on from its journal.
+State is kept in ``downloads.csv`` beside the tables (`COLUMNS`), one row per link: which file is whose, what
+failed and why. A run that was cut off goes on from its journal.
 """
 
 import random
@@ -17,15 +17,15 @@ import pandas as pd
 import requests
 from tqdm import tqdm
 
-from src.data.drawing import read_drawn
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder
 from src.data.names import image_name, with_hash
+from src.data.sampling import read_drawn
 from src.data.tables import read_table, table_text
 from src.images.kinds import HEAD, not_a_picture
+from src.prepare.bounded_map import in_flight
 from src.prepare.fetch import FetchError, fetch, host_of, new_session
-from src.prepare.window import in_flight
 from src.settings import DownloadSettings
 
 COLUMNS = ("link", "file", "status", "error", "bytes")
@@ -47,10 +47,10 @@ def download(
 ) -> pd.DataFrame:
     """Fetch every picture that ``data``'s tables name and ``images/`` lacks; return the table of `COLUMNS`.
 
-    ``rows`` and ``seed``: of train.csv, only those of drawn rows, see `drawing.read_drawn`.
+    ``rows`` and ``seed``: of train.csv, only those of drawn rows, see `sampling.read_drawn`.
 
-    What failed in an earlier run is left alone unless ``retry_failed``. Raises `InputError` when the tables cannot be
-    read or the folder not be written.
+    What failed in an earlier run is left alone unless ``retry_failed``. Raises `InputError` when the tables
+    cannot be read or the folder not be written.
     """
     folder = DataFolder(data)
     images = folder.images
@@ -78,13 +78,16 @@ def download(
         write_whole(folder.downloads, table_text(kept))
         journal.remove()
     except OSError as error:
-        raise InputError(f"{images}: cannot be written ({error.strerror}); fetched pictures are kept") from None
+        raise InputError(
+            f"{images}: cannot be written ({error.strerror}); fetched pictures are kept"
+        ) from None
     _report(todo, fetched, reused, len(wanted) - len(todo) - reused, time.monotonic() - start)
     return table
 
 
 def plan(links: Iterable[str], known: Iterable[Download]) -> list[Download]:
-    """A row per link, with a file name of its own: that of ``known``, else `image_name`, with a hash if it is taken."""
+    """A row per link, with a file name of its own: that of ``known``, else `image_name`, with a hash if it is
+    taken."""
     rows = {row.link: row for row in known}
     taken = {row.file.casefold() for row in rows.values()}  # some file systems do not tell a.jpg from A.jpg
     plans = []
@@ -119,7 +122,8 @@ class Breaker:
 def _fetch_all(todo: list[Download], images: Path, settings: DownloadSettings, journal: Journal) -> int:
     """Fetch ``todo`` and fill in what became of each; return the number of bytes.
 
-    A host that is down costs the time of a few links: its others wait for the end, when it gets one more chance.
+    A host that is down costs the time of a few links: its others wait for the end, when it gets one more
+    chance.
     """
     with journal, tqdm(total=len(todo), desc="download", unit="img", smoothing=0.05) as bar:
         total, waiting = _fetch_round(todo, images, settings, journal, bar)
@@ -136,7 +140,8 @@ def _fetch_all(todo: list[Download], images: Path, settings: DownloadSettings, j
 def _fetch_round(
     rows: list[Download], images: Path, settings: DownloadSettings, journal: Journal, bar: tqdm
 ) -> tuple[int, list[Download]]:
-    """The number of bytes, and the rows that were not asked for, or not to the end, because their host is down."""
+    """The number of bytes, and the rows that were not asked for, or not to the end, because their host is
+    down."""
     local, breaker = threading.local(), Breaker(settings.host_failures)
 
     def work(row: Download) -> bool:
@@ -190,7 +195,8 @@ def _fetch_one(
 
 
 def _there(path: Path) -> tuple[str, str, int]:
-    """Status, error and size of a file that is there: an older version took for a picture what a server called one."""
+    """Status, error and size of a file that is there: an older version took for a picture what a server
+    called one."""
     with path.open("rb") as stream:
         reason = not_a_picture(stream.read(HEAD))
     return "failed" if reason else "ok", reason, path.stat().st_size
@@ -201,7 +207,9 @@ def _read(path: Path) -> list[Download]:
     if not path.is_file():
         return []
     rows = read_table(path, COLUMNS).to_dict("records")
-    return [Download(**{key: row[key] for key in COLUMNS} | {"bytes": int(row["bytes"] or 0)}) for row in rows]
+    return [
+        Download(**{key: row[key] for key in COLUMNS} | {"bytes": int(row["bytes"] or 0)}) for row in rows
+    ]
 
 
 def _report(todo: list[Download], size: int, reused: int, failed_before: int, seconds: float) -> None:
@@ -215,4 +223,6 @@ def _report(todo: list[Download], size: int, reused: int, failed_before: int, se
     for reason, count in failed.most_common():
         print(f"  failed: {count} x {reason}")
     if failed_before:
-        print(f"  {failed_before} failed in an earlier run and were left alone; --retry-failed tries them again")
+        print(
+            f"  {failed_before} failed in an earlier run and were left alone; --retry-failed tries them again"
+        )

@@ -20,7 +20,8 @@ _CUT = "connection failed or cut off"
 
 
 class FetchError(Exception):
-    """An attempt failed. ``again``: whether another may succeed; ``wait``: seconds the server asks to wait before."""
+    """An attempt failed. ``again``: whether another may succeed; ``wait``: seconds the server asks to wait
+    before."""
 
     def __init__(self, reason: str, again: bool = False, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -61,7 +62,9 @@ def fetch(session: requests.Session, link: str, settings: DownloadSettings) -> b
         try:
             scheme = urlsplit(link).scheme
             if scheme not in ("http", "https"):
-                raise FetchError(f"only http and https are fetched, not {scheme or 'a link without a scheme'}")
+                raise FetchError(
+                    f"only http and https are fetched, not {scheme or 'a link without a scheme'}"
+                )
             with session.get(link, timeout=settings.timeout, stream=True, allow_redirects=False) as response:
                 if response.status_code in _REDIRECTS and "location" in response.headers:
                     link = urljoin(link, response.headers["location"])
@@ -82,7 +85,9 @@ def _picture(response: requests.Response, settings: DownloadSettings, deadline: 
     """The picture in a response; raises `FetchError`."""
     code = response.status_code
     if code in _TRY_AGAIN or code >= 500:
-        raise FetchError(f"HTTP {code}", again=True, wait=_retry_after(response.headers.get("retry-after", "")))
+        raise FetchError(
+            f"HTTP {code}", again=True, wait=_retry_after(response.headers.get("retry-after", ""))
+        )
     if code != 200:
         raise FetchError(f"HTTP {code}")
     packing = response.headers.get("content-encoding", "")
@@ -99,7 +104,9 @@ def _body(response: requests.Response, settings: DownloadSettings, deadline: flo
     if size.isdecimal() and int(size) > settings.max_bytes:
         raise FetchError(f"larger than {settings.max_bytes} bytes")
     pieces = bytearray()
-    while piece := response.raw.read1(1 << 16):  # what has arrived, so that a dripping body meets the deadline
+    while piece := response.raw.read1(
+        1 << 16
+    ):  # what has arrived, so that a dripping body meets the deadline
         pieces += piece
         if len(pieces) > settings.max_bytes:
             raise FetchError(f"larger than {settings.max_bytes} bytes")
@@ -113,10 +120,11 @@ def _body(response: requests.Response, settings: DownloadSettings, deadline: flo
 
 
 def unpacked(data: bytes, packing: str, limit: int) -> bytes:
-    """``data`` without the packing that a Content-Encoding header names, or that a gzip has without being named.
+    """``data`` without the packing that a Content-Encoding header names, or that a gzip has without being
+    named.
 
-    Identity is asked for, but not every server listens, and some name a packing that is not there: then the data stay
-    as they are. Raises `FetchError` for more than ``limit`` bytes, and for what is cut off.
+    Identity is asked for, but not every server listens, and some name a packing that is not there: then the
+    data stay as they are. Raises `FetchError` for more than ``limit`` bytes, and for what is cut off.
     """
     for name in reversed(packing.lower().replace(" ", "").split(",")):
         if name in ("gzip", "x-gzip"):

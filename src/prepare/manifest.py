@@ -1,7 +1,8 @@
-"""The manifest of a folder of processed pictures: a row per picture, and during a run where the text of each is.
+"""The manifest of a folder of processed pictures: a row per picture, and during a run where the text of each
+is.
 
-The state of a run is its journal: a line per finished picture, written as it comes. Killed at any moment, the next run
-takes up what the journal and the last manifest do not have.
+The state of a run is its journal: a line per finished picture, written as it comes. Killed at any moment, the
+next run takes up what the journal and the last manifest do not have.
 """
 
 import json
@@ -23,9 +24,9 @@ from src.settings import EnhanceSettings, PreprocessSettings
 class ManifestRow(NamedTuple):
     """A picture's row; empty where something does not apply. One is held for every picture, so it is small.
 
-    ``status`` is ``ok`` (``error`` may note a flaw: cut off, text not read), ``failed`` (``error`` says why), ``blank``
-    (one colour only) or ``missing`` (named in a table, but not in ``images/``); only ``ok`` has a file. Sizes in
-    pixels, ``source_*`` of the picture as it came. ``settings``: what the outcome depends on.
+    ``status`` is ``ok`` (``error`` may note a flaw: cut off, text not read), ``failed`` (``error`` says why),
+    ``blank`` (one colour only) or ``missing`` (named in a table, but not in ``images/``); only ``ok`` has a
+    file. Sizes in pixels, ``source_*`` of the picture as it came. ``settings``: what the outcome depends on.
     """
 
     image: str
@@ -47,7 +48,8 @@ TEXT = ("lines", "drawn")
 
 
 class TextOffset(NamedTuple):
-    """Where the text of a picture stands (the journal or ``text.jsonl``), and for which entities it was looked for."""
+    """Where the text of a picture stands (the journal or ``text.jsonl``), and for which entities it was
+    looked for."""
 
     journal: Journal
     offset: int
@@ -86,11 +88,15 @@ def finished(manifest: Path, texts_and_journal: Iterable[Path]) -> tuple[dict[st
     return rows, texts
 
 
-def write_manifest(folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextOffsets) -> pd.DataFrame:
+def write_manifest(
+    folder: ProcessedFolder, rows: Mapping[str, ManifestRow], texts: TextOffsets
+) -> pd.DataFrame:
     """Write ``manifest.csv`` and ``text.jsonl``, drop the journal; return the manifest."""
     manifest = manifest_table(rows)
     write_whole(folder.manifest, table_text(manifest))
-    read = sorted(image for image in texts if image in rows and rows[image].status == "ok")  # not of one that is gone
+    read = sorted(
+        image for image in texts if image in rows and rows[image].status == "ok"
+    )  # not of one that is gone
     if read:
         write_whole(folder.text, (_text_line(texts[image], rows[image]) for image in read))
     Journal(folder.journal).remove()
@@ -109,7 +115,10 @@ def manifest_table(rows: Mapping[str, ManifestRow]) -> pd.DataFrame:
 def text_line(row: ManifestRow, asked: Sequence[str], found: Mapping[str, Any]) -> str:
     """A picture's line of ``text.jsonl``; ``found`` has what is kept of its `TEXT`, among others."""
     entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
-    return json.dumps(entry | {"asked": list(asked)} | {key: found[key] for key in TEXT}, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(entry | {"asked": list(asked)} | {key: found[key] for key in TEXT}, ensure_ascii=False)
+        + "\n"
+    )
 
 
 def stamp(source: Path) -> tuple[int, int]:
@@ -120,13 +129,16 @@ def stamp(source: Path) -> tuple[int, int]:
 
 def missing_rows(asked: Iterable[str], present: Iterable[str]) -> dict[str, ManifestRow]:
     """Rows of the pictures that tables name and ``images/`` lacks."""
-    return {image: ManifestRow(image, status="missing", error="not in images/") for image in {*asked} - {*present}}
+    return {
+        image: ManifestRow(image, status="missing", error="not in images/") for image in {*asked} - {*present}
+    }
 
 
 def entry_of(
     image: str, stamped: tuple[int, int], outcome: Mapping[str, Any], settings: PreprocessSettings
 ) -> dict[str, Any]:
-    """What is kept of a picture's outcome; ``stamped``: the `stamp` of its source, from before it was read."""
+    """What is kept of a picture's outcome; ``stamped``: the `stamp` of its source, from before it was
+    read."""
     size, changed = stamped
     known = {"image": image, "source_bytes": size, "source_mtime_ns": changed}
     return {**known, "settings": dependence(outcome.get("error", ""), settings), **outcome}
@@ -136,11 +148,16 @@ def is_current(
     settings: PreprocessSettings, row: ManifestRow, source: Path, is_there: bool, text: TextOffset | None,
     asked: Sequence[str],
 ) -> bool:  # fmt: skip
-    """Whether a picture needs no new run: same source and settings, file there, text read for what is asked."""
-    if (row.source_bytes, row.source_mtime_ns) != stamp(source) or row.settings != dependence(row.error, settings):
+    """Whether a picture needs no new run: same source and settings, file there, text read for what is
+    asked."""
+    if (row.source_bytes, row.source_mtime_ns) != stamp(source) or row.settings != dependence(
+        row.error, settings
+    ):
         return False
     if row.status in ("failed", "blank"):
-        return row.error != WORKER_DIED and not row.error.startswith("error: ")  # an accident, or mended since
+        return row.error != WORKER_DIED and not row.error.startswith(
+            "error: "
+        )  # an accident, or mended since
     has_text = text is not None and set(asked) <= set(text.asked)
     return is_there and (has_text or not settings.ocr)
 

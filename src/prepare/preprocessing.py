@@ -1,4 +1,5 @@
-"""Pictures of a data folder to pictures for the model: what is to do, what is done (see `manifest`), the report.
+"""Pictures of a data folder to pictures for the model: what is to do, what is done (see `manifest`), the
+report.
 
 Every file of the output folder appears whole.
 """
@@ -11,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.drawing import read_drawn
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, picture_names, processed_name, read_files
+from src.data.sampling import read_drawn
 from src.prepare.manifest import (
     ManifestRow,
     TextOffset,
@@ -30,28 +31,35 @@ from src.prepare.manifest import (
     write_manifest,
 )
 from src.prepare.processes import WORKER_DIED, Job, failed, process
+from src.prepare.ray_backend import runner
 from src.prepare.sharding import in_shards
-from src.prepare.spread import runner
 from src.settings import MAX_PIXELS, PreprocessSettings, cpu_count
 
 
 def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
-    """Process every picture of ``settings.data`` that is not done yet; return the manifest (`manifest.ManifestRow`).
+    """Process every picture of ``settings.data`` that is not done yet; return the manifest
+    (`manifest.ManifestRow`).
 
-    With shards, what is returned are the rows of pictures that are not just fine: the manifest may be too large.
-    Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out`` cannot be
-    written.
+    With shards, what is returned are the rows of pictures that are not just fine: the manifest may be too
+    large. Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out``
+    cannot be written.
     """
     present, files = _pictures(settings.data), read_files(settings.data)
     drawn = read_drawn(settings.data, settings.drawn_rows, settings.seed)
     asked = asked_entities(drawn.tables, files)
-    others = set() if drawn.left_out is None else set(picture_names(drawn.left_out["image_link"], files)) - asked.keys()
+    others = (
+        set()
+        if drawn.left_out is None
+        else set(picture_names(drawn.left_out["image_link"], files)) - asked.keys()
+    )
     folder = ProcessedFolder(settings.out)
     if not folder.is_local and not settings.shards:
         raise InputError(f"{folder.root}: single pictures go into a folder only; add --shards")
     if folder.manifest.is_file() if settings.shards else folder.is_sharded:
         kind = "single pictures" if settings.shards else "pictures in shards"
-        raise InputError(f"{settings.out}: holds {kind}; run with the same --shards as before, or into another folder")
+        raise InputError(
+            f"{settings.out}: holds {kind}; run with the same --shards as before, or into another folder"
+        )
     # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
     try:
@@ -65,7 +73,9 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
         manifest = write_manifest(folder, rows | missing_rows(asked, present), texts)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{settings.out}: cannot be written ({reason}); finished pictures are kept") from None
+        raise InputError(
+            f"{settings.out}: cannot be written ({reason}); finished pictures are kept"
+        ) from None
     _report(manifest, 0, reused, len(others.intersection(present) - rows.keys()))
     return manifest
 
@@ -75,7 +85,11 @@ def _pictures(data: Path) -> list[str]:
     images = DataFolder(data).images
     if not DataFolder(data).root.is_dir():
         raise InputError(f"{data}: no such folder; a data folder holds train.csv, test.csv and images/")
-    present = sorted(p.name for p in images.iterdir() if p.is_file() and p.name[0] != ".") if images.is_dir() else []
+    present = (
+        sorted(p.name for p in images.iterdir() if p.is_file() and p.name[0] != ".")
+        if images.is_dir()
+        else []
+    )
     if not present:
         raise InputError(f"{images}: no pictures there; put the image files of {data}'s tables into it")
     return present
@@ -113,7 +127,9 @@ def _process_all(
         for image in waiting:
             source, target = images / image, folder.root / processed_name(image)
             stamps[image] = stamp(source)
-            yield Job(image, source, target, settings, settings.max_pixels, settings.ocr, asked.get(image, ()))
+            yield Job(
+                image, source, target, settings, settings.max_pixels, settings.ocr, asked.get(image, ())
+            )
 
     folder.errors.unlink(missing_ok=True)
     unexpected_errors = 0
@@ -132,7 +148,9 @@ def _process_all(
             if "lines" in outcome:
                 texts[job.image] = TextOffset(journal, offset, asked.get(job.image, ()))
     if unexpected_errors:
-        print(f"preprocess: unexpected errors on {unexpected_errors} pictures, the first is in {folder.errors}")
+        print(
+            f"preprocess: unexpected errors on {unexpected_errors} pictures, the first is in {folder.errors}"
+        )
     return rows, texts, reused
 
 

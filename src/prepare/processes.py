@@ -18,9 +18,9 @@ from src.data.files import write_whole
 from src.images.decode import ImageError, cv2, decode, read_bytes, shown_size
 from src.images.enhance import enhance, is_blank
 from src.images.jpeg import is_cut
-from src.prepare.window import PoolDied, in_flight
-from src.reading.cross_line import readings
-from src.reading.geometry import around_lengths
+from src.prepare.bounded_map import PoolDied, in_flight
+from src.reading.cross_line import parse_lines
+from src.reading.layout import around_lengths
 from src.settings import EnhanceSettings
 
 Item = TypeVar("Item")
@@ -49,9 +49,9 @@ class Job:
 
 
 Outcome = dict[str, Any]
-"""``status`` (ok, blank, failed) and ``error``; for ok and blank ``source_width, source_height`` (pixels), for ok also
-``file, width, height`` and with OCR ``lines`` (see `retry_passes.Line`) and ``drawn`` (`Layout.entry`, None without
-lengths)."""
+"""``status`` (ok, blank, failed) and ``error``; for ok and blank ``source_width, source_height`` (pixels),
+for ok also ``file, width, height`` and with OCR ``lines`` (see `retry_passes.Line`) and ``drawn``
+(`Layout.entry`, None without lengths)."""
 
 
 def process(job: Job) -> Outcome:
@@ -81,18 +81,37 @@ def _made(job: Job) -> tuple[Outcome, bytes]:
         source = read_bytes(job.source)
         reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
         size = shown_size(source)
-        if is_blank(reduced) and is_blank(decode(source, job.max_pixels)):  # fine print may be lost in the reduced one
-            return {"status": "blank", "error": ONE_COLOUR, "source_width": size[0], "source_height": size[1]}, b""
+        if is_blank(reduced) and is_blank(
+            decode(source, job.max_pixels)
+        ):  # fine print may be lost in the reduced one
+            return {
+                "status": "blank",
+                "error": ONE_COLOUR,
+                "source_width": size[0],
+                "source_height": size[1],
+            }, b""
         small = enhance(reduced, job.enhance, size)
-        full = decode(source, job.max_pixels) if job.ocr else None  # twice, so that the picture is the same without OCR
+        full = (
+            decode(source, job.max_pixels) if job.ocr else None
+        )  # twice, so that the picture is the same without OCR
     except (ImageError, cv2.error, MemoryError) as error:
-        reason = str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})"
+        reason = (
+            str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})"
+        )
         return failed(reason), b""
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    outcome: Outcome = {"status": "ok", "file": job.target.name, "source_width": size[0], "source_height": size[1]}
+    outcome: Outcome = {
+        "status": "ok",
+        "file": job.target.name,
+        "source_width": size[0],
+        "source_height": size[1],
+    }
     outcome |= {"width": small.shape[1], "height": small.shape[0], "error": CUT_OFF if is_cut(source) else ""}
     if full is not None:
-        from src.ocr.engine import look_closer, read_lines  # its models are loaded only where text is asked for
+        from src.ocr.engine import (
+            look_closer,
+            read_lines,
+        )  # its models are loaded only where text is asked for
 
         outcome |= {"lines": [], "drawn": None}
         what = UNREAD
@@ -101,7 +120,7 @@ def _made(job: Job) -> tuple[Outcome, bytes]:
             what = f"{UNREAD} closer"
             outcome["lines"] = look_closer(full, outcome["lines"], job.entities)
             what = "lines around it not found"
-            drawn = around_lengths(small, readings(outcome["lines"], *size))
+            drawn = around_lengths(small, parse_lines(outcome["lines"], *size))
             outcome["drawn"] = None if drawn is None else drawn.entry()
         except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
             outcome["trace"] = unexpected(error)[1]
@@ -119,9 +138,9 @@ def run(
 ) -> Iterator[tuple[Item, Result]]:
     """Each job with the result of ``work``, as they finish, by processes; few jobs are in flight at a time.
 
-    When a worker dies (killed, out of memory) its pool is lost with all that was in flight. Those jobs are then run one
-    at a time, so that one which kills its worker again is found, its result is what ``died`` says, and a new pool goes
-    on with the rest.
+    When a worker dies (killed, out of memory) its pool is lost with all that was in flight. Those jobs are
+    then run one at a time, so that one which kills its worker again is found, its result is what ``died``
+    says, and a new pool goes on with the rest.
     """
     waiting = iter(jobs)
     while True:
@@ -131,7 +150,10 @@ def run(
             return
         except PoolDied as death:
             suspects: list[Item] = death.items
-        print(f"a worker died; the {len(suspects)} pictures in flight are tried again one by one", file=sys.stderr)
+        print(
+            f"a worker died; the {len(suspects)} pictures in flight are tried again one by one",
+            file=sys.stderr,
+        )
         yield from ((job, _alone(work, job, died)) for job in suspects)
 
 
@@ -145,7 +167,8 @@ def _alone(work: Callable[[Item], Result], job: Item, died: Callable[[Item], Res
 
 
 class _Pool(ProcessPoolExecutor):
-    """Spawned workers on one thread each; leaving it in an error (Ctrl-C, a full disk) does not wait for them."""
+    """Spawned workers on one thread each; leaving it in an error (Ctrl-C, a full disk) does not wait for
+    them."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)

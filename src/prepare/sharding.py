@@ -1,7 +1,8 @@
 """Processed pictures in shards: a tar of so many, with an index, a manifest and the text of its own.
 
-A shard is a unit of work, made whole by one worker and kept or made anew as a whole: who starts the work holds no more
-of a picture than its name. Names in a tar are as `webdataset` wants them: a number, ``.jpg`` and ``.json``.
+A shard is a unit of work, made whole by one worker and kept or made anew as a whole: who starts the work
+holds no more of a picture than its name. Names in a tar are as `webdataset` wants them: a number, ``.jpg``
+and ``.json``.
 """
 
 import io
@@ -19,7 +20,7 @@ from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import processed_name
 from src.data.tables import table_text
-from src.images.members import index_of
+from src.images.tar_images import index_of
 from src.prepare.manifest import (
     ManifestRow,
     entry_of,
@@ -32,7 +33,7 @@ from src.prepare.manifest import (
     text_line,
 )
 from src.prepare.processes import WORKER_DIED, Job, Outcome, failed, made, run
-from src.prepare.spread import runner
+from src.prepare.ray_backend import runner
 from src.settings import PreprocessSettings, cpu_count
 
 MISSING = "missing"
@@ -50,7 +51,8 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What became of a shard: rows of pictures that are not just fine, how many are, the first unexpected error."""
+    """What became of a shard: rows of pictures that are not just fine, how many are, the first unexpected
+    error."""
 
     faulty: dict[str, ManifestRow]
     ok: int
@@ -61,7 +63,8 @@ def in_shards(
     settings: PreprocessSettings, folder: ProcessedFolder, present: list[str],
     asked: Mapping[str, tuple[str, ...]], others: set[str],
 ) -> tuple[dict[str, ManifestRow], int, int]:  # fmt: skip
-    """Make the shards of ``present`` pictures that are not there: rows of faulty pictures, how many are fine, reused.
+    """Make the shards of ``present`` pictures that are not there: rows of faulty pictures, how many are fine,
+    reused.
 
     Raises `InputError` when a shard's worker died again and again; the others are finished then.
     """
@@ -114,7 +117,10 @@ def _job(settings: PreprocessSettings, image: str, images: Path, tar: Path, aske
 
 
 def _kept(
-    settings: PreprocessSettings, folder: ProcessedFolder, manifest: Path, asked: Mapping[str, tuple[str, ...]]
+    settings: PreprocessSettings,
+    folder: ProcessedFolder,
+    manifest: Path,
+    asked: Mapping[str, tuple[str, ...]],
 ) -> dict[str, ManifestRow]:
     """The rows of a shard whose pictures are all as they were, and made as they would be now; else none."""
     tar, images = folder.tar_of(manifest), DataFolder(settings.data).images
@@ -166,7 +172,8 @@ def make(shard: Shard) -> Made:
 def _tar(
     name: str, rows: Mapping[str, ManifestRow], pictures: Mapping[str, bytes], lines: Mapping[str, list[str]]
 ) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    """The bytes of a tar of pictures, each with its row and text as JSON; offset and size of each by file name.
+    """The bytes of a tar of pictures, each with its row and text as JSON; offset and size of each by file
+    name.
 
     Of the text only the lines as such, so that all cells have one type.
     """
@@ -174,7 +181,10 @@ def _tar(
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for number, image in enumerate(sorted(pictures)):
             entry = rows[image]._asdict() | {"text": "\n".join(lines.get(image, ()))}
-            for suffix, data in (("jpg", pictures[image]), ("json", json.dumps(entry, ensure_ascii=False).encode())):
+            for suffix, data in (
+                ("jpg", pictures[image]),
+                ("json", json.dumps(entry, ensure_ascii=False).encode()),
+            ):
                 member = tarfile.TarInfo(f"{name}-{number:06d}.{suffix}")
                 member.size = len(data)
                 if suffix == "jpg":

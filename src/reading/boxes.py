@@ -12,7 +12,8 @@ class Box(NamedTuple):
     bottom: float
 
     def gaps(self, other: "Box") -> tuple[float, float]:
-        """Return how far two boxes are apart across and down, in shares of the picture; negative where they overlap."""
+        """Return how far two boxes are apart across and down, in shares of the picture; negative where they
+        overlap."""
         across = max(self.left, other.left) - min(self.right, other.right)
         return across, max(self.top, other.top) - min(self.bottom, other.bottom)
 

@@ -1,4 +1,5 @@
-"""Quantities on a picture that can answer a question: what was read, where it stands, which words are near it."""
+"""Quantities on a picture that can answer a question: what was read, where it stands, which words are near
+it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +7,7 @@ from decimal import Decimal
 
 from src.entities import ENTITY_UNITS
 from src.reading.boxes import Box
-from src.reading.lines import Reading
+from src.reading.lines import ParsedLine
 from src.reading.mentions import Mention, is_distance
 from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE
@@ -23,13 +24,13 @@ _SHORT = 12
 class Candidate:
     """A mention that fits a question, in the line it is part of.
 
-    ``quantity``: what it means for the question. ``line``: that line's number, ``rank``: among the candidates in
-    reading order, ``box``: the mention's part of the line. ``keywords``: the kinds of words (`words.KINDS`) that belong
-    to it (1.0) or stand in a line next to it (0.5).
+    ``quantity``: what it means for the question. ``line``: that line's number, ``rank``: among the candidates
+    in reading order, ``box``: the mention's part of the line. ``keywords``: the kinds of words
+    (`words.KINDS`) that belong to it (1.0) or stand in a line next to it (0.5).
     """
 
     quantity: Quantity
-    reading: Reading
+    reading: ParsedLine
     mention: Mention
     line: int
     rank: int
@@ -37,8 +38,9 @@ class Candidate:
     keywords: dict[str, float]
 
 
-def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
-    """Return the quantities of `readings` that fit ``entity``, in reading order; none for an unknown entity."""
+def candidates(found: Sequence[ParsedLine], entity: str) -> list[Candidate]:
+    """Return the quantities of `readings` that fit ``entity``, in reading order; none for an unknown
+    entity."""
     units = ENTITY_UNITS.get(entity, ())
     fitting: list[Candidate] = []
     for line, reading in enumerate(found):
@@ -51,11 +53,13 @@ def candidates(found: Sequence[Reading], entity: str) -> list[Candidate]:
             words = _words_of(mention, near)
             if is_distance(mention, words):
                 continue
-            fitting.append(Candidate(quantity, reading, mention, line, len(fitting), part_of(reading, mention), words))
+            fitting.append(
+                Candidate(quantity, reading, mention, line, len(fitting), part_of(reading, mention), words)
+            )
     return fitting
 
 
-def _is_weighed(mention: Mention, reading: Reading, entity: str) -> bool:
+def _is_weighed(mention: Mention, reading: ParsedLine, entity: str) -> bool:
     """Whether ounces are no fluid ounces, because the line gives them in grams, too."""
     if entity != "item_volume" or mention.quantity.unit != "ounce":
         return False
@@ -63,7 +67,7 @@ def _is_weighed(mention: Mention, reading: Reading, entity: str) -> bool:
     return any(same_amount(mention.quantity, other) for other in grams)
 
 
-def part_of(reading: Reading, mention: Mention) -> Box:
+def part_of(reading: ParsedLine, mention: Mention) -> Box:
     """Return the part of a line's box that a mention takes, by its share of the characters."""
     left, top, right, bottom = reading.box
     if reading.vertical:
@@ -81,10 +85,11 @@ def _words_of(mention: Mention, near: dict[str, float]) -> dict[str, float]:
     return words | dict.fromkeys(mention.labels, 1.0)
 
 
-def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
+def _words_near(found: Sequence[ParsedLine], own: ParsedLine) -> dict[str, float]:
     """Return how strongly words of neighbouring lines apply.
 
-    1.0 for a label on the left, a short name of a side above, or a word for loads in a heading or caption; else 0.5.
+    1.0 for a label on the left, a short name of a side above, or a word for loads in a heading or caption;
+    else 0.5.
     """
     words: dict[str, float] = {}
     for other in found:
@@ -112,16 +117,22 @@ def _words_near(found: Sequence[Reading], own: Reading) -> dict[str, float]:
     return words
 
 
-def _belongs_below(label: Reading, found: Sequence[Reading]) -> bool:
-    """Tell whether the nearest line with quantities below a label is at least as near as the nearest one above it."""
-    lines = [line for line in found if line is not label and line.mentions and line.box.gaps(label.box)[0] < 0]
+def _belongs_below(label: ParsedLine, found: Sequence[ParsedLine]) -> bool:
+    """Tell whether the nearest line with quantities below a label is at least as near as the nearest one
+    above it."""
+    lines = [
+        line for line in found if line is not label and line.mentions and line.box.gaps(label.box)[0] < 0
+    ]
     gaps = [(line.box.top >= label.box.top, max(0.0, label.box.gaps(line.box)[1])) for line in lines]
-    above, below = (min([gap for is_below, gap in gaps if is_below == side], default=1.0) for side in (False, True))
+    above, below = (
+        min([gap for is_below, gap in gaps if is_below == side], default=1.0) for side in (False, True)
+    )
     return min(below, 1.0) <= min(above, 1.0)
 
 
 def is_same(first: Candidate, second: Candidate) -> bool:
-    """Whether two candidates say the same twice, or in two units (as `same_amount`, or rounding of the coarser one)."""
+    """Whether two candidates say the same twice, or in two units (as `same_amount`, or rounding of the
+    coarser one)."""
     a, b = first.quantity, second.quantity
     flags = first.mention.flags | second.mention.flags
     if first.line == second.line and abs(first.rank - second.rank) == 1 and "converted" in flags:

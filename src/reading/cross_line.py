@@ -1,4 +1,5 @@
-"""What lines of text say together: a number and its unit in two lines, a unit stated once for all, misread signs."""
+"""What lines of text say together: a number and its unit in two lines, a unit stated once for all, misread
+signs."""
 
 import itertools
 import re
@@ -6,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.reading.lines import Reading, lines_in_order
+from src.reading.lines import ParsedLine, lines_in_order
 from src.reading.mentions import Mention, find_quantities
 from src.reading.quantity import Quantity, same_amount
 from src.reading.units import unit_at
@@ -16,7 +17,9 @@ _BARE = re.compile(rf"\W{{0,2}}({_NUMBER})\W{{0,2}}")
 _BARE_ONES = re.compile(rf"{_NUMBER}(?:\s?[x×*~–-]\s?{_NUMBER}){{1,2}}", re.IGNORECASE)
 _LAST = re.compile(rf"(?:^|[^0-9.,a-z])({_NUMBER})\W{{0,2}}$", re.IGNORECASE)
 _MARKED_INCH = re.compile(r"[0-9]\s?(?:[\"“”″]|'')")
-_GENERAL_UNIT = re.compile(r"(?:unit|einheit|unidad|unit[eéà]|单位|\()\W{0,3}(cm|mm|inch(?:es)?|in)\b", re.IGNORECASE)
+_GENERAL_UNIT = re.compile(
+    r"(?:unit|einheit|unidad|unit[eéà]|单位|\()\W{0,3}(cm|mm|inch(?:es)?|in)\b", re.IGNORECASE
+)
 _LABEL_UNIT = re.compile(
     r"[a-zа-я一-鿿]\W{0,2}[(\[（/:,]\s?(kgs?|g|mg|lbs?|oz|ml|l|cm|mm|m|inch(?:es)?|in|v|w|kw|volts?|watts?|grams?|pounds?"
     r"|кг|г|мл|см|мм|в|вт)\s?[~)\]）]{0,2}\W?$",
@@ -38,8 +41,9 @@ _HOSES = (25, 50, 75, 100, 150, 200)
 """Lengths in feet that are common for hoses and cables."""
 
 
-def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
-    """Return the lines of a picture in reading order with all quantities, also those that several lines state together.
+def parse_lines(lines: Sequence[Sequence], width: int, height: int) -> list[ParsedLine]:
+    """Return the lines of a picture in reading order with all quantities, also those that several lines state
+    together.
 
     ``lines``: see `retry_passes.Line`; ``width`` and ``height``: the picture's size in pixels.
     """
@@ -54,7 +58,8 @@ def readings(lines: Sequence[Sequence], width: int, height: int) -> list[Reading
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a line stands to another; distances in shares of the picture's height, negative where they overlap."""
+    """Where a line stands to another; distances in shares of the picture's height, negative where they
+    overlap."""
 
     across: float
     down: float
@@ -64,7 +69,7 @@ class _Place:
     is_above: bool
 
     @classmethod
-    def of(cls, line: Reading, other: Reading, aspect: float) -> "_Place":
+    def of(cls, line: ParsedLine, other: ParsedLine, aspect: float) -> "_Place":
         across, down = line.box.gaps(other.box)
         is_row = down < -0.3 * min(line.size, other.size)
         is_left, is_above = other.box.left < line.box.left, other.box.top <= line.box.top
@@ -76,16 +81,18 @@ class _Place:
 
     @property
     def distance(self) -> float | None:
-        """Return the gap, larger for a line above, as units rather stand below; None for lines too far apart."""
+        """Return the gap, larger for a line above, as units rather stand below; None for lines too far
+        apart."""
         if (self.is_row and self.across < 12 * self.size) or (self.is_column and self.down < 1.5 * self.size):
             return self.across + self.down + (0.5 * self.size if self.is_above and not self.is_row else 0.0)
         return None
 
 
-def _join_units(found: list[Reading], aspect: float) -> list[Reading]:
+def _join_units(found: list[ParsedLine], aspect: float) -> list[ParsedLine]:
     """Read ``500`` beside or above ``ml`` as one quantity of the number's line.
 
-    Its unit may also begin the line below (``1570`` over ``Watt Motor``), or stand in its label (``Net weight(kg)``).
+    Its unit may also begin the line below (``1570`` over ``Watt Motor``), or stand in its label (``Net
+    weight(kg)``).
     """
     joined = list(found)
     for i, number in enumerate(found):
@@ -108,7 +115,7 @@ def _join_units(found: list[Reading], aspect: float) -> list[Reading]:
     return joined
 
 
-def _unit_alone(number: Reading, other: Reading, place: _Place) -> str:
+def _unit_alone(number: ParsedLine, other: ParsedLine, place: _Place) -> str:
     """Return the unit of a line that is nothing else: ``ml`` beside or below a number."""
     beside = place.is_row and place.across < 1.2 * place.size and not place.is_left
     stacked = place.is_column and place.down < 0.8 * place.size  # below, or above where the text runs upwards
@@ -120,7 +127,7 @@ def _unit_alone(number: Reading, other: Reading, place: _Place) -> str:
     return text if unit and unit[1] >= 0.6 * len(text) else ""
 
 
-def _unit_below(number: Reading, other: Reading, place: _Place) -> str:
+def _unit_below(number: ParsedLine, other: ParsedLine, place: _Place) -> str:
     """Return the unit that begins the line below: ``Watt Motor``, or the rest of a sentence."""
     is_like = 0.3 < other.size / max(number.size, 1e-6) < 1.7
     if not (place.is_column and place.down < 0.8 * place.size and not place.is_above and is_like):
@@ -133,7 +140,7 @@ def _unit_below(number: Reading, other: Reading, place: _Place) -> str:
     return "" if alone else spelling
 
 
-def _unit_in_label(number: Reading, other: Reading, place: _Place) -> str:
+def _unit_in_label(number: ParsedLine, other: ParsedLine, place: _Place) -> str:
     """Return the unit that ends a label to the left or above: ``Net weight(kg)``."""
     is_bare = _BARE.fullmatch(number.text) or _BARE_ONES.fullmatch(number.text)
     left = place.is_row and place.is_left
@@ -148,7 +155,7 @@ _UNIT_SOURCES = (_unit_alone, _unit_below, _unit_in_label)
 """Ways in which a line gives its unit to a number near it, in the order in which they are tried."""
 
 
-def _with_general_unit(found: list[Reading]) -> list[Reading]:
+def _with_general_unit(found: list[ParsedLine]) -> list[ParsedLine]:
     """Give bare numbers the unit that the picture states for all (``Unit: mm``).
 
     Inches, too, where another number has their mark: OCR reads it as a degree sign, or not at all.
@@ -159,7 +166,7 @@ def _with_general_unit(found: list[Reading]) -> list[Reading]:
     return [_with_unit(reading, unit) for reading in found] if unit else found
 
 
-def _with_unit(line: Reading, unit: str) -> Reading:
+def _with_unit(line: ParsedLine, unit: str) -> ParsedLine:
     number = None if line.mentions else _BARE.fullmatch(line.text)
     if number is None or float(number[1].replace(",", ".")) >= _LONGEST_BARE:
         return line
@@ -167,34 +174,41 @@ def _with_unit(line: Reading, unit: str) -> Reading:
     return replace(line, mentions=tuple(replace(m, flags=m.flags | {"borrowed"}) for m in mentions))
 
 
-def _quantities(found: Iterable[Reading], *units: str) -> list[Quantity]:
+def _quantities(found: Iterable[ParsedLine], *units: str) -> list[Quantity]:
     """Return all quantities in ``units``."""
     return [m.quantity for line in found for m in line.mentions if m.quantity.unit in units]
 
 
-def _lost_c(mention: Mention, found: list[Reading]) -> Mention:
-    """Read ``60.2m`` beside ``45cm`` as centimetres: OCR loses the c more often than products are that long."""
+def _lost_c(mention: Mention, found: list[ParsedLine]) -> Mention:
+    """Read ``60.2m`` beside ``45cm`` as centimetres: OCR loses the c more often than products are that
+    long."""
     quantity = mention.quantity
     if quantity.unit != "metre" or quantity.number < 10 or "length" in mention.labels:
         return mention
     others = [other.amount for other in _quantities(found, "centimetre", "millimetre", "inch")]
     if not others or quantity.number < 10 * max(others):
         return mention
-    return replace(mention, quantity=Quantity(quantity.number, "centimetre"), flags=mention.flags | {"borrowed"})
+    return replace(
+        mention, quantity=Quantity(quantity.number, "centimetre"), flags=mention.flags | {"borrowed"}
+    )
 
 
-def _lone_prime(mention: Mention, found: list[Reading]) -> Mention:
+def _lone_prime(mention: Mention, found: list[ParsedLine]) -> Mention:
     """Read ``46'`` as inches where it can hardly be feet: OCR loses one of two primes."""
     feet = mention.quantity
-    if "prime" not in mention.flags or any(mention in line.mentions and _has_compound(line) for line in found):
+    if "prime" not in mention.flags or any(
+        mention in line.mentions and _has_compound(line) for line in found
+    ):
         return mention
     primes = [m.quantity for line in found for m in line.mentions if "prime" in m.flags]
     inches = _quantities(found, "inch") + [other for other in primes if _is_long(other.number)]
     odd = feet.number % 1 not in (0, Decimal("0.5")) and any(not same_amount(feet, other) for other in inches)
-    return replace(mention, quantity=Quantity(feet.number, "inch")) if _is_long(feet.number) or odd else mention
+    return (
+        replace(mention, quantity=Quantity(feet.number, "inch")) if _is_long(feet.number) or odd else mention
+    )
 
 
-def _has_compound(line: Reading) -> bool:
+def _has_compound(line: ParsedLine) -> bool:
     return any("compound" in mention.flags for mention in line.mentions)
 
 
@@ -202,10 +216,11 @@ def _is_long(feet: Decimal) -> bool:
     return feet > 20 and feet not in _HOSES
 
 
-def _thousand(mention: Mention, found: list[Reading]) -> Mention:
+def _thousand(mention: Mention, found: list[ParsedLine]) -> Mention:
     """Decide whether ``1.000 g`` is 1 or 1000 gram, and ``1,500 kg`` 1500 or 1.5.
 
-    Another unit for the same amount decides; else small numbers are thousands where print has a decimal comma.
+    Another unit for the same amount decides; else small numbers are thousands where print has a decimal
+    comma.
     """
     quantity = mention.quantity
     if "thousand" not in mention.flags:
@@ -222,17 +237,18 @@ def _thousand(mention: Mention, found: list[Reading]) -> Mention:
     return replace(mention, quantity=other_way) if confirmed or continental else mention
 
 
-def _with_legends(found: list[Reading], aspect: float) -> list[Reading]:
-    """Give the sides of a product the names in the nearest legend beside, above or below it: ``W x D x H`` over it."""
+def _with_legends(found: list[ParsedLine], aspect: float) -> list[ParsedLine]:
+    """Give the sides of a product the names in the nearest legend beside, above or below it: ``W x D x H``
+    over it."""
     legends = [reading for reading in found if reading.legend]
     return [_named(reading, legends, aspect) for reading in found] if legends else found
 
 
-def _named(line: Reading, legends: Sequence[Reading], aspect: float) -> Reading:
+def _named(line: ParsedLine, legends: Sequence[ParsedLine], aspect: float) -> ParsedLine:
     sides = {m.sides for m in line.mentions if m.sides}
     if any(m.labels for m in line.mentions if m.sides):
         return line
-    near: list[tuple[float, Reading]] = []
+    near: list[tuple[float, ParsedLine]] = []
     for legend in legends:
         distance = _Place.of(line, legend, aspect).distance
         if distance is not None and {len(legend.legend)} == sides:

@@ -9,12 +9,12 @@ from src.reading.mentions import Mention, parse
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedLine:
     """A line of text with its box and what it says.
 
-    ``score``: the OCR's confidence, 0..1. ``vertical``: whether the text runs up or down. ``size``: the height of its
-    letters as a share of the picture's height. ``heading``: kinds of words (`words.KINDS`) that belong to no quantity
-    of the line; ``legend``: names of sides without a product.
+    ``score``: the OCR's confidence, 0..1. ``vertical``: whether the text runs up or down. ``size``: the
+    height of its letters as a share of the picture's height. ``heading``: kinds of words (`words.KINDS`) that
+    belong to no quantity of the line; ``legend``: names of sides without a product.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Reading:
     legend: tuple[frozenset[str], ...]
 
 
-def lines_in_order(lines: Sequence[Sequence], width: int, height: int) -> list[Reading]:
+def lines_in_order(lines: Sequence[Sequence], width: int, height: int) -> list[ParsedLine]:
     """Return lines of `retry_passes.Line` in reading order, with the quantities that are whole in each.
 
     ``width`` and ``height`` of the picture in the pixels of the boxes.
@@ -41,13 +41,13 @@ def lines_in_order(lines: Sequence[Sequence], width: int, height: int) -> list[R
         box = Box(min(xs) / width, min(ys) / height, max(xs) / width, max(ys) / height)
         said = parse(text)
         size = min(across, down) / height
-        found.append(Reading(text, score, box, vertical, size, said.mentions, said.heading, said.legend))
+        found.append(ParsedLine(text, score, box, vertical, size, said.mentions, said.heading, said.legend))
     return _reading_order(found)
 
 
-def _reading_order(found: list[Reading]) -> list[Reading]:
+def _reading_order(found: list[ParsedLine]) -> list[ParsedLine]:
     """Return rows from top to bottom, each from left to right."""
-    rows: list[list[Reading]] = []
+    rows: list[list[ParsedLine]] = []
     for reading in sorted(found, key=lambda r: (r.box[1] + r.box[3]) / 2):
         middle = (reading.box[1] + reading.box[3]) / 2
         if rows and not reading.vertical and middle < rows[-1][0].box[3] - rows[-1][0].size * 0.3:

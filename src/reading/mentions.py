@@ -1,6 +1,7 @@
 """Quantities in a line of printed text, each with the words that belong to it.
 
-A line is cut into tokens (`tokens`), these are put together (`structure`), and names go to the quantities here:
+A line is cut into tokens (`tokens`), these are put together (`structure`), and names go to the quantities
+here:
 
     Size (WxDxH): 50x35x80 cm
     w    l xlxl : n xn xn  u       tokens
@@ -29,11 +30,12 @@ _ALLOYS = (304, 316, 317, 321, 347)
 class Mention:
     """A quantity found in a text.
 
-    ``labels``: the kinds of words (`words.KINDS`) that belong to it. ``flags``: ``low``/``high`` of a range or of
-    alternatives, ``pack`` (one of several: 12 x 330 ml), ``sum``, ``compound`` (2 lb 3 oz as one), ``converted`` (the
-    second of 60 g / 2.1 oz), ``borrowed`` (its unit is stated for the whole line or picture, or was damaged), ``prime``
-    (feet by their mark), ``thousand`` (1.000 or 1,000: thousands or three decimals). ``sides``: how many sides the
-    product has of which it is the side number ``side``, from 0; 0 when it is none.
+    ``labels``: the kinds of words (`words.KINDS`) that belong to it. ``flags``: ``low``/``high`` of a range
+    or of alternatives, ``pack`` (one of several: 12 x 330 ml), ``sum``, ``compound`` (2 lb 3 oz as one),
+    ``converted`` (the second of 60 g / 2.1 oz), ``borrowed`` (its unit is stated for the whole line or
+    picture, or was damaged), ``prime`` (feet by their mark), ``thousand`` (1.000 or 1,000: thousands or three
+    decimals). ``sides``: how many sides the product has of which it is the side number ``side``, from 0; 0
+    when it is none.
     """
 
     quantity: Quantity
@@ -52,7 +54,8 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a line says: its quantities, kinds of words that belong to none of them, and a legend without numbers."""
+    """What a line says: its quantities, kinds of words that belong to none of them, and a legend without
+    numbers."""
 
     mentions: tuple[Mention, ...]
     heading: frozenset[str]
@@ -76,14 +79,20 @@ def parse(text: str) -> Parsed:
     unit = _general_unit(tokens)
     tokens = [_with_legend(_with_unit(token, unit), legends) for token in tokens]
     said, heading = _words_of(tokens)
-    found = (_mention(part, labels) for token, labels in zip(tokens, said, strict=True) for part in _quantities(token))
+    found = (
+        _mention(part, labels)
+        for token, labels in zip(tokens, said, strict=True)
+        for part in _quantities(token)
+    )
     mentions = tuple(mention for mention in found if mention)
     if text.strip(" .:=()").upper() in ("H", "W", "D", "L"):  # the label of a row in a table
         heading |= tokens[0].labels
     if mentions:
         heading -= {"limit"}  # "rated" in "rated current" says nothing of other lines
     is_used = any(mention.sides and mention.labels for mention in mentions)
-    return Parsed(mentions, heading, tuple(n.labels for n in legends[0].parts) if legends and not is_used else ())
+    return Parsed(
+        mentions, heading, tuple(n.labels for n in legends[0].parts) if legends and not is_used else ()
+    )
 
 
 def _quantities(token: Token) -> Sequence[Token]:
@@ -91,7 +100,8 @@ def _quantities(token: Token) -> Sequence[Token]:
 
 
 def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
-    """Return the mention of a quantity; None for one without a unit, or that is no amount by the words near it."""
+    """Return the mention of a quantity; None for one without a unit, or that is no amount by the words near
+    it."""
     unit = BY_NAME.get(part.unit)
     if unit is None:
         return None
@@ -107,12 +117,14 @@ def _mention(part: Token, labels: frozenset[str]) -> Mention | None:
 
 
 def is_distance(mention: Mention, words: Container[str]) -> bool:
-    """Tell whether a length is how far something reaches, or how deep it may be under water, by the words near it."""
+    """Tell whether a length is how far something reaches, or how deep it may be under water, by the words
+    near it."""
     return "distance" in words and mention.quantity.unit in ("metre", "foot", "yard") and not mention.sides
 
 
 def _general_unit(tokens: Sequence[Token]) -> str:
-    """Return the unit that a line states for all its numbers, in brackets or behind a legend; empty if none."""
+    """Return the unit that a line states for all its numbers, in brackets or behind a legend; empty if
+    none."""
     behind = (unit for legend, unit in itertools.pairwise(tokens) if legend.kind == "L" and unit.kind == "u")
     return next((token.unit for token in itertools.chain((t for t in tokens if t.kind == "h"), behind)), "")
 
@@ -122,7 +134,9 @@ def _with_unit(token: Token, unit: str) -> Token:
         return token
     if token.kind == "g":
         return replace(token, parts=tuple(_with_unit(part, unit) for part in token.parts))
-    return replace(token, kind="q", unit=unit, flags=token.flags | {"borrowed"}) if token.kind in "nq" else token
+    return (
+        replace(token, kind="q", unit=unit, flags=token.flags | {"borrowed"}) if token.kind in "nq" else token
+    )
 
 
 def _with_legend(token: Token, legends: Sequence[Token]) -> Token:
@@ -137,10 +151,12 @@ def _with_legend(token: Token, legends: Sequence[Token]) -> Token:
 
 
 def _words_of(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[str]]:
-    """Assign each word to a quantity of which it can be said; return the words of each token, and those left over.
+    """Assign each word to a quantity of which it can be said; return the words of each token, and those left
+    over.
 
-    A word goes to the next quantity if the first such word of the line stands before the first such quantity, if a
-    colon follows it or if it means "replaces"; else to the previous one. Quantities of its own clause come first.
+    A word goes to the next quantity if the first such word of the line stands before the first such quantity,
+    if a colon follows it or if it means "replaces"; else to the previous one. Quantities of its own clause
+    come first.
     """
     said = [frozenset[str]() for _ in tokens]
     unassigned = {i for i, token in enumerate(tokens) if token.kind in "ak"}
@@ -149,7 +165,9 @@ def _words_of(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[
     clauses = list(itertools.accumulate(token.kind == "," for token in tokens))
     for dimension, kinds in SAID_OF.items():
         words = [i for i, token in enumerate(tokens) if token.kind in "ak" and token.labels & kinds]
-        places = [i for i, t in enumerate(tokens) if any(DIMENSION.get(q.unit) == dimension for q in _quantities(t))]
+        places = [
+            i for i, t in enumerate(tokens) if any(DIMENSION.get(q.unit) == dimension for q in _quantities(t))
+        ]
         for word in words if places else ():
             unassigned.discard(word)
             is_colon = word + 1 < len(tokens) and tokens[word + 1].kind == ":"

@@ -1,4 +1,5 @@
-"""Numbers in printed text: signs brought to one spelling, letters that OCR took for digits, fractions, thousands.
+"""Numbers in printed text: signs brought to one spelling, letters that OCR took for digits, fractions,
+thousands.
 
 Every step keeps the length of the text, so that places in it stay.
 """
@@ -38,7 +39,8 @@ _RATIO = re.compile(r"[0-9]:[0-9]+|[0-9]+:[0-9]{2,}|(?:16|18|19|21|24|32):[0-9]+
 
 
 def normalised(text: str) -> str:
-    """Return ``text`` with one spelling for each sign, and with digits for letters in numbers before a unit."""
+    """Return ``text`` with one spelling for each sign, and with digits for letters in numbers before a
+    unit."""
     return _MIXED.sub(_mended, _LONE_ONE.sub("1", text.translate(_WIDE).translate(_SIGNS)))
 
 
@@ -146,7 +148,8 @@ def number_at(text: str, at: int) -> Number | None:
 
 
 def _is_tail(text: str, match: re.Match[str]) -> bool:
-    """Tell whether digits continue a longer number or code, a ratio or time, or a damaged fraction (15/1/2)."""
+    """Tell whether digits continue a longer number or code, a ratio or time, or a damaged fraction
+    (15/1/2)."""
     start = match.start()
     before = text[start - 1] if start else ""
     after_digit = start > 1 and text[start - 2].isdigit()

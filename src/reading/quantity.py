@@ -1,7 +1,8 @@
 """How a value is written: parse, normalise and format ``number unit`` texts.
 
-The challenge's form is ``^-?\\d+(\\.\\d+)?\\s+[a-zA-Z\\s]+$`` with an allowed unit (organisers' ``sanity.py``); the
-canonical form is its shortest spelling (``500 gram``, never ``500.0 gram``), because the scorer compares numbers.
+The challenge's form is ``^-?\\d+(\\.\\d+)?\\s+[a-zA-Z\\s]+$`` with an allowed unit (organisers'
+``sanity.py``); the canonical form is its shortest spelling (``500 gram``, never ``500.0 gram``), because the
+scorer compares numbers.
 """
 
 import re
@@ -39,16 +40,19 @@ class Quantity:
 
 
 def same_amount(first: Quantity, second: Quantity) -> bool:
-    """Whether two quantities are the same amount within 3 %, in whatever units: conversions on products are rounded."""
+    """Whether two quantities are the same amount within 3 %, in whatever units: conversions on products are
+    rounded."""
     if DIMENSION[first.unit] != DIMENSION[second.unit]:
         return False
     return abs(first.amount - second.amount) <= Decimal("0.03") * max(first.amount, second.amount)
 
 
 def as_meant(quantity: Quantity, entity: str) -> Quantity:
-    """A printed quantity as the question means it: ounces of a volume are fluid ounces, no product is 100 metres long.
+    """A printed quantity as the question means it: ounces of a volume are fluid ounces, no product is 100
+    metres long.
 
-    Fluid ounces stay what they are where a weight is asked: on a picture, unlike in a label, they are a volume.
+    Fluid ounces stay what they are where a weight is asked: on a picture, unlike in a label, they are a
+    volume.
     """
     if entity == "item_volume":
         return Quantity(quantity.number, MEANT.get((entity, quantity.unit), quantity.unit))

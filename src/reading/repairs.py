@@ -7,7 +7,8 @@ from src.reading.tokens import Token
 from src.reading.units import DIMENSION, SIZE
 
 _NEAR, _ROUNDED = Decimal("0.02"), Decimal("0.05")
-"""Largest relative difference between two units for one amount; the second where the undamaged number has decimals."""
+"""Largest relative difference between two units for one amount; the second where the undamaged number has
+decimals."""
 
 
 def repaired(tokens: list[Token]) -> list[Token] | None:
@@ -29,7 +30,8 @@ def repaired(tokens: list[Token]) -> list[Token] | None:
 
 
 def _with_lost_digit(tokens: list[Token]) -> list[Token] | None:
-    """Mend both of two units: a torn unit and the first digit of what confirms it, 4.5 0 (27 g) is 4.5 oz (127 g)."""
+    """Mend both of two units: a torn unit and the first digit of what confirms it, 4.5 0 (27 g) is 4.5 oz
+    (127 g)."""
     first, second = tokens[0], tokens[-1]
     if all(token.kind != "!" for token in tokens) or second.value < 10:
         return None
@@ -47,8 +49,8 @@ def _with_lost_digit(tokens: list[Token]) -> list[Token] | None:
 def _meanings(damaged: Token, is_torn: bool, is_exact: bool) -> list[tuple[Decimal, str]]:
     """Return what a damaged quantity can have been: with a lost point, a lost letter of ml, an unread unit.
 
-    A number without a unit may have any; its last digit may be the unit: g read as 9, oz as 0. A lost point is believed
-    where the other number has decimals, or where the number is so large that it changes much.
+    A number without a unit may have any; its last digit may be the unit: g read as 9, oz as 0. A lost point
+    is believed where the other number has decimals, or where the number is so large that it changes much.
     """
     value, digits = damaged.value, str(damaged.value)
     meanings = [(value, "millilitre")] if damaged.unit == "metre" else []

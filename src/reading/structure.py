@@ -1,8 +1,8 @@
 """Combines the tokens of a line into quantities, ranges, products of sides and conversions.
 
 Productions are tried in the order of `PRODUCTIONS`, which matters. Each is a pattern of token kinds (see
-`tokens.Token`) with a function that combines the tokens that match, or declines. They build ``q`` (a number with its
-unit, if it has one) and ``g`` (a group: several of these that share words).
+`tokens.Token`) with a function that combines the tokens that match, or declines. They build ``q`` (a number
+with its unit, if it has one) and ``g`` (a group: several of these that share words).
 """
 
 import itertools
@@ -60,7 +60,9 @@ def _tolerance(tokens: list[Token]) -> list[Token]:
 
 def _about(tokens: list[Token]) -> list[Token] | None:
     """Drop a sign that means about: ± 3 kg. Decline for lengths: ±2 mm is a tolerance."""
-    is_about = DIMENSION[tokens[-1].unit] in ("weight", "volume") and tokens[0].end - tokens[0].start == 1  # no +/-
+    is_about = (
+        DIMENSION[tokens[-1].unit] in ("weight", "volume") and tokens[0].end - tokens[0].start == 1
+    )  # no +/-
     return tokens[1:] if is_about else None
 
 
@@ -70,9 +72,14 @@ def _nothing(tokens: list[Token]) -> list[Token]:
 
 
 def _lettered(tokens: list[Token]) -> list[Token] | None:
-    """Name sides by letters or words: L23 x W14 x H8cm, 24W" x 36H", Height 16", Width 12". Decline 6 x 1.5L, 5W."""
+    """Name sides by letters or words: L23 x W14 x H8cm, 24W" x 36H", Height 16", Width 12". Decline 6 x 1.5L,
+    5W."""
     core = [token for token in tokens if token.kind in "nuabcl"]
-    starts = [i for i, token in enumerate(core) if (token.kind == "n") == (core[0].kind == "n") and token.kind != "u"]
+    starts = [
+        i
+        for i, token in enumerate(core)
+        if (token.kind == "n") == (core[0].kind == "n") and token.kind != "u"
+    ]
     sides = [_side(core[start:end]) for start, end in itertools.pairwise([*starts, len(core)])]
     units = {side.unit for side in sides if side.unit}
     names = [token.kind for token in core if token.kind in "abcl"]
@@ -105,7 +112,8 @@ def _quantity(tokens: list[Token]) -> list[Token]:
 
 
 def _per_hundred(tokens: list[Token]) -> list[Token] | None:
-    """Drop what is told per 100: 5 g / 100 g, 350 kcal / 100 g, per 100 ml. Decline two units: 3.4 oz / 100 ml."""
+    """Drop what is told per 100: 5 g / 100 g, 350 kcal / 100 g, per 100 ml. Decline two units: 3.4 oz / 100
+    ml."""
     first, last = tokens[0], tokens[-1]
     if last.unit not in ("gram", "millilitre", "kilogram", "litre") or last.value not in (1, 100):
         return None
@@ -193,9 +201,18 @@ def _converted(tokens: list[Token]) -> list[Token] | None:
     first, second = (list(token.parts) or [token] for token in (tokens[0], tokens[-1]))
     pairs = list(zip(first, second, strict=True)) if len(first) == len(second) else [(first[-1], second[0])]
     for one, other in pairs:
-        if not one.unit or not other.unit or one.unit == other.unit or DIMENSION[one.unit] != DIMENSION[other.unit]:
+        if (
+            not one.unit
+            or not other.unit
+            or one.unit == other.unit
+            or DIMENSION[one.unit] != DIMENSION[other.unit]
+        ):
             return None
-        if not Decimal("0.8") < one.value * SIZE[one.unit] / (other.value * SIZE[other.unit]) < Decimal("1.25"):
+        if (
+            not Decimal("0.8")
+            < one.value * SIZE[one.unit] / (other.value * SIZE[other.unit])
+            < Decimal("1.25")
+        ):
             return None
     return [_group([*first, *(replace(part, flags=part.flags | {"converted"}) for part in second)])]
 
@@ -229,7 +246,10 @@ PRODUCTIONS: tuple[tuple[re.Pattern[str], Build], ...] = tuple(
         (r"n[ub]?\(?±n[ub]?(?:-n[ub]?)?\)?[ub]?", _tolerance),
         (r"^±n[ub](?![x-])", _about),
         (r"±n[ub]?(?:-n[ub]?)?(?![xub])", _nothing),
-        (rf"{_SIDE_BEFORE}(?:[x/,]?{_SIDE_BEFORE}){{1,4}}u?|{_SIDE_AFTER}(?:[x/,]?{_SIDE_AFTER}){{1,4}}", _lettered),
+        (
+            rf"{_SIDE_BEFORE}(?:[x/,]?{_SIDE_BEFORE}){{1,4}}u?|{_SIDE_AFTER}(?:[x/,]?{_SIDE_AFTER}){{1,4}}",
+            _lettered,
+        ),
         (r"n[lb]u|(?:l:?)?n[ub]l?", _quantity),
         (r"qp", _nothing),
         (r"q/q|[!n]/q|eq", _per_hundred),

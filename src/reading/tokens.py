@@ -11,15 +11,16 @@ from src.reading.words import LETTERS, SIDES, WORD
 
 @dataclass(slots=True)
 class Token:
-    """A piece of a line; ``kind`` is one character, so that the kinds of a line's tokens are a text themselves.
+    """A piece of a line; ``kind`` is one character, so that the kinds of a line's tokens are a text
+    themselves.
 
-    ``n`` number, ``u`` unit, ``a`` word for a side (height), ``l`` letter for a side (H, Ø, dia), ``b`` letter for a
-    side or a unit (L, W, T), ``c`` letter for a side only beside others (A, P), ``k`` another word of `words.KINDS`,
-    ``h`` unit that holds for all numbers ((cm), in cm), ``p`` "per" with its unit (/h), ``e`` per before 100 (pro,
-    kcal/), ``o`` or (also approx, ca), ``x`` times, ``-`` range (also to, ~), ``,`` (also ; | ·), ``:`` (also =),
-    ``/ ( ) ± + &``, ``w`` another word, ``!`` digits that are no number.
-    `structure` combines these to ``q`` quantity, ``g`` group of quantities that share words, ``L`` legend (W x D x H).
-    A letter takes the brackets around it with it: (W is one token.
+    ``n`` number, ``u`` unit, ``a`` word for a side (height), ``l`` letter for a side (H, Ø, dia), ``b``
+    letter for a side or a unit (L, W, T), ``c`` letter for a side only beside others (A, P), ``k`` another
+    word of `words.KINDS`, ``h`` unit that holds for all numbers ((cm), in cm), ``p`` "per" with its unit
+    (/h), ``e`` per before 100 (pro, kcal/), ``o`` or (also approx, ca), ``x`` times, ``-`` range (also to,
+    ~), ``,`` (also ; | ·), ``:`` (also =), ``/ ( ) ± + &``, ``w`` another word, ``!`` digits that are no
+    number. `structure` combines these to ``q`` quantity, ``g`` group of quantities that share words, ``L``
+    legend (W x D x H). A letter takes the brackets around it with it: (W is one token.
     """
 
     kind: str
@@ -53,7 +54,8 @@ _PER = re.compile(
     r"|\s?[-.·]?\s?(?:lbs?|pounds?)(?![a-z]))",
     re.IGNORECASE,
 )
-"""Matches what turns a quantity into a rate (/h), a concentration (/kg) or a torque (25 ft-lbs) behind its unit."""
+"""Matches what turns a quantity into a rate (/h), a concentration (/kg) or a torque (25 ft-lbs) behind its
+unit."""
 _LENGTH = re.compile(r"\s?[0-9]{1,4}(?:[.,][0-9]{1,3})?\s?(?:[cm]m\b|in(?:ch)?\b|''|\")", re.IGNORECASE)
 _LETTER = re.compile(
     r"[(\[]?\s?(?P<letter>(?-i:[LWHDBTPAlwhdbt])|Ø|dia(?:m(?:eter)?)?\.?)\s?[)\]]?"
@@ -91,7 +93,9 @@ def tokenize(text: str) -> list[Token]:
     tokens: list[Token] = []
     at = 0
     while at < len(text):
-        token = _after_number(text, at, tokens) or _number(text, at) or _name(text, at, tokens) or _sign(text, at)
+        token = (
+            _after_number(text, at, tokens) or _number(text, at) or _name(text, at, tokens) or _sign(text, at)
+        )
         if token:
             tokens.append(token)
         at = token.end if token else at + 1

@@ -1,6 +1,8 @@
-"""The table of units: what each measures, its size, and how it is spelled on products (OCR's confusions included).
+"""The table of units: what each measures, its size, and how it is spelled on products (OCR's confusions
+included).
 
-A unit that no answer may use is converted (stone) or only recognised, so that it is not taken for another (lumen).
+A unit that no answer may use is converted (stone) or only recognised, so that it is not taken for another
+(lumen).
 """
 
 import re
@@ -13,8 +15,8 @@ class Unit(NamedTuple):
     """A unit of measure.
 
     ``size``: one unit in metres, grams, millilitres, volts or watts (US customary units, the short ton).
-    ``spellings``: a regular expression of all spellings, matched without case except in ``(?-i:)``. ``answer``: the
-    unit that it is converted to, if it is no answer itself.
+    ``spellings``: a regular expression of all spellings, matched without case except in ``(?-i:)``.
+    ``answer``: the unit that it is converted to, if it is no answer itself.
     """
 
     name: str
@@ -36,7 +38,9 @@ _GRAM = (
     r"(?!(?:(?<=[^.,0-9][1-6])|(?<=^[1-6]))(?-i:G)\b)g[rm]{0,2}s?\.?|г(?:р(?:амм(?:а|ов)?)?)?|克"
     r"|gram(?:me|m|o|a|mi)?s?"
 )
-_VOLT = r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?"
+_VOLT = (
+    r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?"
+)
 
 UNITS: tuple[Unit, ...] = (
     Unit("watt of an energy label", "power", D("1"), r"kwh\s?/\s?1[.,]?000\s?h", "watt"),
@@ -129,6 +133,7 @@ _UNIT = re.compile(rf"(?:(?:{_WORDS})(?:{_ENDS}|{_GLUED})|{_SIGNS})", re.IGNOREC
 
 
 def unit_at(text: str, at: int = 0) -> tuple[str, int] | None:
-    """Return the name of the unit whose spelling begins at ``at`` and the place where it ends; None without one."""
+    """Return the name of the unit whose spelling begins at ``at`` and the place where it ends; None without
+    one."""
     match = _UNIT.match(text, at)
     return match and ((match.lastgroup or "").replace("_", " "), match.end())

@@ -1,4 +1,5 @@
-"""The table of words that say what a quantity is: English, German, Spanish, French, Italian, Portuguese, and more."""
+"""The table of words that say what a quantity is: English, German, Spanish, French, Italian, Portuguese, and
+more."""
 
 import re
 
@@ -59,7 +60,9 @@ SIDES = frozenset({"height", "width", "length", "depth", "diameter"})
 """Kinds that name a side of a product."""
 SAID_OF: dict[str, frozenset[str]] = {
     "length": SIDES | {"distance", "error", "part", "total"},
-    "weight": frozenset(["load", "limit", "breaking", "weight", "net", "gross", "drained", "serving", "part", "total"]),
+    "weight": frozenset(
+        ["load", "limit", "breaking", "weight", "net", "gross", "drained", "serving", "part", "total"]
+    ),
     "volume": frozenset(["volume", "steel", "limit", "net", "gross", "drained", "serving", "part", "total"]),
     "voltage": frozenset({"voltage", "input", "output"}),
     "power": frozenset({"power", "input", "output", "equal", "replaces"}),
@@ -71,4 +74,5 @@ LETTERS = {"H": "height", "W": "width", "B": "width", "D": "depth", "T": "depth"
 
 _ALL = "|".join(rf"(?P<{kind}>{spellings.replace(' ', '[ ]')})" for kind, spellings in KINDS.items())
 WORD = re.compile(rf"(?:{_ALL})(?:(?<=[^\W\d_])[^\W\d_]+)?", re.IGNORECASE)
-"""Matches a word of `KINDS` to its end; the group's name tells its kind. The caller checks that a word starts there."""
+"""Matches a word of `KINDS` to its end; the group's name tells its kind. The caller checks that a word starts
+there."""

@@ -2,7 +2,8 @@
 
     python -m src.report --out outputs [--data data/sample] [--rows 500] [--train]
 
-Shows all wrong answers where the truth is known, the least sure, and some of the rest, at most ``--rows`` of them.
+Shows all wrong answers where the truth is known, the least sure, and some of the rest, at most ``--rows`` of
+them.
 """
 
 import argparse
@@ -14,11 +15,17 @@ from src.report.page import ROWS, write_report
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write OUT/report.html: every answer with its picture and reasons.")
+    parser = argparse.ArgumentParser(
+        description="Write OUT/report.html: every answer with its picture and reasons."
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="run folder (default: %(default)s)")
-    parser.add_argument("--data", type=Path, help="its data folder; default: the one that make run noted in OUT")
+    parser.add_argument(
+        "--data", type=Path, help="its data folder; default: the one that make run noted in OUT"
+    )
     parser.add_argument("--rows", type=int, default=ROWS, help="at most so many (default: %(default)s)")
-    parser.add_argument("--train", action="store_true", help="also train rows: label, audit's verdict, held-out answer")
+    parser.add_argument(
+        "--train", action="store_true", help="also train rows: label, audit's verdict, held-out answer"
+    )
     args = parser.parse_args()
     print(write_report(args.out, args.data, args.rows, args.train))
     return 0

@@ -16,13 +16,14 @@ from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import read_files
 from src.data.processed import read_manifest
-from src.data.readings import ReadingStore
 from src.data.samples import train_samples
 from src.data.tables import read_table, read_train
+from src.data.text_store import TextStore
 from src.entities import ENTITY_UNITS
 from src.metrics import read_truth
 from src.model.prompts import END, prompt
-from src.report import pictures, summary
+from src.report import images as page_images
+from src.report import summary
 from src.report.rows import OUTCOMES, Row, number, outcome_of, shown_rows, test_rows, weighed
 from src.training import adapter, audit
 
@@ -40,10 +41,11 @@ def write_report(
     train: bool = False,
     times: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write ``out/report.html`` for at most ``rows`` test rows, and with ``train`` as many train rows; return its path.
+    """Write ``out/report.html`` for at most ``rows`` test rows, and with ``train`` as many train rows; return
+    its path.
 
-    ``data`` is the run's data folder (for the truth and the train rows), ``times`` the seconds of its stages; what is
-    not given comes from `RunFolder.record`, where there is one. Raises `InputError`.
+    ``data`` is the run's data folder (for the truth and the train rows), ``times`` the seconds of its stages;
+    what is not given comes from `RunFolder.record`, where there is one. Raises `InputError`.
     """
     if not 1 <= rows <= MOST_ROWS:
         raise InputError(f"rows is {rows}: it must be from 1 to {MOST_ROWS}, or the page gets too large")
@@ -54,7 +56,7 @@ def write_report(
         raise InputError(f"{out}: does not say where its train rows are; give --data")
     record = adapter.load_record(folder.adapter)
     all_rows = test_rows(_details(folder.details), _truths(data))
-    texts = ReadingStore(folder.processed) if ProcessedFolder(folder.processed).texts else None
+    texts = TextStore(folder.processed) if ProcessedFolder(folder.processed).texts else None
     shown = shown_rows(all_rows, rows)
     if train and data is not None:
         shown += _train_rows(data, folder.processed, record, texts, rows)
@@ -66,13 +68,13 @@ def write_report(
     return folder.report
 
 
-def _page(context: dict[str, Any], shown: Sequence[Row], processed: Path, texts: ReadingStore | None) -> str:
+def _page(context: dict[str, Any], shown: Sequence[Row], processed: Path, texts: TextStore | None) -> str:
     """The page's HTML, within `MOST_BYTES`."""
     images = _images(processed)
     asked: dict[str, list[str]] = {}
     for row in shown:
         asked.setdefault(row.picture, []).append(row.entity)
-    looks = pictures.looks(processed, asked, images, texts)
+    looks = page_images.looks(processed, asked, images, texts)
     for row in shown:
         look = looks[row.picture]
         row.note = look.error
@@ -94,14 +96,15 @@ def _page(context: dict[str, Any], shown: Sequence[Row], processed: Path, texts:
     return environment.get_template("page.html").render(
         context,
         data=data,
-        uris=pictures.uris(processed, names, budget),
+        uris=page_images.uris(processed, names, budget),
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),
     )
 
 
 def _noted(path: Path) -> dict[str, Any]:
-    """What ``make run`` noted of itself: ``data`` (its folder), ``times`` (seconds by stage); empty without."""
+    """What ``make run`` noted of itself: ``data`` (its folder), ``times`` (seconds by stage); empty
+    without."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -130,7 +133,8 @@ def _images(processed: Path) -> dict[str, str]:
 
 
 def _answers(record: Mapping[str, Any]) -> pd.DataFrame:
-    """The held-out answers of an adapter's record: ``row, entity, truth, model_answer, confidence, silence``."""
+    """The held-out answers of an adapter's record: ``row, entity, truth, model_answer, confidence,
+    silence``."""
     table = pd.DataFrame(record.get("answers", []))
     return table if "model_answer" in table else table.rename(columns={"prediction": "model_answer"})
 
@@ -142,9 +146,10 @@ def _held_out(record: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _train_rows(
-    data: Path, processed: Path, record: Mapping[str, Any], texts: ReadingStore | None, count: int
+    data: Path, processed: Path, record: Mapping[str, Any], texts: TextStore | None, count: int
 ) -> list[Row]:
-    """At most ``count`` train rows, held-out ones first, with label, verdict and the model's answer if there is one."""
+    """At most ``count`` train rows, held-out ones first, with label, verdict and the model's answer if there
+    is one."""
     samples, _ = train_samples(read_train(data), processed, read_files(data))
     held = {(cells["row"], cells["entity"]): cells for cells in _answers(record).to_dict("records")}
     order = np.random.default_rng(0).permutation(len(samples)).tolist()
@@ -154,7 +159,13 @@ def _train_rows(
         answer = held.get((sample.row, sample.entity), {})
         given = answer.get("model_answer", "")
         row = Row(
-            str(sample.row), "train", sample.picture.name, sample.image, sample.entity, given, truth=sample.answer
+            str(sample.row),
+            "train",
+            sample.picture.name,
+            sample.image,
+            sample.entity,
+            given,
+            truth=sample.answer,
         )
         if answer:
             row.source, row.model_answer, row.outcome = "model", given, outcome_of(given, sample.answer)

@@ -13,14 +13,15 @@ import pandas as pd
 from src.entities import ENTITY_UNITS
 from src.metrics import comparable
 from src.reading.candidates import Candidate
-from src.reading.choose import TEMPERATURE, logits, options
-from src.reading.geometry import Box, Layout
-from src.reading.lines import Reading
+from src.reading.layout import Box, Layout
+from src.reading.lines import ParsedLine
+from src.reading.options import TEMPERATURE, logits, options
 
 
 @dataclass(slots=True)
 class Row:
-    """A question about a picture, its answer and all that is known of how it came about. Empty: does not apply."""
+    """A question about a picture, its answer and all that is known of how it came about. Empty: does not
+    apply."""
 
     index: str  # of the test row; of a train row its position, from 0
     table: str  # test, train
@@ -42,7 +43,9 @@ class Row:
     outcome: str = ""
     asked: bool = True  # whether anyone answered: not a row with a reason, nor one that was trained on
     options: list[dict[str, Any]] = field(default_factory=list)
-    weighed: list[tuple[str, float]] = field(default_factory=list)  # the model's probability of each possible answer
+    weighed: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # the model's probability of each possible answer
     note: str = ""  # what could not be shown, and why
 
 
@@ -108,23 +111,28 @@ def test_rows(details: pd.DataFrame, truths: dict[int, str]) -> list[Row]:
 
 
 def shown_rows(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
-    """At most ``count``: all that are wrong, of the rest half the least sure, half drawn at random; order is kept."""
+    """At most ``count``: all that are wrong, of the rest half the least sure, half drawn at random; order is
+    kept."""
     if len(rows) <= count:
         return list(rows)
     wrong = [i for i, row in enumerate(rows) if row.outcome in ("fp", "fn")][:count]
-    rest = sorted(set(range(len(rows))).difference(wrong), key=lambda i: (rows[i].chance is None, rows[i].chance))
+    rest = sorted(
+        set(range(len(rows))).difference(wrong), key=lambda i: (rows[i].chance is None, rows[i].chance)
+    )
     left = count - len(wrong)
     unsure, others = rest[: left // 2], rest[left // 2 :]
     drawn = np.random.default_rng(seed).permutation(len(others))[: left - len(unsure)]
     return [rows[i] for i in sorted([*wrong, *unsure, *(others[j] for j in drawn)])]
 
 
-def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[dict[str, Any]]:
-    """The options of a row's question in reading order, silence last, each with what it is and where it stands.
+def weighed(row: Row, found: Sequence[ParsedLine], drawn: Layout | None) -> list[dict[str, Any]]:
+    """The options of a row's question in reading order, silence last, each with what it is and where it
+    stands.
 
-    ``texts`` (the same amount in several units), ``boxes`` (shares of the picture), ``rules`` (their probability, as in
-    `choose.answer`), ``model`` (its probability of it, where it is known), ``chosen``, ``truth``. None for an unknown
-    entity; the unlikeliest are left out where there are more than `MOST_OPTIONS`.
+    ``texts`` (the same amount in several units), ``boxes`` (shares of the picture), ``rules`` (their
+    probability, as in `options.answer`), ``model`` (its probability of it, where it is known), ``chosen``,
+    ``truth``. None for an unknown entity; the unlikeliest are left out where there are more than
+    `MOST_OPTIONS`.
     """
     if row.entity not in ENTITY_UNITS:
         return []
@@ -146,9 +154,9 @@ def weighed(row: Row, found: Sequence[Reading], drawn: Layout | None) -> list[di
                 "truth": row.truth is not None and comparable(row.truth) in same,
             }
         )
-    kept = sorted(range(len(entries)), key=lambda i: (entries[i]["chosen"], entries[i]["truth"], entries[i]["rules"]))[
-        -MOST_OPTIONS:
-    ]
+    kept = sorted(
+        range(len(entries)), key=lambda i: (entries[i]["chosen"], entries[i]["truth"], entries[i]["rules"])
+    )[-MOST_OPTIONS:]
     return [entries[i] for i in sorted(kept)]
 
 
@@ -164,7 +172,7 @@ def rounded(shares: Sequence[float] | np.ndarray) -> list[float]:
     return [round(float(share), 4) for share in shares]
 
 
-def candidate_boxes(found: Sequence[Reading], entities: Sequence[str]) -> list[Box]:
+def candidate_boxes(found: Sequence[ParsedLine], entities: Sequence[str]) -> list[Box]:
     """Where the candidates of the questions stand."""
     groups: list[Candidate] = [c for entity in entities for group in options(found, entity) for c in group]
     return list(dict.fromkeys(candidate.box for candidate in groups))

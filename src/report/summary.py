@@ -1,4 +1,5 @@
-"""What stands on top of the page: scores, reliability, units, times, what was skipped; of all rows, shown or not."""
+"""What stands on top of the page: scores, reliability, units, times, what was skipped; of all rows, shown or
+not."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,8 @@ _BINS = 5
 def summary(rows: Sequence[Row], held_out: pd.DataFrame, times: Mapping[str, float]) -> dict[str, Any]:
     """What the page's template shows: ``scores, of, reliability, units, times``.
 
-    Scores are of the test rows where their truth is known, else of the held-out train rows (``held_out``: columns
-    ``entity, truth, answer, chance``). ``of`` says which.
+    Scores are of the test rows where their truth is known, else of the held-out train rows (``held_out``:
+    columns ``entity, truth, answer, chance``). ``of`` says which.
     """
     known = pd.DataFrame(
         [(r.entity, r.truth, r.answer, r.chance) for r in rows if r.truth is not None],
@@ -43,15 +44,23 @@ def summary(rows: Sequence[Row], held_out: pd.DataFrame, times: Mapping[str, flo
 def reliability(answered: pd.DataFrame) -> list[dict[str, float]]:
     """Of each fifth of the chances that has rows: ``rows``, mean ``chance``, share ``right``."""
     rows = answered[answered["chance"].notna()]
-    right = [metrics.comparable(a) == metrics.comparable(t) for a, t in zip(rows["answer"], rows["truth"], strict=True)]
+    right = [
+        metrics.comparable(a) == metrics.comparable(t)
+        for a, t in zip(rows["answer"], rows["truth"], strict=True)
+    ]
     chance = rows["chance"].astype(float)
-    table = pd.DataFrame({"bin": (chance * _BINS).clip(upper=_BINS - 1).astype(int), "chance": chance, "right": right})
-    grouped = table.groupby("bin").agg(rows=("right", "size"), chance=("chance", "mean"), right=("right", "mean"))
+    table = pd.DataFrame(
+        {"bin": (chance * _BINS).clip(upper=_BINS - 1).astype(int), "chance": chance, "right": right}
+    )
+    grouped = table.groupby("bin").agg(
+        rows=("right", "size"), chance=("chance", "mean"), right=("right", "mean")
+    )
     return [{str(key): value for key, value in row.items()} for row in grouped.to_dict("records")]
 
 
 def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
-    """``columns`` (units of the answers) and ``rows``: unit of the truth, counts, and which of them is right."""
+    """``columns`` (units of the answers) and ``rows``: unit of the truth, counts, and which of them is
+    right."""
     table = metrics.confusion_of_units(truths, answers)
     return {
         "columns": list(table.columns),
@@ -64,7 +73,9 @@ def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
 
 def skipped(rows: Sequence[Row], processed: Path, data: Path | None) -> list[tuple[str, str, int]]:
     """What was left out: where, why, how often."""
-    counts = [("question", reason, n) for reason, n in Counter(r.reason for r in rows if r.reason).most_common()]
+    counts = [
+        ("question", reason, n) for reason, n in Counter(r.reason for r in rows if r.reason).most_common()
+    ]
     if ProcessedFolder(processed).is_made:
         table = read_manifest(processed, ["status", "error"])
         table = table[table["status"].ne("ok") | table["error"].ne("")]

@@ -65,7 +65,8 @@ class TrainResult:
 
 
 def save(best: Path, adapter: Path, record: Mapping[str, Any]) -> None:
-    """Make the best adapter of a run (left by `trainer.fit`) the adapter folder, whole, with `RECORD` and card.
+    """Make the best adapter of a run (left by `trainer.fit`) the adapter folder, whole, with `RECORD` and
+    card.
 
     ``record``: fingerprint, settings, log, trained_on, empty.
     """

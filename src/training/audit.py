@@ -1,10 +1,10 @@
 """Which training labels to trust: each is compared with what can be read on its picture.
 
-About a quarter of the challenge's labels are wrong. A label is *supported* when its quantity is among the picture's
-candidates, *other unit* when only its amount is (and is then repaired to what is printed), *contradicted* when only
-other fitting quantities are there (not trained on), *not visible* when none is (becomes an empty answer),
-*doubtful* when its number is there without a unit (kept: the reading may be at fault), and *error* when its picture's
-text brought up an unexpected one (dropped).
+About a quarter of the challenge's labels are wrong. A label is *supported* when its quantity is among the
+picture's candidates, *other unit* when only its amount is (and is then repaired to what is printed),
+*contradicted* when only other fitting quantities are there (not trained on), *not visible* when none is
+(becomes an empty answer), *doubtful* when its number is there without a unit (kept: the reading may be at
+fault), and *error* when its picture's text brought up an unexpected one (dropped).
 """
 
 import re
@@ -17,11 +17,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.data.errors import unexpected
-from src.data.readings import ReadingStore
 from src.data.samples import Sample
+from src.data.text_store import TextStore
 from src.entities import ENTITY_UNITS
-from src.reading.choose import options
-from src.reading.lines import Reading
+from src.reading.lines import ParsedLine
+from src.reading.options import options
 from src.reading.quantity import parse_answer, same_amount
 from src.reading.units import DIMENSION
 
@@ -44,7 +44,7 @@ class Verdict:
     answer: str
 
 
-def judge(found: Sequence[Reading], entity: str, label: str) -> Verdict:
+def judge(found: Sequence[ParsedLine], entity: str, label: str) -> Verdict:
     """Compare a canonical ``label`` with the readings of its picture."""
     quantity = parse_answer(label, entity)
     if quantity is None:
@@ -64,7 +64,7 @@ def judge(found: Sequence[Reading], entity: str, label: str) -> Verdict:
     return Verdict("not visible", "")
 
 
-def audit(samples: Sequence[Sample], readings: ReadingStore) -> list[Verdict]:
+def audit(samples: Sequence[Sample], readings: TextStore) -> list[Verdict]:
     """`judge` every sample; an unexpected error costs its row, and the first one is shown on stderr."""
     verdicts: list[Verdict] = []
     for sample in tqdm(samples, desc="audit", unit="row", smoothing=0.05):
@@ -95,11 +95,12 @@ def report(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> pd.DataFra
     return table
 
 
-def empty_samples(samples: Sequence[Sample], readings: ReadingStore, count: int, seed: int) -> list[Sample]:
-    """At most ``count`` more samples with the empty answer: questions that a picture of ``samples`` does not answer.
+def empty_samples(samples: Sequence[Sample], readings: TextStore, count: int, seed: int) -> list[Sample]:
+    """At most ``count`` more samples with the empty answer: questions that a picture of ``samples`` does not
+    answer.
 
-    A question about something of which the picture shows no quantity at all (of lengths: no length). Entities are drawn
-    as often as in ``samples``, so that an entity alone does not tell that the answer is empty.
+    A question about something of which the picture shows no quantity at all (of lengths: no length). Entities
+    are drawn as often as in ``samples``, so that an entity alone does not tell that the answer is empty.
     """
     draw = np.random.default_rng(seed)
     pictures = sorted({sample.image: sample for sample in samples}.items())

@@ -31,8 +31,11 @@ class MetricsLog(TrainerCallback):
         self.pictures = {sample.row: sample.image for sample in samples}
         self.losses: Losses = []
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any) -> None:
-        """One line per entry of the log; written anew, because a resumed run takes back what came after its start."""
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any
+    ) -> None:
+        """One line per entry of the log; written anew, because a resumed run takes back what came after its
+        start."""
         if not math.isfinite(logs.get("loss", 0.0)):
             raise InputError(self._why(logs["loss"], state.global_step, args.fp16))
         if "loss" in logs:
@@ -47,7 +50,11 @@ class MetricsLog(TrainerCallback):
         listed = ", ".join(f"{row + 2} ({self.pictures.get(row, '')})" for row in rows)
         where = f", first in the batch of train.csv's lines {listed}" if rows else ""
         rate = f"set learning_rate lower than {self.settings.learning_rate:g}"
-        remedy = f"this GPU has no bfloat16, and float16 overflows: take one that has, or {rate}" if float16 else rate
+        remedy = (
+            f"this GPU has no bfloat16, and float16 overflows: take one that has, or {rate}"
+            if float16
+            else rate
+        )
         return (
             f"the loss is {loss} at step {step}{where}: {remedy} and run again (the checkpoints before this step are "
             f"kept)"
@@ -68,10 +75,18 @@ class Bar(TrainerCallback):
         hidden = not state.is_world_process_zero
         self.bar = tqdm(total=total, initial=done, desc="train", unit="row", disable=hidden, smoothing=0.1)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] = {}, **kwargs: Any
+    ) -> None:
         """Show the loss or the F1, and the memory in use."""
-        self.shown |= {name: f"{logs[key]:.3f}" for name, key in (("loss", "loss"), ("f1", "eval_f1")) if key in logs}
-        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
+        self.shown |= {
+            name: f"{logs[key]:.3f}" for name, key in (("loss", "loss"), ("f1", "eval_f1")) if key in logs
+        }
+        memory = (
+            torch.cuda.max_memory_allocated()
+            if torch.cuda.is_available()
+            else psutil.Process().memory_info().rss
+        )
         self.bar.set_postfix(self.shown | {"memory": f"{memory / 2**30:.1f} GiB"}, refresh=False)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -1,6 +1,7 @@
 """The training loop: Hugging Face's `Trainer` on QLoRA, with F1 by generation, a bar and checkpoints.
 
-Every process of ``accelerate launch`` runs this; batches, gradients and held-out rows are shared out among them.
+Every process of ``accelerate launch`` runs this; batches, gradients and held-out rows are shared out among
+them.
 """
 
 import dataclasses
@@ -35,11 +36,13 @@ from src.training.progress import Bar, Losses, MetricsLog
 from src.training.rows import TrainData
 
 BEST = "best"
-"""Folder in the checkpoints: the adapter with the highest F1 so far, and its held-out answers in `ANSWERS`."""
+"""Folder in the checkpoints: the adapter with the highest F1 so far, and its held-out answers in
+`ANSWERS`."""
 
 
 class OneGpuArguments(TrainingArguments):
-    """`TrainingArguments` of a process that uses one GPU, however many it sees: an NF4 model cannot be split."""
+    """`TrainingArguments` of a process that uses one GPU, however many it sees: an NF4 model cannot be
+    split."""
 
     @property
     def n_gpu(self) -> int:
@@ -53,7 +56,8 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
     tensorboard = importlib.util.find_spec("tensorboard") is not None
     if tensorboard:
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
-    # Losses are looked at whenever they are logged, and a checkpoint of a broken run must not be written before.
+    # Losses are looked at whenever they are logged, and a checkpoint of a broken run must not be written
+    # before.
     logging_steps = 10 if cuda and settings.checkpoint_steps % 10 == 0 else 1
     return OneGpuArguments(
         output_dir=str(checkpoints),
@@ -63,7 +67,9 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
         learning_rate=settings.learning_rate or 0.0,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,
-        optim="adamw_8bit" if cuda else "adamw_torch",  # a paged one does not survive a resume on several GPUs
+        optim="adamw_8bit"
+        if cuda
+        else "adamw_torch",  # a paged one does not survive a resume on several GPUs
         bf16=cuda and compute_dtype() is torch.bfloat16,
         fp16=cuda and compute_dtype() is torch.float16,
         use_cpu=not cuda,
@@ -92,21 +98,27 @@ def fit(
     settings: TrainSettings,
     arguments: TrainingArguments,
 ) -> list[dict[str, float]]:
-    """Train; return `Trainer`'s log: loss and F1 with their steps. The best adapter is left in ``checkpoints/best``.
+    """Train; return `Trainer`'s log: loss and F1 with their steps. The best adapter is left in
+    ``checkpoints/best``.
 
-    Goes on from the last whole checkpoint. Out of GPU memory, it does so with smaller batches, as many rows per step.
-    Raises `InputError` when the loss is no number, when not even a single row fits, and when the disk is full.
+    Goes on from the last whole checkpoint. Out of GPU memory, it does so with smaller batches, as many rows
+    per step. Raises `InputError` when the loss is no number, when not even a single row fits, and when the
+    disk is full.
     """
     checkpoints = Path(str(arguments.output_dir))
     checkpoints.mkdir(parents=True, exist_ok=True)
-    untrained = {name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(model).items()}
+    untrained = {
+        name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(model).items()
+    }
     while True:
         try:
             return _train(model, processor, data, settings, arguments)
         except torch.OutOfMemoryError:
             smaller = with_smaller_batches(settings)
             sizes = f"{settings.batch_size} x {settings.accumulation}"
-            if smaller is None or arguments.world_size > 1:  # of several processes, the others wait for this one
+            if (
+                smaller is None or arguments.world_size > 1
+            ):  # of several processes, the others wait for this one
                 raise InputError(
                     f"out of GPU memory with batches of {sizes}; give a smaller --batch-size and as much more "
                     f"--accumulation, or set gradient_checkpointing, and run again"
@@ -163,7 +175,9 @@ def _train(
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError) or not _disk_is_full(error):
             raise
-        raise InputError(f"{checkpoints}: no space left on this disk; free some and run again to go on") from None
+        raise InputError(
+            f"{checkpoints}: no space left on this disk; free some and run again to go on"
+        ) from None
     finally:
         bar.close()
     return trainer.state.log_history
@@ -176,7 +190,8 @@ def answers_of(
     data: TrainData,
     settings: TrainSettings,
 ) -> list[dict[str, Any]]:
-    """Answer held-out samples, in order: ``row, picture, entity, truth, model_answer`` and what `ensemble.fit` needs.
+    """Answer held-out samples, in order: ``row, picture, entity, truth, model_answer`` and what
+    `ensemble.fit` needs.
 
     Those that cannot be asked (a broken picture) are left out.
     """
@@ -199,8 +214,8 @@ def answers_of(
 class F1Trainer(Trainer):
     """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best.
 
-    ``answer`` gives the answers of samples, see `answers_of`; ``grammar``: batches have options; ``losses`` gets the
-    row numbers and the loss of every batch, not waited for; the rest goes to `Trainer`.
+    ``answer`` gives the answers of samples, see `answers_of`; ``grammar``: batches have options; ``losses``
+    gets the row numbers and the loss of every batch, not waited for; the rest goes to `Trainer`.
     """
 
     control: Any  # `Trainer`'s
@@ -239,7 +254,8 @@ class F1Trainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """F1 over the held-out rows, shared out among the processes; of equal adapters the later one is kept."""
+        """F1 over the held-out rows, shared out among the processes; of equal adapters the later one is
+        kept."""
         rank, world = self.args.process_index, self.args.world_size
         answers = gather_object(self.answer(self.held_out[rank::world]))
         score = metrics.score([a["truth"] for a in answers], [a["model_answer"] for a in answers])
@@ -267,7 +283,8 @@ class F1Trainer(Trainer):
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint: ``trainer_state.json`` is written last, so it is whole where that parses."""
+    """The newest whole checkpoint: ``trainer_state.json`` is written last, so it is whole where that
+    parses."""
     steps = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
     for checkpoint in steps:
         try:

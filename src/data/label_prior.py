@@ -1,0 +1,100 @@
+"""How usual an amount is among the labels of ``train.csv``: what they say before anything was read.
+
+A kernel density over log amounts per entity, and per group of products where it has labels, shrunk to the
+entity's as if `_SHRINKAGE` labels came from there (empirical Bayes). Groups are series of products: a
+mattress as deep as its sisters is more likely than one as deep as a pillow.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from src.data.labels import normalise_label
+from src.reading.quantity import parse_answer
+
+_STEP, _BINS = 0.1, 500
+_LOWEST = -20.0
+"""Log amounts (natural) are counted in bins of `_STEP` from here on; what is beyond either end, in the last
+one."""
+_SPREAD = 0.4
+"""Standard deviation of the kernel, in log amounts."""
+_SHRINKAGE = 5.0
+_ODD, _ANYTHING = 0.1, 0.05
+"""Share of labels that are taken to be of any amount, and their density."""
+_FEWEST = 30
+"""Labels of an entity without which nothing is said about it."""
+_HALF = 14
+_TAPS = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1) * _STEP / _SPREAD) ** 2) / (
+    _SPREAD * math.sqrt(2 * math.pi)
+)
+
+
+class LabelPrior:
+    """Counted once over ``labels``: entity, group (empty: none), canonical answer each; empty answers say
+    nothing."""
+
+    def __init__(self, labels: Iterable[tuple[str, str, str]]) -> None:
+        entities: dict[str, list[int]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for entity, group, answer in labels:
+            place = _bin(answer, entity)
+            if place is not None:
+                entities[entity].append(place)
+                if group:
+                    groups[entity, group].append(place)
+        self._densities: dict[str, np.ndarray] = {}  # of each bin, before the odd ones
+        self._typical: dict[str, float] = {}  # the mean log density over the labels
+        for entity, places in entities.items():
+            if len(places) >= _FEWEST:
+                counts = np.bincount(places, minlength=_BINS)
+                self._densities[entity] = np.convolve(counts, _TAPS, "same") / len(places)
+                self._typical[entity] = float(counts @ np.log(_mixed(self._densities[entity])) / len(places))
+        # with `_HALF` more at either end, so that the kernel fits everywhere
+        self._groups = {
+            key: np.bincount(np.array(places) + _HALF, minlength=_BINS + 2 * _HALF)
+            for key, places in groups.items()
+        }
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame) -> "LabelPrior":
+        """Of the labels of a `read_train` table; those that are none say nothing."""
+        rows = zip(table["entity_name"], table["group_id"], table["entity_value"], strict=True)
+        return cls((entity, group, normalise_label(value, entity)[0]) for entity, group, value in rows)
+
+    def weigh(self, entity: str, group: str, texts: Sequence[str]) -> list[float]:
+        """Per text its log density less that of the entity's labels on average: above 0 is more usual than
+        most.
+
+        0 for what is no amount of ``entity`` (silence), and where the entity has few labels.
+        """
+        if entity not in self._typical:
+            return [0.0] * len(texts)
+        others = self._groups.get((entity, group), np.zeros(_BINS + 2 * _HALF, int))
+        count, values = others.sum(), []
+        for text in texts:
+            place = _bin(text, entity)
+            if place is None:
+                values.append(0.0)
+                continue
+            near = others[place : place + 2 * _HALF + 1] @ _TAPS
+            density = (near + _SHRINKAGE * self._densities[entity][place]) / (count + _SHRINKAGE)
+            values.append(round(math.log(_mixed(density)) - self._typical[entity], 4))
+        return values
+
+
+def _mixed(density: Any) -> Any:
+    """With the odd labels."""
+    return (1 - _ODD) * density + _ODD * _ANYTHING
+
+
+def _bin(text: str, entity: str) -> int | None:
+    """Of an answer's amount; None for what is none, or is 0."""
+    quantity = parse_answer(text, entity)
+    if quantity is None or quantity.amount <= 0:
+        return None
+    place = (float(quantity.amount.ln()) - _LOWEST) / _STEP
+    return int(min(max(place, 0), _BINS - 1))

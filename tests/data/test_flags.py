@@ -1,0 +1,104 @@
+"""One name for a setting everywhere: flags, notebook overrides, what is in an adapter's fingerprint."""
+
+import json
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.data.errors import InputError
+from src.data.flags import overridden, parser_for, settings_of
+from src.run import execute_notebook
+from src.settings import DownloadSettings, PredictSettings, PreprocessSettings, TrainSettings
+from src.train import _fingerprint, resolve
+from tests.conftest import ROOT, TINY
+
+STAGES = (PreprocessSettings, TrainSettings, PredictSettings)
+
+
+@pytest.mark.parametrize("stage", [*STAGES, DownloadSettings])
+def test_every_setting_is_a_flag_with_a_text(stage):
+    shown = parser_for(stage, description="").format_help()
+    for field in fields(stage):
+        assert f"--{field.name.replace('_', '-')}" in shown
+        assert field.metadata["help"]
+
+
+def test_only_what_is_named_is_given():
+    parser = parser_for(*STAGES, description="")
+    assert vars(parser.parse_args([])) == {}
+    named = parser.parse_args(["--learning-rate", "0.01", "--rows", "5", "--no-audit", "--max-size", "300"])
+    assert vars(named) == {"learning_rate": 0.01, "rows": 5, "audit": False, "max_size": 300}
+    assert settings_of(PreprocessSettings, vars(named)).max_size == 300
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--row", "5", "--nonsense", "1"])
+
+
+def test_a_notebook_is_told_of_a_name_that_is_no_setting():
+    assert overridden(TrainSettings, {"rows": 7}, data=Path("a"), out=Path("b")).rows == 7
+    with pytest.raises(InputError, match="there is no setting 'row' here"):
+        overridden(TrainSettings, {"row": 7}, data=Path("a"), out=Path("b"))
+
+
+@given(
+    st.sampled_from(["batch_size", "rows", "evaluations", "workers", "held_out"]), st.integers(max_value=-1)
+)
+def test_values_that_make_no_sense_are_one_sentence(name, value):
+    with pytest.raises(InputError, match=f"{name} is {value}: it must be at least"):
+        settings_of(TrainSettings, {"data": Path("a"), "out": Path("b"), name: value})
+
+
+def test_what_does_not_change_an_adapter_is_not_in_its_fingerprint(processed):
+    data, out = processed
+
+    def key(**changes):
+        return _fingerprint(resolve(TrainSettings(data, out, str(TINY), **changes)))
+
+    same = {
+        key(),
+        key(workers=1),
+        key(checkpoint_steps=3),
+        key(evaluations=9),
+        key(batch_size=4, accumulation=2),
+    }
+    assert len(same) == 1  # the preset is 8 x 1
+    others = {
+        key(batch_size=4),
+        key(rows=5),
+        key(seed=1),
+        key(lora_r=4),
+        key(audit=False),
+        key(learning_rate=0.5),
+    }
+    assert len(others | same) == 7
+
+
+def test_a_notebook_runs_in_this_python_with_this_source(tmp_path, monkeypatch):
+    """A foreign python3 kernel and a foreign src stand in the way."""
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    spec = {"argv": ["no-such-python", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    (tmp_path / "other" / "src").mkdir(parents=True)
+    (tmp_path / "other" / "src" / "__init__.py").write_text("raise RuntimeError('the wrong src')")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
+    source = {
+        "cells": [
+            {"cell_type": "code", "source": "OUT = ''", "metadata": {"tags": ["parameters"]}, "outputs": [],
+             "execution_count": None, "id": "a"},
+            {"cell_type": "code", "source": "import src, sys; print(OUT, sys.executable, src.__file__)",
+             "metadata": {}, "outputs": [], "execution_count": None, "id": "b"},
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}},
+        "nbformat": 4, "nbformat_minor": 5,
+    }  # fmt: skip
+    (tmp_path / "small.ipynb").write_text(json.dumps(source))
+    assert execute_notebook(tmp_path / "small.ipynb", tmp_path / "done.ipynb", {"OUT": "given"}) == 0
+    text = json.loads((tmp_path / "done.ipynb").read_text())["cells"][-1]["outputs"][0]["text"]
+    assert f"given {sys.executable} {ROOT / 'src' / '__init__.py'}" in "".join(text)
+    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")

@@ -1,0 +1,67 @@
+"""Hand-read rows of real pictures, from their pixels to the rules' answers and the prompts; skipped without
+them."""
+
+import pytest
+
+from src import rules
+from src.data.samples import Sample
+from src.data.text_store import TextStore
+from src.images.decode import read_image
+from src.metrics import score
+from src.model.modeling import load_processor
+from src.model.prompts import describe
+from src.ocr import engine as ocr
+from src.reading.candidates import candidates
+from src.reading.cross_line import parse_lines
+from src.reading.quantity import canonical
+from tests.conftest import REAL, TINY
+
+
+def test_hand_read_rows_of_real_pictures(gold_read):
+    gold, processed = gold_read
+    texts = TextStore(processed)
+    truths, answers, held = [], [], []
+    samples = [Sample(0, row.image, processed / row.image, row.entity_name) for row in gold.itertuples()]
+    by_rules = rules.answer_samples(samples, texts)
+    assert {answer.reason for answer in by_rules} == {""}
+    for row, answer in zip(gold.itertuples(), (a.answer.text for a in by_rules), strict=True):
+        accepted = [canonical(text) for text in (row.gold, *row.alternatives.split(";")) if text.strip()]
+        truths.append(answer if answer in accepted else canonical(row.gold))
+        answers.append(answer)
+        if accepted:
+            shown = {str(c.quantity) for c in candidates(texts[row.image], row.entity_name)}
+            held.append(bool(shown & set(accepted)))
+    assert sum(held) / len(held) >= 0.9
+    assert score(truths, answers).f1 >= 0.85
+
+
+def test_readings_of_real_pictures_stay_short(gold_read):
+    tokenizer, texts = load_processor(str(TINY)).tokenizer, TextStore(gold_read[1])
+    lengths = [len(tokenizer(describe(*texts.with_layout(image))).input_ids) for image in texts]
+    assert max(lengths) <= 160
+    assert sorted(lengths)[len(lengths) // 2] <= 70
+
+
+@pytest.mark.parametrize(
+    ("picture", "entity", "value"),
+    [
+        ("31uMjQDYeCS.jpg", "item_weight", "8 pound"),  # seen at another size
+        ("31LwkMqi+DL.jpg", "wattage", "350 watt"),
+        ("41CKlBFJq8L.jpg", "height", "4 inch"),  # the only print, and not seen at first
+        ("418Km6h5CQL.jpg", "height", "30 centimetre"),  # runs upwards
+        ("31RgINXWvVL.jpg", "wattage", "20 watt"),  # read again
+        ("31pqPZnqjeL.jpg", "maximum_weight_recommendation", "200 kilogram"),  # slants by another number
+        ("41FOg9-ViyL.jpg", "maximum_weight_recommendation", "10 pound"),  # faint
+    ],
+)
+def test_print_that_one_look_does_not_see(picture, entity, value):
+    path = REAL.parent / "hard" / "images" / picture
+    if not path.is_file():
+        pytest.skip("the hard product pictures are not at hand (hard is absent)")
+    image = read_image(path)
+    height, width = image.shape[:2]
+    lines = ocr.read_lines(image)
+    first = parse_lines(lines, width, height)
+    assert value not in {str(c.quantity) for c in candidates(first, entity)}
+    found = parse_lines(ocr.look_closer(image, lines, [entity]), width, height)
+    assert value in {str(c.quantity) for c in candidates(found, entity)}

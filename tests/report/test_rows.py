@@ -1,0 +1,52 @@
+"""Which rows the page shows, and as what they count."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src import metrics
+from src.data.errors import InputError
+from src.report.page import write_report
+from src.report.rows import Row, outcome_of, shown_rows
+from tests.conftest import assert_one_sentence, run_python
+
+
+def test_bad_input_gets_one_sentence(tmp_path):
+    assert_one_sentence(run_python("-m", "src.report", "--out", tmp_path), "test_out.details.csv", "make run")
+    with pytest.raises(InputError, match="from 1 to"):
+        write_report(tmp_path, rows=0)
+    with pytest.raises(InputError, match="--data"):
+        write_report(tmp_path, train=True)
+
+
+ROW = Row("1", "test", "a.jpg", "a.jpg", "height", "2 inch")
+ROWS = st.lists(
+    st.tuples(st.sampled_from(["", "tp", "tn", "fp", "fn"]), st.none() | st.floats(0, 1)), max_size=40
+).map(lambda pairs: [replace(ROW, index=str(i), outcome=o, chance=c) for i, (o, c) in enumerate(pairs)])
+
+
+@given(ROWS, st.integers(1, 50))
+def test_what_is_wrong_and_least_sure_is_shown_first(rows, count):
+    kept = shown_rows(rows, count)
+    assert len(kept) == min(count, len(rows))
+    assert [int(row.index) for row in kept] == sorted({int(row.index) for row in kept})
+    wrong = [row for row in rows if row.outcome in ("fp", "fn")]
+    assert len([row for row in kept if row in wrong]) == min(len(wrong), count) or len(rows) <= count
+    left = (count - len(wrong)) // 2
+    others = sorted(row.chance for row in rows if row not in wrong and row.chance is not None)
+    if len(rows) > count and 0 < left <= len(others):
+        sure = sorted(row.chance for row in kept if row not in wrong and row.chance is not None)
+        assert sure[:left] == others[:left]
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "want"),
+    [("2 inch", "2.0 inch", "tp"), ("", "", "tn"), ("2 inch", "", "fp"), ("2 inch", "3 inch", "fp"),
+     ("", "2 inch", "fn"), ("2 inch", None, "")],
+)  # fmt: skip
+def test_an_outcome_is_what_the_metrics_count(answer, truth, want):
+    assert outcome_of(answer, truth) == want
+    if truth is not None:
+        assert getattr(metrics.score([truth], [answer]), want) == 1
