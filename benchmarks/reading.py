@@ -13,26 +13,28 @@ say the same). Writes ``OUT/reading.html``.
 import argparse
 import base64
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from src import metrics, rules
+from src import metrics
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
-from src.data.folders import DataFolder
+from src.data.folders import DataFolder, RunFolder
 from src.data.labels import normalise_label
 from src.data.names import processed_name, read_files
-from src.data.samples import Sample, train_samples
+from src.data.questions import Question, train_questions
 from src.data.tables import read_table, read_train
 from src.data.text_store import TextStore
 from src.images.decode import cv2, read_image
 from src.images.enhance import resize
-from src.reading import options as rule_options
+from src.reading.image_text import ImageText
+from src.reading.options import TEMPERATURE, rules_answer
 from src.reading.quantity import canonical, parse_answer, same_amount
+from src.rules import parse_images, with_text
 from src.training import audit
 
 GOLD = ("gold_dev.csv", "gold_hard_dev.csv")
@@ -41,12 +43,12 @@ GOLD = ("gold_dev.csv", "gold_hard_dev.csv")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A question with its truth, the other answers a judge accepts, and what the rules said."""
+    """A question with its label, the other answers a judge accepts, and the rules' answer."""
 
-    sample: Sample
+    question: Question
     others: tuple[str, ...]
-    options: list[list[str]]
-    answer: rule_options.Answer
+    answer: str
+    probability: float
 
 
 def agree(text: str, truth: str) -> bool:
@@ -55,24 +57,21 @@ def agree(text: str, truth: str) -> bool:
     return a is not None and b is not None and same_amount(a, b)
 
 
-def read(samples: Sequence[Sample], others: Sequence[tuple[str, ...]], texts: TextStore) -> list[Row]:
-    """Options and the rules' answer for each sample."""
-    answers = rules.answer_samples(samples, texts)
-    return [
-        Row(sample, other, [list(option.texts) for option in by_rules.options], by_rules.answer)
-        for sample, other, by_rules in zip(samples, others, answers, strict=True)
-    ]
+def read(
+    questions: Sequence[Question], others: Sequence[tuple[str, ...]], texts: Mapping[str, ImageText]
+) -> list[Row]:
+    """Return each question with its options and the rules' answer."""
+    pairs = zip(with_text(questions, texts), others, strict=True)
+    return [Row(question, other, *rules_answer(question.options)) for question, other in pairs]
 
 
 def recall(rows: Sequence[Row], any_unit: bool = False) -> float:
     """Share of the rows with an answer whose candidates hold it, or another accepted one."""
     hits = []
     for row in rows:
-        if row.sample.answer:
-            wanted, shown = (
-                {row.sample.answer, *row.others},
-                {text for group in row.options for text in group},
-            )
+        if row.question.label:
+            wanted = {row.question.label, *row.others}
+            shown = {text for option in row.question.options for text in option.texts}
             hits.append(any(agree(a, b) for a in wanted for b in shown) if any_unit else bool(wanted & shown))
     return float(np.mean(hits)) if hits else float("nan")
 
@@ -81,7 +80,7 @@ def agreement(rows: Sequence[Row], accept: str) -> float:
     """Share of the rows that the rules answer with the truth: ``strict``, or the same ``amount`` in any
     unit."""
     same = agree if accept == "amount" else str.__eq__
-    return float(np.mean([same(row.answer.text, row.sample.answer) for row in rows]))
+    return float(np.mean([same(row.answer, row.question.label) for row in rows]))
 
 
 def f1(rows: Sequence[Row], accept: str) -> float:
@@ -89,17 +88,17 @@ def f1(rows: Sequence[Row], accept: str) -> float:
     unit)."""
     truths = []
     for row in rows:
-        given, truth = row.answer.text, row.sample.answer
+        given, truth = row.answer, row.question.label
         fits = (accept == "lenient" and given in row.others) or (accept == "amount" and agree(given, truth))
         truths.append(given if given and fits else truth)
-    return metrics.score(truths, [row.answer.text for row in rows]).f1
+    return metrics.score(truths, [row.answer for row in rows]).f1
 
 
 def per_entity(rows: Sequence[Row], **scores: Callable[[Sequence[Row]], float]) -> pd.DataFrame:
     """Rows, recall and ``scores`` per entity and over all."""
     table = {}
-    for entity in [*sorted({row.sample.entity for row in rows}), "all"]:
-        own = [row for row in rows if entity in (row.sample.entity, "all")]
+    for entity in [*sorted({row.question.entity for row in rows}), "all"]:
+        own = [row for row in rows if entity in (row.question.entity, "all")]
         table[entity] = {"rows": len(own), "recall": recall(own)} | {
             name: score(own) for name, score in scores.items()
         }
@@ -111,8 +110,8 @@ def honesty(rows: Sequence[Row]) -> tuple[float, pd.DataFrame]:
     use."""
     pairs = []
     for row in rows:
-        if row.answer.text:
-            pairs.append((row.answer.score, agree(row.answer.text, row.sample.answer)))
+        if row.answer:
+            pairs.append((row.probability, agree(row.answer, row.question.label)))
     table = pd.DataFrame(pairs, columns=["score", "right"])
     best = min((_log_loss(rows, float(t)), float(t)) for t in np.arange(0.5, 4.01, 0.1).round(1))
     bins = pd.cut(table["score"], [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0])
@@ -125,23 +124,21 @@ def honesty(rows: Sequence[Row]) -> tuple[float, pd.DataFrame]:
 def _log_loss(rows: Sequence[Row], temperature: float) -> float:
     loss = 0.0
     for row in rows:
-        if row.answer.text:
+        if row.answer:
             # The score is a softmax's largest value: its log-odds against the rest scale nearly with
             # 1/temperature.
-            odds = (
-                np.log(row.answer.score / max(1e-6, 1 - row.answer.score))
-                * rule_options.TEMPERATURE
-                / temperature
-            )
+            odds = np.log(row.probability / max(1e-6, 1 - row.probability)) * TEMPERATURE / temperature
             chance = min(max(1 / (1 + np.exp(-odds)), 1e-3), 1 - 1e-3)
-            loss -= np.log(chance if agree(row.answer.text, row.sample.answer) else 1 - chance)
+            loss -= np.log(chance if agree(row.answer, row.question.label) else 1 - chance)
     return float(loss)
 
 
-def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], texts: TextStore) -> None:
+def check_audit(
+    questions: Sequence[Question], curated: Path, links: Sequence[str], texts: Mapping[str, ImageText]
+) -> None:
     """Print what the audit says of the labels, and of those that a person corrected."""
-    verdicts = audit.audit(samples, texts)
-    print(audit.report(samples, verdicts).to_string())
+    verdicts = audit.audit(questions, texts)
+    print(audit.report(questions, verdicts).to_string())
     if not curated.is_file():
         return
     columns = ["image_link", "entity_name", "entity_value"]
@@ -149,10 +146,10 @@ def check_audit(samples: Sequence[Sample], curated: Path, links: Sequence[str], 
     for link, entity, value in read_table(curated, columns)[columns].itertuples(index=False):
         truths[link, entity] = normalise_label("" if value == "NA" else value, entity)[0]
     pairs = []
-    for sample, verdict in zip(samples, verdicts, strict=True):
-        truth = truths.get((links[sample.row], sample.entity))
+    for question, verdict in zip(questions, verdicts, strict=True):
+        truth = truths.get((links[question.row], question.entity))
         if truth is not None:
-            pairs.append((verdict, sample.answer == truth or agree(sample.answer, truth), truth))
+            pairs.append((verdict, question.label == truth or agree(question.label, truth), truth))
     show_agreement("rows corrected by a team", pairs)
 
 
@@ -172,26 +169,26 @@ def page(rows: Sequence[Row], processed: Path) -> str:
     """An HTML page of the rows the rules missed, with picture, truth, answer and options."""
     cards = []
     for row in rows:
-        truth, given = row.sample.answer, row.answer
-        if given.text == truth or (given.text and given.text in row.others):
+        truth, given = row.question.label, row.answer
+        if given == truth or (given and given in row.others):
             continue
-        picture = resize(read_image(processed / processed_name(row.sample.image)), 360)
+        picture = resize(read_image(processed / processed_name(row.question.image)), 360)
         data = base64.b64encode(cv2.imencode(".jpg", picture)[1].tobytes()).decode()
-        options = "; ".join(" / ".join(group) for group in row.options) or "none"
-        said = f"{row.sample.entity}: {truth or 'not visible'}. Rules: {given.text or 'silent'} ({given.score:.2f})."
+        options = "; ".join(" / ".join(o.texts) for o in row.question.options if o.texts) or "none"
+        said = f"{row.question.entity}: {truth or 'not visible'}. Rules: {given or 'silent'} ({row.probability:.2f})."
         cards.append(
-            f'<figure><img src="data:image/jpeg;base64,{data}"><figcaption><b>{html.escape(row.sample.image)}</b><br>'
+            f'<figure><img src="data:image/jpeg;base64,{data}"><figcaption><b>{html.escape(row.question.image)}</b><br>'
             f"{html.escape(said)}<br>Options: {html.escape(options)}</figcaption></figure>"
         )
     style = "body{font:14px sans-serif;display:flex;flex-wrap:wrap}figure{width:360px;margin:10px}"
     return f"<!doctype html><meta charset=utf-8><title>Misses</title><style>{style}</style>{''.join(cards)}\n"
 
 
-def check_train(data: Path, processed: Path, texts: TextStore) -> list[Row]:
+def check_train(data: Path, processed: Path, texts: Mapping[str, ImageText]) -> list[Row]:
     """Print how the rows of ``train.csv`` are read, and the audit of its labels; return the rows."""
     train = read_train(data)
-    samples, _ = train_samples(train, processed, read_files(data))
-    labelled = [sample for sample in samples if sample.answer]
+    questions, _ = train_questions(train, processed, read_files(data))
+    labelled = [question for question in questions if question.label]
     rows = read(labelled, [()] * len(labelled), texts)
     print("train.csv:", f"recall in any unit {recall(rows, any_unit=True):.3f}")
     print(
@@ -200,15 +197,18 @@ def check_train(data: Path, processed: Path, texts: TextStore) -> list[Row]:
         )
     )
     best, table = honesty(rows)
-    print(
-        f"score of an answer and share with the labelled amount (temperature {rule_options.TEMPERATURE}; best: {best})"
-    )
+    print(f"score of an answer and share with the labelled amount (temperature {TEMPERATURE}; best: {best})")
     print(table)
-    check_audit(samples, data / "challenge" / "curated_1600.csv", train["image_link"].tolist(), texts)
+    check_audit(
+        with_text(questions, texts),
+        data / "challenge" / "curated_1600.csv",
+        train["image_link"].tolist(),
+        texts,
+    )
     return rows
 
 
-def check_gold(path: Path, processed: Path, texts: TextStore) -> list[Row]:
+def check_gold(path: Path, processed: Path, texts: Mapping[str, ImageText]) -> list[Row]:
     """Print how hand-read rows are read, one table for each way they were drawn; return the rows."""
     table = read_table(path, ["index", "image", "entity_name", "gold", "alternatives"])
     drawn = table["drawn"] if "drawn" in table else pd.Series("", table.index)
@@ -228,7 +228,7 @@ def check_gold(path: Path, processed: Path, texts: TextStore) -> list[Row]:
     return every
 
 
-def check_silver(path: Path, processed: Path, texts: TextStore) -> list[Row]:
+def check_silver(path: Path, processed: Path, texts: Mapping[str, ImageText]) -> list[Row]:
     """Print recall and agreement on rows where independent models agree; return the rows."""
     table = read_table(path, ["index", "image", "entity_name", "agreed"])
     rows = read(_asked(table, "agreed", processed), [()] * len(table), texts)
@@ -241,10 +241,11 @@ def check_silver(path: Path, processed: Path, texts: TextStore) -> list[Row]:
     return rows
 
 
-def _asked(table: pd.DataFrame, column: str, processed: Path) -> list[Sample]:
+def _asked(table: pd.DataFrame, column: str, processed: Path) -> list[Question]:
     cells = zip(table["index"], table["image"], table["entity_name"], table[column], strict=True)
     return [
-        Sample(int(i), image, processed / processed_name(image), e, canonical(v)) for i, image, e, v in cells
+        Question(int(i), image, processed / processed_name(image), e, canonical(v))
+        for i, image, e, v in cells
     ]
 
 
@@ -257,7 +258,10 @@ def main() -> int:
     )
     args = parser.parse_args()
     processed = args.out / "processed"
-    texts, read_by_eye, others = TextStore(processed), [], []
+    store = TextStore(processed)
+    texts = parse_images(store, store, RunFolder(args.out).rules_journal)
+    read_by_eye: list[Row] = []
+    others: list[Row] = []
     if DataFolder(args.data).train.is_file():
         others = check_train(args.data, processed, texts)
     for name in GOLD:

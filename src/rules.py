@@ -1,18 +1,16 @@
-"""Answer test.csv by rules alone, without any model (see `reading.options`).
+"""Parse the text lines of images, and answer test.csv by rules alone, without any model.
 
     python -m src.rules --data data/sample --processed outputs/processed --out outputs/rules_out.csv
 
-On all cores. Answers are kept as they come, and inference takes them from there.
-Exit code 1: with --strict, an unexpected error has cost a picture its answers.
+On all cores. Parsed images are kept in a journal as they come; training and inference take them from there.
+Exit code 1: with --strict, an unexpected error has cost an image its answers.
 """
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -20,169 +18,129 @@ from tqdm import tqdm
 from src.data.errors import run_main, unexpected
 from src.data.files import Journal, fingerprint, write_whole
 from src.data.names import read_files
-from src.data.samples import Sample, by_picture, test_samples
+from src.data.questions import Question, test_questions
 from src.data.tables import read_test
-from src.data.text_store import TextStore
+from src.data.text_store import Place, TextStore, entry_at, layout_of
 from src.prepare.processes import WORKER_DIED
 from src.prepare.ray_backend import runner
-from src.reading.options import Answer, Option, pick, weigh
+from src.reading.image_text import ImageText, parse_image_text
+from src.reading.options import rules_answer
 from src.settings import cpu_count
 
 PER_PROCESS = 500
-"""Pictures that are worth another process: one that loads torch takes as long to start as to answer so
-many."""
+"""Images that are worth another process: one that loads torch takes as long to start as to parse so many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of a picture (its source's name), and where its text is."""
+class ImageTexts(Mapping[str, ImageText]):
+    """The parsed text of images by name; it stays in the journal, only offsets and errors are held."""
 
-    image: str
-    entities: tuple[str, ...]
-    readings: TextStore
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._offsets = {entry["image"]: offset for offset, entry in journal.scan() if "image" in entry}
+        self._failed: dict[str, ImageText] = {}
+
+    def add(self, image: str, text: ImageText) -> None:
+        """Add an image to the opened journal; one with an error is only held, so that a later run tries
+        again."""
+        if text.error:
+            self._failed[image] = text
+        else:
+            self._offsets[image] = self._journal.add({"image": image, **text.to_json()})
+
+    def __getitem__(self, image: str) -> ImageText:
+        if image in self._failed:
+            return self._failed[image]
+        return ImageText.from_json(self._journal.at(self._offsets[image]))
+
+    def __contains__(self, image: object) -> bool:
+        return image in self._offsets or image in self._failed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._offsets, **self._failed})
+
+    def __len__(self) -> int:
+        return len(self._offsets) + len(self._failed)
 
 
-@dataclass(frozen=True, slots=True)
-class ByRules:
-    """What could be meant by a question, as the rules weigh it.
+def parse_images(
+    images: Iterable[str], store: TextStore, journal: Path, ray: str | None = None
+) -> ImageTexts:
+    """Return the parsed text of ``images``, each parsed once, on all cores; ``journal`` keeps them.
 
-    After an unexpected error ``reason`` and ``trace`` tell it, and there is no option.
+    An unexpected error, or the death of a process, costs one image its text. ``ray``: see
+    `ray_backend.runner`.
     """
-
-    options: tuple[Option, ...]
-    reason: str = ""
-    trace: str = ""
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Each option's answer."""
-        return tuple(option.texts[0] for option in self.options)
-
-    @property
-    def answer(self) -> Answer:
-        """What the rules pick."""
-        return Answer("", 0.0) if self.reason else pick(self.options)
-
-    def entry(self) -> dict[str, Any]:
-        """What tables keep of it: what they pick, the chance of it, all candidates as text, the options'
-        logits."""
-        texts, picked = [text for option in self.options for text in option.texts], self.answer
-        logits = [option.logit for option in self.options]
-        return dict(
-            zip(COLUMNS, (picked.text, picked.score, "; ".join(dict.fromkeys(texts)), logits), strict=True)
-        )
-
-
-COLUMNS = ("rules", "rules_score", "candidates", "logits")
-NOTHING = ByRules(())
-
-
-def answer_picture(asked: Asked) -> list[ByRules]:
-    """The answer to each question about a picture; an unexpected error costs it all of them."""
-    try:
-        found, drawn = asked.readings.with_layout(asked.image)
-        return [ByRules(tuple(weigh(found, entity, drawn))) for entity in asked.entities]
-    except Exception as error:  # whatever a picture or its text brings up: it is not worth the run
-        reason, trace = unexpected(error)
-        return [replace(NOTHING, reason=reason, trace=trace)] * len(asked.entities)
-
-
-def answer_samples(
-    samples: Sequence[Sample], readings: TextStore, kept: Path | None = None, ray: str | None = None
-) -> list[ByRules]:
-    """The rules' answer to each sample, in order, on all cores; a picture is looked at once for all of its
-    questions.
-
-    ``kept``: a journal; what it has of the same texts is not answered again, and the rest is added to it. An
-    unexpected error, or the death of a process, costs one picture its answers. ``ray``: a cluster's address,
-    see `ray_backend.runner`.
-    """
-    known: dict[tuple[str, str], ByRules] = {}
-    with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(_opened(kept, readings)) if kept else None
-        for entry in journal.read()[1:] if journal else ():
-            known |= {
-                (entry["image"], entity): _from_json(found) for entity, found in entry["answers"].items()
-            }
-        todo = _asked([sample for sample in samples if (sample.image, sample.entity) not in known], readings)
+    file = Journal(journal)
+    depends_on = dict.fromkeys((*store.folder.texts, *store.folder.manifests), "run preprocess.py first")
+    key = {"key": fingerprint("image texts", depends_on)}
+    if next((entry for _, entry in file.scan()), None) != key:
+        file.remove()
+    is_new = not journal.is_file()
+    with file:
+        if is_new:
+            file.add(key)
+        texts = ImageTexts(file)
+        todo = [(image, store.place(image)) for image in dict.fromkeys(images) if image not in texts]
         workers = min(cpu_count(), 1 + len(todo) // PER_PROCESS)
-        died = replace(NOTHING, reason=f"error: {WORKER_DIED}")
-        results: Iterable[tuple[Asked, list[ByRules]]] = ((asked, answer_picture(asked)) for asked in todo)
+        results: Iterable[tuple[tuple[str, Place | None], ImageText]]
         if workers > 1 or (ray and todo):
-            results = runner(ray)(answer_picture, todo, workers, lambda asked: [died] * len(asked.entities))
-        for asked, answers in tqdm(
-            results, total=len(todo), desc="rules", unit="img", smoothing=0.05, disable=not todo
-        ):
-            found = dict(zip(asked.entities, answers, strict=True))
-            known |= {(asked.image, entity): by_rules for entity, by_rules in found.items()}
-            if journal and not any(by_rules.reason for by_rules in answers):  # what went wrong is tried again
-                journal.add(
-                    {
-                        "image": asked.image,
-                        "answers": {e: _to_json(by_rules) for e, by_rules in found.items()},
-                    }
-                )
-    return [known[sample.image, sample.entity] for sample in samples]
+            results = runner(ray)(_parse, todo, workers, lambda _: ImageText(error=f"error: {WORKER_DIED}"))
+        else:
+            results = ((job, _parse(job)) for job in todo)
+        bar = tqdm(results, total=len(todo), desc="parse", unit="img", smoothing=0.05, disable=not todo)
+        for (image, _), text in bar:
+            texts.add(image, text)
+    return texts
 
 
-def _asked(samples: Sequence[Sample], readings: TextStore) -> list[Asked]:
-    """The questions of each picture, each once."""
-    groups = [[samples[position] for position in positions] for positions in by_picture(samples)]
-    return [
-        Asked(group[0].image, tuple(dict.fromkeys(s.entity for s in group)), readings.part(group[0].image))
-        for group in groups
-    ]
+def _parse(job: tuple[str, Place | None]) -> ImageText:
+    """Parse an image's stored text; an unexpected error costs it only this."""
+    try:
+        entry = entry_at(job[1])
+        return parse_image_text(entry["lines"], entry["width"], entry["height"], layout_of(entry))
+    except Exception as error:  # whatever a text brings up: it is not worth the run
+        reason, trace = unexpected(error)
+        return ImageText(error=reason, traceback=trace)
 
 
-@contextlib.contextmanager
-def _opened(path: Path, readings: TextStore) -> Iterator[Journal]:
-    """A journal of answers to these readings, begun anew if it is of others."""
-    depends_on = dict.fromkeys(
-        (*readings.folder.texts, *readings.folder.manifests), "run preprocess.py first"
-    )
-    journal, key = Journal(path), {"fingerprint": fingerprint("rules", depends_on)}
-    if next((entry for _, entry in journal.scan()), None) != key:
-        journal.remove()
-    begun = path.is_file()
-    with journal:
-        if not begun:
-            journal.add(key)
-        yield journal
+def with_text(questions: Sequence[Question], texts: Mapping[str, ImageText]) -> list[Question]:
+    """Return the questions with prompt context and options; what cost an image its text is their reason."""
+    return [_with_text(question, texts[question.image]) for question in questions]
 
 
-def _to_json(by_rules: ByRules) -> list[Any]:
-    return [[option.logit, *option.texts] for option in by_rules.options]
-
-
-def _from_json(found: list[Any]) -> ByRules:
-    return ByRules(tuple(Option(tuple(texts), logit) for logit, *texts in found))
+def _with_text(question: Question, text: ImageText) -> Question:
+    if text.error:
+        return replace(question, reason=text.error, traceback=text.traceback)
+    return replace(question, context=text.context, options=text.options_for(question.entity))
 
 
 def write_predictions(data: Path, processed: Path, out: Path) -> int:
-    """Answer ``data``'s test.csv into the file ``out``; how many pictures an unexpected error cost their
-    answers.
+    """Answer ``data``'s test.csv into the file ``out``; return how many images an unexpected error has cost.
 
     Raises `InputError`.
     """
     table = read_test(data)
-    samples, _ = test_samples(table, processed, read_files(data))
-    answers = answer_samples(samples, TextStore(processed), out.with_suffix(".journal.jsonl"))
-    texts = {sample.row: by_rules.answer.text for sample, by_rules in zip(samples, answers, strict=True)}
-    predictions = pd.DataFrame({"index": table["index"], "prediction": table["index"].map(texts).fillna("")})
+    questions = test_questions(table, processed, read_files(data))
+    asked = [question for question in questions if not question.reason]
+    images = [question.image for question in asked]
+    texts = parse_images(images, TextStore(processed), out.with_suffix(".journal.jsonl"))
+    asked = with_text(asked, texts)
+    answers = {question.row: rules_answer(question.options)[0] for question in asked}
+    predictions = pd.DataFrame(
+        {"index": table["index"], "prediction": table["index"].map(answers).fillna("")}
+    )
     write_whole(out, predictions.to_csv(index=False))
     print(f"{out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
-    failed = {
-        sample.image: by_rules for sample, by_rules in zip(samples, answers, strict=True) if by_rules.reason
-    }
+    failed = {question.image: question for question in asked if question.reason}
     if failed:
-        image, first = next(iter(failed.items()))
-        print(f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:\n"
-              f"{image}: {first.reason}\n{first.trace}", file=sys.stderr)  # fmt: skip
+        first = next(iter(failed.values()))
+        message = f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:"
+        print(f"{message}\n{first.image}: {first.reason}\n{first.traceback}", file=sys.stderr)
     return len(failed)
 
 
 def main() -> int:
-    """Command line: answer test.csv."""
+    """Answer test.csv from the command line."""
     parser = argparse.ArgumentParser(description="Answer test.csv by rules.")
     parser.add_argument("--data", type=Path, required=True, help="data folder with test.csv")
     parser.add_argument("--processed", type=Path, required=True, help="output of preprocess.py --ocr")

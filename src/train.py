@@ -81,9 +81,9 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
             "fingerprint": key,
             "settings": _plain(settings),
             "log": log,
-            "trained_on": len(data.samples),
+            "trained_on": len(data.questions),
         }
-        record["empty"] = sum(not sample.answer for sample in data.samples)
+        record["empty"] = sum(not question.label for question in data.questions)
         adapter.save(checkpoints / BEST, folder, record)
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     arguments.distributed_state.wait_for_everyone()

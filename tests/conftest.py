@@ -13,7 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from src.data.names import read_files
+from src.data.questions import Question, test_questions, train_questions
+from src.data.tables import read_test, read_train
+from src.data.text_store import TextStore
 from src.prepare.preprocessing import preprocess
+from src.rules import parse_images, with_text
 from src.settings import PreprocessSettings
 from tests import child
 
@@ -104,6 +109,28 @@ def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     data, out = make_folder(folder / "data", 16, 7), folder / "out"
     preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=2))
     return data, out
+
+
+def parsed_questions(data: Path, processed: Path, journal: Path) -> dict[str, list[Question]]:
+    """The ``train`` and ``test`` questions of a data folder, with context and options."""
+    files = read_files(data)
+    questions = {
+        "train": train_questions(read_train(data), processed, files)[0],
+        "test": test_questions(read_test(data), processed, files),
+    }
+    images = [question.image for part in questions.values() for question in part]
+    texts = parse_images(images, TextStore(processed), journal)
+    return {name: with_text(part, texts) for name, part in questions.items()}
+
+
+@pytest.fixture(scope="session")
+def questions(
+    processed: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Question]]:
+    """`parsed_questions` of `processed`."""
+    return parsed_questions(
+        processed[0], processed[1] / "processed", tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from src import sanity
+from src.data.details import details_table, read_details
 from src.data.errors import InputError
 from src.data.tables import read_test, read_train
 from src.entities import ENTITY_UNITS
@@ -40,19 +41,22 @@ def test_every_row_is_answered_in_order_and_valid(ready):
     assert details["prediction"].ne("").any()  # it wrote something
     assert set(details["source"]) <= {"model", "rules", "both", "neither"}
     for row in details.to_dict("records"):
-        weighed = {text: chances for text, *chances in json.loads(row["weighed"])}
-        assert row["prediction"] in weighed
-        assert weighed[row["prediction"]][2] == pytest.approx(row["chance"], abs=1e-4)
-        assert sum(chances[2] for chances in weighed.values()) == pytest.approx(1, abs=1e-3)
-        assert weighed[row["rules"]][1] == max(chances[1] or 0 for chances in weighed.values())
-        assert weighed[row["model_answer"]][0] == max(chances[0] for chances in weighed.values())
+        options = {option["text"]: option for option in json.loads(row["options"])}
+        assert options[row["prediction"]]["combined"] == pytest.approx(row["probability"], abs=1e-4)
+        assert sum(option["combined"] for option in options.values()) == pytest.approx(1, abs=1e-3)
+        assert options[row["rules"]]["rules"] == max(option["rules"] or 0 for option in options.values())
+        assert options[row["model_answer"]]["model"] == max(option["model"] for option in options.values())
     of_model = details["source"].isin(["model", "both"])
     assert details.loc[of_model, "prediction"].tolist() == details.loc[of_model, "model_answer"].tolist()
     kept = pd.read_csv(out / "test_out.details.csv", keep_default_na=False)
     assert kept["prediction"].tolist() == details["prediction"].tolist()
-    assert kept["weighed"].tolist() == details["weighed"].tolist()
+    assert kept["options"].tolist() == details["options"].tolist()
     assert kept["confidence"].between(0, 1).all()
-    assert kept["silence"].between(0, 1).all()
+    read_back = details_table(read_details(out / "test_out.details.csv"))
+    assert read_back.drop(columns="options").equals(details.drop(columns="options"))
+    for written_options, options in zip(details["options"], read_back["options"], strict=True):
+        for before, after in zip(json.loads(written_options), json.loads(options), strict=True):
+            assert before == after | {"combined": pytest.approx(before["combined"], abs=1e-4)}
 
 
 def test_odd_rows_get_silence_and_a_reason(ready):
@@ -66,7 +70,7 @@ def test_odd_rows_get_silence_and_a_reason(ready):
     whole = broken.read_bytes()
     broken.write_bytes(whole[:500])
     details = predict(settings)
-    odd = details["picture"].eq(broken.name)
+    odd = details["model_image"].eq(broken.name)
     assert details["reason"].tolist()[:3] == ["blank link", "unknown entity", "no picture"]
     assert details.loc[odd, "reason"].eq("broken picture").all()
     assert details["reason"][3:][~odd].eq("").all()
@@ -106,12 +110,12 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
     assert not (out / "test_out.csv").exists()
     lines = journal.read_text().splitlines(keepends=True)
     marked = json.loads(lines[1])  # proof of reuse: a finished row's text is taken from the journal
-    asked = read_test(data).set_index("index")["entity_name"][marked["index"]]
+    asked = read_test(data).set_index("index")["entity_name"][marked["row"]]
     proof = f"41.25 {ENTITY_UNITS[asked][0]}"
     marked["model_answer"] = proof
-    journal.write_text(lines[0] + json.dumps(marked) + "\n" + "".join(lines[2:3]) + '{"index": 9')
+    journal.write_text(lines[0] + json.dumps(marked) + "\n" + "".join(lines[2:3]) + '{"row": 9')
     resumed = predict(settings)
-    at = resumed["index"].eq(marked["index"])
+    at = resumed["index"].eq(marked["row"])
     assert resumed.loc[at, "model_answer"].item() == proof
     assert resumed.loc[~at, "prediction"].tolist() == whole.loc[~at.to_numpy(), "prediction"].tolist()
     journal.unlink()
@@ -166,11 +170,12 @@ def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
     """Without the model's being asked anew; not those of the picture that is asked about."""
     settings, data, out = ready
     before = predict(settings)
-    weighed = [json.loads(text) if text else [] for text in before["weighed"]]
+    options = [json.loads(text) if text else [] for text in before["options"]]
     row = next(
-        number for number, options in enumerate(weighed) if len({text for text, *_ in options if text}) > 1
+        number for number, own in enumerate(options) if sum(bool(option["text"]) for option in own) > 1
     )
-    asked, text = read_test(data).loc[row], min((o for o in weighed[row] if o[0]), key=lambda o: o[3])[0]
+    least = min((option for option in options[row] if option["text"]), key=lambda option: option["combined"])
+    asked, text = read_test(data).loc[row], least["text"]
     train, answers = read_train(data), (out / "test_out.journal-0.jsonl").read_bytes()
 
     def with_labels(link):
@@ -181,22 +186,28 @@ def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
         }
         likewise = pd.DataFrame([label | {"entity_value": text}] * 60)
         pd.concat([train, likewise]).to_csv(data / "train.csv", index=False)
-        return json.loads(predict(settings)["weighed"][row])
+        return json.loads(predict(settings)["options"][row])
 
-    assert with_labels(asked["image_link"]) == weighed[row]
-    chances = [
-        {text: chance for text, _, _, chance in options} for options in (weighed[row], with_labels("x.jpg"))
+    assert with_labels(asked["image_link"]) == options[row]
+    probabilities = [
+        {option["text"]: option["combined"] for option in own} for own in (options[row], with_labels("x.jpg"))
     ]
-    assert chances[1][text] > chances[0][text]
+    assert probabilities[1][text] > probabilities[0][text]
     assert (out / "test_out.journal-0.jsonl").read_bytes() == answers
     (data / "train.csv").write_text("image_link,group_id,entity_name,entity_value\n")
     assert len(predict(settings)) == len(before)
-    # an adapter whose held-out answers were weighed without labels: its policy was fitted without
-    kept = ["picture", "entity", "truth", "model_answer", "confidence", "weighed", "logits"]
-    held_out = [dict(zip(kept, ["a", "height", "", "", 1.0, [["", 0.0]], []], strict=True))]
-    (out / "adapter" / "training.json").write_text(json.dumps({"answers": held_out}))
-    without = json.loads(predict(settings)["weighed"][row])
-    assert with_labels("x.jpg") == without
+
+
+def test_an_adapter_and_details_of_an_earlier_version_get_one_sentence(ready):
+    settings, _, out = ready
+    held_out = {"picture": "a", "entity": "height", "truth": "", "weighed": [["", 0.0]]}
+    (out / "adapter" / "training.json").write_text(json.dumps({"answers": [held_out]}))
+    with pytest.raises(InputError, match="earlier version"):
+        predict(settings)
+    details = out / "test_out.details.csv"
+    details.write_text("index,image_link,entity_name,prediction,weighed\n1,a.jpg,height,,\n")
+    with pytest.raises(InputError, match="earlier version"):
+        read_details(details)
 
 
 def test_missing_steps_are_named(ready):

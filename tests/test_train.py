@@ -15,10 +15,10 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
+from src.data.samples import Sample
 from transformers import TrainingArguments
 
 from src.data.errors import InputError
-from src.data.samples import Sample
 from src.data.tables import read_train
 from src.model.collator import model_inputs
 from src.settings import TrainSettings

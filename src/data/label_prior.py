@@ -1,4 +1,4 @@
-"""How usual an amount is among the labels of ``train.csv``: what they say before anything was read.
+"""The label prior: how usual an amount is among the labels of ``train.csv``.
 
 A kernel density over log amounts per entity, and per group of products where it has labels, shrunk to the
 entity's as if `_SHRINKAGE` labels came from there (empirical Bayes). Groups are series of products: a
@@ -7,26 +7,28 @@ mattress as deep as its sisters is more likely than one as deep as a pillow.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from src.data.labels import normalise_label
+from src.data.questions import Question
 from src.reading.quantity import parse_answer
 
 _STEP, _BINS = 0.1, 500
 _LOWEST = -20.0
-"""Log amounts (natural) are counted in bins of `_STEP` from here on; what is beyond either end, in the last
-one."""
+"""Log amounts (natural) are counted in bins of `_STEP` from here on; those beyond either end in the last
+bin."""
 _SPREAD = 0.4
 """Standard deviation of the kernel, in log amounts."""
 _SHRINKAGE = 5.0
-_ODD, _ANYTHING = 0.1, 0.05
-"""Share of labels that are taken to be of any amount, and their density."""
+_OUTLIER_SHARE, _OUTLIER_DENSITY = 0.1, 0.05
+"""Outlier share, and the uniform density that outliers get."""
 _FEWEST = 30
-"""Labels of an entity without which nothing is said about it."""
+"""Labels of an entity below which its prior is flat."""
 _HALF = 14
 _TAPS = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1) * _STEP / _SPREAD) ** 2) / (
     _SPREAD * math.sqrt(2 * math.pi)
@@ -34,7 +36,7 @@ _TAPS = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1) * _STEP / _SPREAD) ** 2) / (
 
 
 class LabelPrior:
-    """Counted once over ``labels``: entity, group (empty: none), canonical answer each; empty answers say
+    """Densities over ``labels``: entity, group (empty: none) and canonical label each; empty labels say
     nothing."""
 
     def __init__(self, labels: Iterable[tuple[str, str, str]]) -> None:
@@ -61,38 +63,39 @@ class LabelPrior:
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> "LabelPrior":
-        """Of the labels of a `read_train` table; those that are none say nothing."""
+        """Return the prior by the labels of a `read_train` table; those that are none say nothing."""
         rows = zip(table["entity_name"], table["group_id"], table["entity_value"], strict=True)
         return cls((entity, group, normalise_label(value, entity)[0]) for entity, group, value in rows)
 
-    def weigh(self, entity: str, group: str, texts: Sequence[str]) -> list[float]:
-        """Per text its log density less that of the entity's labels on average: above 0 is more usual than
-        most.
+    def added_to(self, question: Question) -> Question:
+        """Return a question whose options have their ``log_prior``."""
+        options = tuple(
+            replace(option, log_prior=self.log_prior(question.entity, question.group, option.text))
+            for option in question.options
+        )
+        return replace(question, options=options)
 
-        0 for what is no amount of ``entity`` (silence), and where the entity has few labels.
+    def log_prior(self, entity: str, group: str, text: str) -> float:
+        """Return the log density of an amount less that of the entity's labels on average; above 0 is usual.
+
+        0 for the empty text and others that are no amount of ``entity``, and where the entity has few labels.
         """
-        if entity not in self._typical:
-            return [0.0] * len(texts)
-        others = self._groups.get((entity, group), np.zeros(_BINS + 2 * _HALF, int))
-        count, values = others.sum(), []
-        for text in texts:
-            place = _bin(text, entity)
-            if place is None:
-                values.append(0.0)
-                continue
-            near = others[place : place + 2 * _HALF + 1] @ _TAPS
-            density = (near + _SHRINKAGE * self._densities[entity][place]) / (count + _SHRINKAGE)
-            values.append(round(math.log(_mixed(density)) - self._typical[entity], 4))
-        return values
+        place = _bin(text, entity)
+        if place is None or entity not in self._typical:
+            return 0.0
+        counts = self._groups.get((entity, group), np.zeros(_BINS + 2 * _HALF, int))
+        near = counts[place : place + 2 * _HALF + 1] @ _TAPS
+        density = (near + _SHRINKAGE * self._densities[entity][place]) / (counts.sum() + _SHRINKAGE)
+        return round(math.log(_mixed(density)) - self._typical[entity], 4)
 
 
 def _mixed(density: Any) -> Any:
-    """With the odd labels."""
-    return (1 - _ODD) * density + _ODD * _ANYTHING
+    """Return a density with the outliers' share."""
+    return (1 - _OUTLIER_SHARE) * density + _OUTLIER_SHARE * _OUTLIER_DENSITY
 
 
 def _bin(text: str, entity: str) -> int | None:
-    """Of an answer's amount; None for what is none, or is 0."""
+    """Return the bin of an answer's amount; None without an amount, or for 0."""
     quantity = parse_answer(text, entity)
     if quantity is None or quantity.amount <= 0:
         return None

@@ -1,9 +1,5 @@
-"""What was read on pictures, and what is drawn there, from ``text.jsonl`` or those of the shards.
+"""Stored text lines and layouts of images: ``text.jsonl``, or those of the shards."""
 
-They stay on disk, only offsets are held.
-"""
-
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,50 +11,54 @@ from src.reading.cross_line import parse_lines
 from src.reading.layout import Layout
 from src.reading.lines import ParsedLine
 
+NO_TEXT: dict[str, Any] = {"width": 1, "height": 1, "lines": [], "drawn": None}
+"""The entry of an image that was not read."""
+Place = tuple[Path, int]
+"""A file and the offset of an entry in it."""
+
 
 class TextStore:
-    """The readings of a folder's pictures by name; raises `InputError` when the folder has no text."""
+    """The entries of a folder's images by name; they stay on disk, only their places are held.
+
+    Raises `InputError` when the folder has no text.
+    """
 
     def __init__(self, processed: Path) -> None:
         self.folder = ProcessedFolder(processed)
         if not self.folder.texts:
             raise InputError(f"{self.folder.text}: not found; run preprocess.py with --ocr")
-        files = map(Journal, self.folder.texts)
-        self._places: dict[str, tuple[Journal, int]] = {}
-        for file in files:
-            for offset, entry in file.scan():
+        self._places: dict[str, Place] = {}
+        for path in self.folder.texts:
+            for offset, entry in Journal(path).scan():
                 if "drawn" not in entry:
                     raise InputError(
-                        f"{file.path}: of an earlier version of this code; run preprocess.py --ocr again"
+                        f"{path}: of an earlier version of this code; run preprocess.py --ocr again"
                     )
-                self._places[entry["image"]] = file, offset
+                self._places[entry["image"]] = path, offset
 
-    def __getitem__(self, image: str) -> list[ParsedLine]:
-        """`joining.readings` of a picture; none when it was not read."""
-        return _readings(self._entry(image))
+    def place(self, image: str) -> Place | None:
+        """Return where an image's entry is, for `entry_at`; None when it was not read."""
+        return self._places.get(image)
 
-    def with_layout(self, image: str) -> tuple[list[ParsedLine], Layout | None]:
-        """The readings of a picture, and what is drawn around them; None where no length was read."""
-        entry = self._entry(image)
-        drawn = entry.get("drawn")
-        return _readings(entry), None if drawn is None else Layout.of(drawn)
-
-    def _entry(self, image: str) -> dict[str, Any]:
-        if image not in self._places:
-            return {}
-        file, offset = self._places[image]
-        return file.at(offset)
-
-    def part(self, image: str) -> "TextStore":
-        """Of one picture only: small enough to go with it to another process."""
-        part = copy.copy(self)
-        part._places = {image: self._places[image]} if image in self._places else {}
-        return part
+    def parsed(self, image: str) -> tuple[list[ParsedLine], Layout | None]:
+        """Return the parsed lines of an image, and its layout where a length was read."""
+        return parsed_entry(entry_at(self.place(image)))
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the pictures that were read."""
+        """Iterate over the names of the images that were read."""
         return iter(self._places)
 
 
-def _readings(entry: dict[str, Any]) -> list[ParsedLine]:
-    return parse_lines(entry["lines"], entry["width"], entry["height"]) if entry else []
+def entry_at(place: Place | None) -> dict[str, Any]:
+    """Return an image's entry: ``image, width, height, lines, drawn``."""
+    return NO_TEXT if place is None else Journal(place[0]).at(place[1])
+
+
+def layout_of(entry: dict[str, Any]) -> Layout | None:
+    """Return the layout in an entry. Raises ValueError for numbers that are none of an image."""
+    return None if entry.get("drawn") is None else Layout.of(entry["drawn"])
+
+
+def parsed_entry(entry: dict[str, Any]) -> tuple[list[ParsedLine], Layout | None]:
+    """Return the parsed lines of an entry, and its layout where a length was read."""
+    return parse_lines(entry["lines"], entry["width"], entry["height"]), layout_of(entry)

@@ -1,12 +1,11 @@
-"""Answers: options are weighed, or the model writes; a picture is encoded once for all of its questions.
+"""Answers of the model: options are scored, or the model writes freely within the answer grammar.
 
-Everything of a prompt up to the question (picture, readings) is run through the model once per picture; its
-key-value cache is repeated for each question. Batches are made in other processes, see `batches`.
+The prompt up to the question (image, context) is run through the model once per image; its key-value cache is
+repeated for each question. Batches are made in other processes, see `batches`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
@@ -15,68 +14,51 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics2Processor
 
-from src.data.samples import Sample
-from src.data.text_store import TextStore
-from src.model.batches import Batch, Preparation, Unanswered, described_lengths, in_batches
+from src.data.questions import Question
+from src.model.batches import Batch, Preparation, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, Decoded, generate_in_grammar
 from src.model.precision import in_float32
 from src.model.scoring import Weighed, put_together, weigh
+from src.reading.options import Option
 from src.settings import decoding_workers
 
 NO_NUMBER = "probabilities that are no numbers"
-"""Why a question has no answer that the model overflowed at, in float32, too."""
+"""Reason of a question that the model overflowed at, in float32, too."""
 Model: TypeAlias = PeftModel | Idefics2ForConditionalGeneration
-ENTRY = ("model_answer", "confidence", "silence", "overridden", "weighed")
-"""What is kept of an answer, see `Answered.entry`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A sample with the model's answer."""
-
-    sample: Sample
-    weighed: Weighed
-
-    def entry(self) -> dict[str, Any]:
-        """What is kept of it: `ENTRY`; ``weighed`` has text and log probability of each possible answer."""
-        own = self.weighed
-        values = own.answer, own.confidence, own.silence, own.overridden, [list(pair) for pair in own.chances]
-        return dict(zip(ENTRY, values, strict=True))
 
 
 def generate(
     model: Model,
     processor: Idefics2Processor,
-    samples: Sequence[Sample],
-    readings: TextStore | None,
+    questions: Sequence[Question],
     sizes: Mapping[str, tuple[int, int]],
     batch_size: int,
+    *,
     workers: int | None = None,
     bar_name: str = "predict",
     to_the_limit: bool = False,
-    options: Mapping[Sample, tuple[str, ...]] = MappingProxyType({}),
-) -> Iterator[Answered | Unanswered]:
-    """Yield each sample with its answer, or why it has none, in no certain order.
+) -> Iterator[Question]:
+    """Yield each question with the model's answer and scores, or with a ``reason``, in no certain order.
 
-    ``options`` of a sample are weighed; where there are none, an answer is written, greedily within the
-    grammar. Out of memory, a batch is halved, and so are those after it; one whose probabilities are no
-    numbers (an overflow) is answered once more in float32. ``sizes`` as in `in_batches`; ``workers`` as in
-    `settings.decoding_workers`; ``bar_name`` empty for no bar; ``to_the_limit`` as in
+    Options of a question are scored; where there are none but to abstain, an answer is written, greedily
+    within the grammar. Out of memory, a batch is halved, and so are those after it; one whose probabilities
+    are no numbers (an overflow) is answered once more in float32. ``sizes`` as in `in_batches`; ``workers``
+    as in `settings.decoding_workers`; ``bar_name`` empty for no bar; ``to_the_limit`` as in
     `decoding.generate_in_grammar`.
     """
     model.eval()
     grammar = AnswerGrammar(processor.tokenizer).to(model.device)
     cuda = model.device.type == "cuda"
-    batches = in_batches(samples, sizes, described_lengths(samples, readings), batch_size)
+    batches = in_batches(questions, sizes, batch_size)
     loader: DataLoader[Any] = DataLoader(
-        batches,  # type: ignore[arg-type]  # lists of samples, one batch each: all that a map-style dataset needs
+        batches,  # type: ignore[arg-type]  # lists of questions, one batch each: all that a map-style dataset needs
         batch_size=None,
-        collate_fn=Preparation(processor, readings, options),
+        collate_fn=Preparation(processor),
         num_workers=min(decoding_workers(workers, cuda), len(batches)),
         pin_memory=cuda,
     )
-    bar = tqdm(total=len(samples), desc=bar_name, unit="row", disable=not bar_name)
+    bar = tqdm(total=len(questions), desc=bar_name, unit="row", disable=not bar_name)
     limit = batch_size
     for asked, (batch, unanswered) in zip(batches, loader, strict=True):
         yield from unanswered
@@ -84,7 +66,7 @@ def generate(
         while batch is not None and start < len(batch.questions):
             part = batch.part(start, start + limit)
             try:
-                weighed = finite_answers(model, grammar, part, to_the_limit)
+                answers = finite_answers(model, grammar, part, to_the_limit)
             except torch.OutOfMemoryError:
                 if len(part.questions) == 1:
                     raise
@@ -92,33 +74,52 @@ def generate(
                 torch.cuda.empty_cache()
                 continue
             start += len(part.questions)
-            for sample, row in zip(part.questions, weighed, strict=True):
-                yield Unanswered(sample, NO_NUMBER) if row is None else Answered(sample, row)
+            yield from map(scored, part.questions, answers)
         bar.update(len(asked))
     bar.close()
+
+
+def scored(question: Question, answer: Weighed | None) -> Question:
+    """Return a question with the model's answer and scores; None: a ``reason`` instead."""
+    if answer is None:
+        return replace(question, reason=NO_NUMBER)
+    asked_options = question.options or (Option(),)
+    options = [
+        replace(option, log_probability=value)
+        for option, (_, value) in zip(asked_options, answer.chances, strict=False)
+    ]
+    free_form = answer.chances[len(asked_options) :]
+    return replace(
+        question,
+        options=(*options, *(Option((text,), log_probability=value) for text, value in free_form)),
+        model_answer=answer.answer,
+        confidence=answer.confidence,
+        overridden=answer.overridden,
+    )
 
 
 def finite_answers(
     model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
 ) -> list[Weighed | None]:
-    """`answer`; rows whose probabilities are no numbers come from a second try in float32, else are None."""
-    weighed: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
-    if all(row and row.is_finite for row in weighed):
-        return weighed
+    """Return `answer`; rows whose probabilities are no numbers come from a second try in float32, else are
+    None."""
+    answers: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
+    if all(row and row.is_finite for row in answers):
+        return answers
     try:
         with in_float32(model):
             again: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
-        again = [None] * len(weighed)
+        again = [None] * len(answers)
     better = [
-        first if first and first.is_finite else second for first, second in zip(weighed, again, strict=True)
+        first if first and first.is_finite else second for first, second in zip(answers, again, strict=True)
     ]
     return [row if row and row.is_finite else None for row in better]
 
 
 @torch.inference_mode()
 def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False) -> list[Weighed]:
-    """Answer the rows of a batch.
+    """Return the model's answer to each question of a batch.
 
     Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for
     `vision_in_bfloat16`.
@@ -127,7 +128,7 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
     device = model.device
     prefixes, prefix_mask = batch.prefixes.to(device)
     suffixes, suffix_mask = batch.suffixes.to(device)
-    picture_index = on_device(batch.picture_index, device)
+    image_index = on_device(batch.image_index, device)
     cache = DynamicCache(config=base.config)
     base.model(
         **batch.pixels.as_input(device, base.dtype),
@@ -137,13 +138,14 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
         past_key_values=cache,
         use_cache=True,
     )
-    cache.batch_select_indices(picture_index)
-    entities = [sample.entity for sample in batch.questions]
-    before, begun = prefix_mask[picture_index], prefixes[picture_index]
+    cache.batch_select_indices(image_index)
+    entities = [question.entity for question in batch.questions]
+    options = [question.option_texts for question in batch.questions]
+    before, begun = prefix_mask[image_index], prefixes[image_index]
     chances: list[list[float]] = [[]] * len(entities)
-    if any(batch.options):
-        chances = weigh(base, grammar, entities, batch.options, cache, before, suffixes, suffix_mask)
-    rows = [row for row, texts in enumerate(batch.options) if not texts]
+    if any(options):
+        chances = weigh(base, grammar, entities, options, cache, before, suffixes, suffix_mask)
+    rows = [row for row, texts in enumerate(options) if not texts]
     written: dict[int, Decoded] = {}
     if rows:
         if len(rows) < len(entities):
@@ -158,5 +160,5 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
             past_key_values=cache,
         )
         written = dict(zip(rows, decoded, strict=True))
-    parts = zip(entities, batch.options, chances, strict=True)
+    parts = zip(entities, options, chances, strict=True)
     return [put_together(*part, written.get(row)) for row, part in enumerate(parts)]

@@ -1,28 +1,34 @@
-"""The rule reader: which of a picture's candidates answers a question, by words, geometry and order; no
-model.
+"""The options of a question: a picture's candidates of one amount, scored by rules; no model.
 
 Candidates that say the same amount (60 g / 2.1 oz) are one option, answered in the unit printed first. An
-option's logit is a weighted sum of `features`.
+option's rule logit is a weighted sum of `features`: words, geometry and order. To abstain (the empty answer)
+is an option, too; its rule logit is 0.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from src.entities import ENTITY_UNITS
+from src.reading.boxes import Box
 from src.reading.candidates import Candidate, candidates, is_same
 from src.reading.layout import Layout, directions, position
 from src.reading.lines import ParsedLine
 
-Weights = Mapping[str, Mapping[str, float]]
-"""Entity -> feature -> weight."""
+AXES = ("height", "width", "depth")
+"""Entities that are a side of the product."""
+
+TEMPERATURE = 1.7
+"""Divisor of the rule logits for probabilities; set on the official train rows by benchmarks/reading.py."""
 
 _DIMENSION = {
-    "bias": 3.0, "first": 0.3, "later": -0.3, "text_size": 0.5, "repeated": 0.2, "two_units": 0.2, "confidence": 0.5,
-    "smallest": -0.3, "low": -0.3, "pack": -1.0, "sum": -0.3, "compound": 1.0, "borrowed": -0.3, "axis_own": 6.0,
-    "axis_other": -6.0, "word_part": -0.5, "word_total": 0.5, "word_load": -0.5,
+    "bias": 3.0, "first": 0.3, "later": -0.3, "text_size": 0.5, "repeated": 0.2, "two_units": 0.2,
+    "confidence": 0.5, "smallest": -0.3, "low": -0.3, "pack": -1.0, "sum": -0.3, "compound": 1.0,
+    "borrowed": -0.3, "axis_own": 6.0, "axis_other": -6.0, "word_part": -0.5, "word_total": 0.5,
+    "word_load": -0.5,
 }  # fmt: skip
 
-WEIGHTS: Weights = {
+WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "height": _DIMENSION | {
         "upright_text": 2.0, "line_upright": 2.0, "line_level": -1.5, "beside": 1.0, "corner": -0.3,
         "side_1_of_2": 0.5, "side_2_of_3": 1.0,
@@ -40,9 +46,10 @@ WEIGHTS: Weights = {
     },
     "item_weight": {
         "bias": 2.0, "first": 0.3, "later": -1.0, "text_size": 1.0, "repeated": 0.3, "two_units": 0.5,
-        "confidence": 0.5, "smallest": -0.2, "low": -0.5, "pack": -0.2, "sum": -0.5, "compound": 1.5, "borrowed": -0.2,
-        "word_load": -4.5, "word_breaking": -4.5, "word_weight": 1.0, "word_net": 1.5, "word_gross": -1.0,
-        "word_drained": -2.0, "word_serving": -1.0, "word_equal": -0.5, "word_total": 0.3, "tiny_unit": -1.0,
+        "confidence": 0.5, "smallest": -0.2, "low": -0.5, "pack": -0.2, "sum": -0.5, "compound": 1.5,
+        "borrowed": -0.2, "word_load": -4.5, "word_breaking": -4.5, "word_weight": 1.0, "word_net": 1.5,
+        "word_gross": -1.0, "word_drained": -2.0, "word_serving": -1.0, "word_equal": -0.5,
+        "word_total": 0.3, "tiny_unit": -1.0,
     },
     "maximum_weight_recommendation": {
         "bias": 1.2, "first": 0.3, "later": -0.5, "text_size": 0.5, "two_units": 0.3, "confidence": 0.5,
@@ -56,58 +63,102 @@ WEIGHTS: Weights = {
         "word_serving": -0.7, "tiny_unit": -1.0,
     },
     "voltage": {
-        "bias": 2.0, "first": 0.3, "later": -0.7, "text_size": 0.5, "repeated": 0.3, "confidence": 0.5, "low": -0.7,
-        "high": 0.5, "word_voltage": 0.3, "word_input": 0.5, "word_output": -1.0, "tiny_unit": -1.0,
+        "bias": 2.0, "first": 0.3, "later": -0.7, "text_size": 0.5, "repeated": 0.3, "confidence": 0.5,
+        "low": -0.7, "high": 0.5, "word_voltage": 0.3, "word_input": 0.5, "word_output": -1.0,
+        "tiny_unit": -1.0,
     },
     "wattage": {
-        "bias": 2.0, "first": 0.3, "later": -0.7, "text_size": 1.0, "repeated": 0.3, "confidence": 0.5, "low": -0.5,
-        "high": 0.3, "word_power": 1.0, "word_equal": -2.5, "word_replaces": -2.5, "word_output": -0.3,
+        "bias": 2.0, "first": 0.3, "later": -0.7, "text_size": 1.0, "repeated": 0.3, "confidence": 0.5,
+        "low": -0.5, "high": 0.3, "word_power": 1.0, "word_equal": -2.5, "word_replaces": -2.5,
+        "word_output": -0.3,
     },
 }  # fmt: skip
-"""Set by hand from the challenge's rules and from pictures (see benchmarks/README.md); nothing is fitted.
-
-Silence has the logit 0.
+"""Weights of the features by entity, set by hand from the challenge's rules and from images.
 
 Fitting them to the official labels was tried and left out: it learns that a depth is the largest number,
-which these labels say and hand-read answers deny.
+which these labels say and hand-read answers deny (benchmarks/README.md).
 """
 
-TEMPERATURE = 1.7
-"""Divides the logits for `Answer.score`; set on the official train rows by benchmarks/reading.py."""
 
-AXES = ("height", "width", "depth")
-"""Entities that are a side of the product."""
+if _missing := ENTITY_UNITS.keys() - WEIGHTS.keys():
+    raise ImportError(f"src/reading/options.py: WEIGHTS lacks {', '.join(sorted(_missing))}")
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What could be meant: an amount as it is printed, in the units it is printed in, and the rules' logit of
-    it."""
+    """A possible answer to a question, with the scores it has collected so far.
 
-    texts: tuple[str, ...]  # canonical, in reading order; the first is the answer
-    logit: float  # silence has 0
+    ``texts``: its amount in all units it is printed in, canonical, in reading order; the first is the answer,
+    none means to abstain. ``boxes``: where it is printed. ``rule_logit``: None for a free-form answer of the
+    model, and without OCR. ``log_probability``: the model's, of all that the answer grammar allows.
+    ``log_prior``: of such an amount among train labels. ``probability``: the ensemble's.
+    """
+
+    texts: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    rule_logit: float | None = None
+    log_probability: float = math.nan
+    log_prior: float = 0.0
+    probability: float = math.nan
+
+    @property
+    def text(self) -> str:
+        """The canonical answer; empty for abstaining."""
+        return self.texts[0] if self.texts else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Canonical text, or empty; ``score`` is the chance that it is right."""
-
-    text: str
-    score: float
+ABSTAIN = Option(rule_logit=0.0)
 
 
-def options(found: Sequence[ParsedLine], entity: str) -> list[list[Candidate]]:
-    """Candidates grouped by amount, each group and the groups in reading order.
+def find_options(lines: Sequence[ParsedLine], entity: str, layout: Layout | None) -> tuple[Option, ...]:
+    """Return the options of a question in reading order, and `ABSTAIN` last.
+
+    ``layout`` is needed for lengths only; without it their scores are worse.
+    """
+    groups = group_by_amount(lines, entity)
+    scored = zip(groups, rule_logits(groups, entity, layout), strict=True)
+    options = [
+        Option(
+            tuple(dict.fromkeys(str(candidate.quantity) for candidate in group)),
+            tuple(dict.fromkeys(candidate.box for candidate in group)),
+            round(logit, 4),
+        )
+        for group, logit in scored
+    ]
+    return (*options, ABSTAIN)
+
+
+def rule_probabilities(options: Sequence[Option]) -> list[float]:
+    """Return the softmax of the options' rule logits; 0 for one without."""
+    logits = [option.rule_logit for option in options if option.rule_logit is not None]
+    if not logits:
+        return [0.0] * len(options)
+    powers = [
+        0.0 if option.rule_logit is None else math.exp((option.rule_logit - max(logits)) / TEMPERATURE)
+        for option in options
+    ]
+    return [power / sum(powers) for power in powers]
+
+
+def rules_answer(options: Sequence[Option]) -> tuple[str, float]:
+    """Return the answer of the option with the highest rule logit, and its probability; empty without
+    options."""
+    if not options:
+        return "", 0.0
+    probabilities = rule_probabilities(options)
+    best = max(range(len(options)), key=probabilities.__getitem__)
+    return options[best].text, round(probabilities[best], 4)
+
+
+def group_by_amount(lines: Sequence[ParsedLine], entity: str) -> list[list[Candidate]]:
+    """Return the candidates grouped by amount, each group and the groups in reading order.
 
     Two numbers in one unit are two amounts, even where a rounded third one (1.8 ft, 0.5 m, 2 ft) is near to
     both.
     """
     groups: list[list[Candidate]] = []
-    for candidate in candidates(found, entity):
-        fits = (group for group in groups if any(is_same(candidate, member) for member in group))
-        group = next(
-            (group for group in fits if not any(_differ(candidate, member) for member in group)), None
-        )
+    for candidate in candidates(lines, entity):
+        group = next((group for group in groups if _belongs_to(candidate, group)), None)
         if group is None:
             groups.append([candidate])
         else:
@@ -115,19 +166,31 @@ def options(found: Sequence[ParsedLine], entity: str) -> list[list[Candidate]]:
     return groups
 
 
-def _differ(first: Candidate, second: Candidate) -> bool:
-    """Whether two candidates are different numbers in the same unit."""
-    return first.quantity.unit == second.quantity.unit and first.quantity.number != second.quantity.number
+def _belongs_to(candidate: Candidate, group: Sequence[Candidate]) -> bool:
+    """Tell whether a candidate says a group's amount, and no other number in a unit that the group has."""
+    quantity = candidate.quantity
+    others = [member.quantity for member in group]
+    is_other = any(other.unit == quantity.unit and other.number != quantity.number for other in others)
+    return not is_other and any(is_same(candidate, member) for member in group)
+
+
+def rule_logits(groups: Sequence[Sequence[Candidate]], entity: str, layout: Layout | None) -> list[float]:
+    """Return the weighted sum of each option's `features`."""
+    weights = WEIGHTS[entity]
+    return [
+        sum(weights.get(name, 0.0) * value for name, value in values.items())
+        for values in features(groups, entity, layout)
+    ]
 
 
 def features(
-    groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | None
+    groups: Sequence[Sequence[Candidate]], entity: str, layout: Layout | None
 ) -> list[dict[str, float]]:
-    """What speaks for and against each option of `options`, as named numbers of the order of 1."""
+    """Return what speaks for and against each option, as named numbers of the order of 1."""
     largest_text = max((c.reading.size for group in groups for c in group), default=0.0) or 1.0
     amounts = sorted(group[0].quantity.amount for group in groups)
-    words = [name.removeprefix("word_") for name in WEIGHTS[entity] if name.startswith("word_")]
-    found = []
+    word_kinds = [name.removeprefix("word_") for name in WEIGHTS[entity] if name.startswith("word_")]
+    table = []
     for rank, group in enumerate(groups):
         quantity = group[0].quantity
         flags = frozenset[str]().union(*(c.mention.flags for c in group))
@@ -144,71 +207,38 @@ def features(
             "tiny_unit": float(quantity.unit in ("milligram", "microgram", "millivolt")),
             "round": float(quantity.number % 5 == 0),
         }
-        values |= dict.fromkeys(flags, 1.0) | {f"word_{kind}": _said(group, kind) for kind in words}
-        values["word_load"] = max(_said(group, "load"), _said(group, "limit"))
-        found.append(values | (_dimension(group, entity, drawn) if entity in AXES else {}))
-    return found
+        values |= dict.fromkeys(flags, 1.0) | {f"word_{kind}": _word(group, kind) for kind in word_kinds}
+        values["word_load"] = max(_word(group, "load"), _word(group, "limit"))
+        table.append(values | (_length_features(group, entity, layout) if entity in AXES else {}))
+    return table
 
 
-def _said(group: Sequence[Candidate], kind: str) -> float:
+def _word(group: Sequence[Candidate], kind: str) -> float:
     """Return how surely a word of this kind belongs to one of the candidates (see `Candidate.keywords`)."""
     return max(c.keywords.get(kind, 0.0) for c in group)
 
 
-def _dimension(group: Sequence[Candidate], entity: str, drawn: Layout | None) -> dict[str, float]:
-    """Features of a length: words and letters for the axes, place in L x W x H, direction and place of the
-    text."""
+def _length_features(group: Sequence[Candidate], entity: str, layout: Layout | None) -> dict[str, float]:
+    """Return a length's features: words and letters for axes, place in L x W x H, lines beside and place."""
     values = {
-        "axis_own": _said(group, entity),
-        "axis_other": max(_said(group, other) for other in AXES if other != entity),
-        "axis_length": _said(group, "length"),
-        "axis_diameter": _said(group, "diameter"),
+        "axis_own": _word(group, entity),
+        "axis_other": max(_word(group, other) for other in AXES if other != entity),
+        "axis_length": _word(group, "length"),
+        "axis_diameter": _word(group, "diameter"),
         "upright_text": float(any(c.reading.vertical for c in group)),
     }
-    sides = [c for c in group if c.mention.sides]
-    values |= {f"side_{c.mention.side}_of_{c.mention.sides}": 1.0 for c in sides}
-    if drawn is not None and not sides:
-        near = [directions(drawn, c.box) for c in group]
+    sides = [c.mention for c in group if c.mention.sides]
+    values |= {f"side_{mention.side}_of_{mention.sides}": 1.0 for mention in sides}
+    if layout is not None and not sides:
+        near = [directions(layout, c.box) for c in group]
         upright, level, slanting = (max(d[i] for d in near) for i in range(3))
-        positions = [position(drawn, c.box) for c in group]
-        beside = sum(min(1.5, max(-1.5, abs(x) - abs(y))) for x, y in positions) / len(positions)
-        corner = sum(float(abs(x) > 0.5 and abs(y) > 0.5) for x, y in positions) / len(positions)
+        places = [position(layout, c.box) for c in group]
+        beside = sum(min(1.5, max(-1.5, abs(x) - abs(y))) for x, y in places) / len(places)
+        corner = sum(float(abs(x) > 0.5 and abs(y) > 0.5) for x, y in places) / len(places)
         values |= {"line_upright": upright, "line_level": level, "line_slanting": slanting}
         values |= {
             "beside": beside,
             "corner": corner,
-            "low_down": sum(y for _, y in positions) / len(positions) / 2,
+            "low_down": sum(y for _, y in places) / len(places) / 2,
         }
     return values
-
-
-def logits(groups: Sequence[Sequence[Candidate]], entity: str, drawn: Layout | None) -> list[float]:
-    """The weighted sum of each option's features; silence has 0."""
-    weights = WEIGHTS[entity]
-    return [
-        sum(weights.get(name, 0.0) * value for name, value in values.items())
-        for values in features(groups, entity, drawn)
-    ]
-
-
-def weigh(found: Sequence[ParsedLine], entity: str, drawn: Layout | None) -> list[Option]:
-    """The options of a question, in reading order; ``drawn`` is needed for dimensions only, they get worse
-    without."""
-    groups = options(found, entity)
-    return [
-        Option(tuple(dict.fromkeys(str(candidate.quantity) for candidate in group)), round(logit, 4))
-        for group, logit in zip(groups, logits(groups, entity, drawn), strict=True)
-    ]
-
-
-def pick(weighed: Sequence[Option]) -> Answer:
-    """The option with the highest logit, or none."""
-    values = [*(option.logit for option in weighed), 0.0]
-    best = max(range(len(values)), key=values.__getitem__)
-    chance = 1 / sum(math.exp((value - values[best]) / TEMPERATURE) for value in values)
-    return Answer("" if best == len(weighed) else weighed[best].texts[0], round(chance, 4))
-
-
-def answer(found: Sequence[ParsedLine], entity: str, drawn: Layout | None) -> Answer:
-    """`pick` of `weigh`."""
-    return pick(weigh(found, entity, drawn))

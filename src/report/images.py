@@ -1,111 +1,101 @@
-"""The pictures of the page: small JPEGs, the text lines and drawn lines on them; within a size in all."""
+"""The images of the page: small JPEGs, with their text lines and drawn lines; within a size in all."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from src.data.processed import Pictures
-from src.data.text_store import TextStore
+from src.data.text_store import TextStore, entry_at, layout_of
 from src.images.decode import ImageError, cv2, read_image
 from src.images.enhance import resize
-from src.reading.layout import Box, Layout, directions
-from src.reading.lines import ParsedLine
+from src.reading.boxes import Box
+from src.reading.layout import Layout, directions
 from src.reading.options import AXES
-from src.report.rows import candidate_boxes, rounded
+from src.report.rows import Row, rounded
 
 _SIDES = (600, 520, 440, 360, 300, 240, 180, 120, 60)
-"""Long sides that pictures may have on the page, px; the largest at which all fit is taken."""
+"""Long sides that images may have on the page, px; the largest at which all fit is taken."""
 _QUALITY = 72
 _LINES = 130_000
-"""Text lines in all pictures together: about 8 MB."""
+"""Text lines on all images together: about 8 MB."""
 _LONGEST_LINE = 160
-_LEAST_PULL = 0.35
-"""Of a drawn line at a candidate, 0 to 1 (see `layout.directions`): what is below changes nothing."""
+"""Characters of a text line that are shown."""
+_MIN_DIRECTION = 0.35
+"""Direction score (see `layout.directions`) of a drawn line at an option, below which it is not shown."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is on a picture. Boxes and segments (x0, y0, x1, y1) in shares of width and height."""
+def image_entries(
+    processed: Path, groups: Sequence[Sequence[Row]], store: TextStore | None
+) -> list[dict[str, Any]]:
+    """Return what the page's script draws on each image, given the rows about it; ``note``: what is missing,
+    and why.
 
-    width: int = 1
-    height: int = 1
-    lines: Sequence[Sequence[Any]] = ()  # text, confidence, box
-    segments: Sequence[Sequence[float]] = ()
-    product: Sequence[float] = ()
-    found: Sequence[ParsedLine] = ()
-    drawn: Layout | None = None
-    error: str = ""  # what could not be shown, and why
-
-    def entry(self, name: str) -> dict[str, Any]:
-        """What the page's script gets."""
-        shown = ("width", "height", "lines", "segments", "product")
-        return {"name": name} | {key: getattr(self, key) for key in shown}
-
-
-def looks(
-    processed: Path, asked: Mapping[str, Sequence[str]], images: Mapping[str, str], texts: TextStore | None
-) -> dict[str, Look]:
-    """What is on the pictures ``asked`` about (file name in ``processed`` -> entities), by file name.
-
-    ``images``: file name -> source image, as ``texts`` knows it.
+    Boxes and segments (x0, y0, x1, y1) are in shares of width and height.
     """
-    most = max(10, min(200, _LINES // max(1, len(asked))))
+    most_lines = max(10, min(200, _LINES // max(1, len(groups))))
     paths = Pictures(processed)
 
-    def look(name: str) -> Look:
+    def entry(rows: Sequence[Row]) -> dict[str, Any]:
+        entry: dict[str, Any] = {"name": rows[0].image, "width": 1, "height": 1, "note": ""}
+        entry |= {"lines": [], "segments": [], "product": []}
         try:
-            read = texts is not None and name in images
-            found, drawn = texts.with_layout(images[name]) if texts is not None and read else ([], None)
-            return _look(paths.path(name), found, drawn, asked[name], most)
-        except Exception as error:  # whatever reading raises: the other pictures are shown
-            return Look(error=f"text and lines not shown ({type(error).__name__}: {error})")
+            entry["height"], entry["width"] = read_image(paths.path(rows[0].image)).shape[:2]
+            if store is not None:
+                stored = entry_at(store.place(rows[0].question.image))
+                entry["lines"] = [_line(line, stored) for line in stored["lines"][:most_lines]]
+                entry |= _layout_entry(layout_of(stored), rows)
+        except ImageError:
+            pass  # the page says "no picture"
+        except Exception as error:  # whatever a stored text brings up: the other images are shown
+            entry["note"] = f"text and lines not shown ({type(error).__name__}: {error})"
+        return entry
 
-    return _in_threads(look, asked)
+    return _in_threads(entry, groups)
 
 
-def uris(processed: Path, names: Sequence[str], budget: int) -> list[str]:
-    """The pictures as data URIs, together at most ``budget`` characters; empty where a picture cannot be
+def _line(line: Sequence[Any], stored: dict[str, Any]) -> list[Any]:
+    """Return the text, confidence and box of a stored text line."""
+    text, confidence, quad = line
+    xs, ys = zip(*quad, strict=True)
+    width, height = stored["width"], stored["height"]
+    box = [min(xs) / width, min(ys) / height, max(xs) / width, max(ys) / height]
+    return [text[:_LONGEST_LINE], round(float(confidence), 2), rounded(box)]
+
+
+def _layout_entry(layout: Layout | None, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the product's box, and the drawn lines that say something of an option's direction; for lengths
+    only."""
+    if layout is None or not any(row.question.entity in AXES for row in rows):
+        return {}
+    boxes = {box for row in rows for option in row.question.options for box in option.boxes}
+    segments = [
+        segment for segment in layout.segments if _is_near(replace(layout, segments=segment[None]), boxes)
+    ]
+    return {"product": rounded(layout.product), "segments": [rounded(segment) for segment in segments]}
+
+
+def _is_near(layout: Layout, boxes: Iterable[Box]) -> bool:
+    return any(sum(directions(layout, box)) >= _MIN_DIRECTION for box in boxes)
+
+
+def data_uris(processed: Path, names: Sequence[str], budget: int) -> list[str]:
+    """Return the images as data URIs, together at most ``budget`` characters; empty for one that cannot be
     read."""
-    uris: list[str] = []
     paths = Pictures(processed)
+    uris: list[str] = []
     for side in _SIDES:
         if side * side * 0.04 * len(names) > budget and side != _SIDES[-1]:
-            continue  # not even the emptiest pictures would fit
-        uris = list(_in_threads(lambda name, side=side: _uri(paths.path(name), side), names).values())
+            continue  # not even the emptiest images would fit
+        uris = _in_threads(partial(_uri, side=side), [paths.path(name) for name in names])
         if sum(map(len, uris)) <= budget:
             return uris
     return [""] * len(uris)
-
-
-def _in_threads(work: Any, names: Iterable[str]) -> dict[str, Any]:
-    """``work`` done on each name; OpenCV, which takes the time, works beside Python."""
-    names = list(names)
-    with ThreadPoolExecutor(4) as pool:
-        return dict(zip(names, pool.map(work, names), strict=True))
-
-
-def _look(path: Path, found: list[ParsedLine], drawn: Layout | None, asked: Sequence[str], most: int) -> Look:
-    try:
-        height, width = read_image(path).shape[:2]
-    except ImageError:
-        return Look(found=found)
-    drawn = drawn if any(entity in AXES for entity in asked) else None
-    lines = [[r.text[:_LONGEST_LINE], round(float(r.score), 2), rounded(r.box)] for r in found[:most]]
-    segments = [] if drawn is None else _pulling(drawn, candidate_boxes(found, asked))
-    return Look(width, height, lines, segments, [] if drawn is None else rounded(drawn.product), found, drawn)
-
-
-def _pulling(drawn: Layout, boxes: Sequence[Box]) -> list[list[float]]:
-    """The drawn lines that say something of a candidate's direction."""
-    kept = []
-    for segment in drawn.segments:
-        alone = replace(drawn, segments=segment[None])
-        if any(sum(directions(alone, box)) >= _LEAST_PULL for box in boxes):
-            kept.append(rounded(segment))
-    return kept
 
 
 def _uri(path: Path, side: int) -> str:
@@ -115,3 +105,9 @@ def _uri(path: Path, side: int) -> str:
         return ""
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+
+
+def _in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return the result of each item; OpenCV, which takes the time, works beside Python."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(work, items))

@@ -65,17 +65,17 @@ function passes(row) {
     const value = $(name).value;
     if (value === "ok" ? !["tp", "tn"].includes(row.outcome) : value === "bad" ? !BAD.includes(row.outcome) : value && valueOf(row, name) !== value) return false;
   }
-  if ($("chance").value) {
-    const [low, high] = $("chance").value.split("-").map(Number);
-    if (row.chance === null || row.chance < low || row.chance >= high) return false;
+  if ($("probability").value) {
+    const [low, high] = $("probability").value.split("-").map(Number);
+    if (row.probability === null || row.probability < low || row.probability >= high) return false;
   }
   return true;
 }
 
-const sure = (row) => (row.chance === null ? 2 : row.chance);
+const sure = (row) => (row.probability === null ? 2 : row.probability);
 const ORDERS = {
-  chance: (a, b) => sure(a) - sure(b),
-  "-chance": (a, b) => sure(b) % 2 - sure(a) % 2,
+  probability: (a, b) => sure(a) - sure(b),
+  "-probability": (a, b) => sure(b) % 2 - sure(a) % 2,
   entity: (a, b) => a.entity.localeCompare(b.entity),
   outcome: (a, b) => BAD.includes(b.outcome) - BAD.includes(a.outcome) || sure(a) - sure(b),
 };
@@ -120,7 +120,7 @@ function answerOf(row) {
 function item(row) {
   if (row.item) return row.item;
   const wanted = row.truth === null || row.outcome === "tp" || row.outcome === "tn" ? null : ` ≠ ${row.truth || "(none)"}`;
-  const from = [row.source, percent(row.chance), row.reason, row.verdict].filter(Boolean).join(" · ");
+  const from = [row.source, percent(row.probability), row.reason, row.verdict].filter(Boolean).join(" · ");
   row.item = make("li", { role: "option", id: `row-${row.id}`, "aria-selected": "false", onclick: () => select(row, true) },
     make("img", { class: "thumb", alt: "", decoding: "async" }),
     make("span", { class: "what" }, words(row.entity)), make("span", { class: "index" }, row.id),
@@ -184,9 +184,9 @@ function facts(row) {
   if (row.truth !== null) add(row.table === "train" ? "label" : "truth", shown(row.truth));
   if (row.verdict) add("audit", `${row.verdict}: ${row.action}`);
   if (row.reason) add("not asked", row.reason);
-  if (row.source) add("source", `${row.source}${row.chance === null ? "" : `, chance ${percent(row.chance)}`}`);
-  if (row.confidence !== null) add("model", shown(row.model_answer, "(silent)"), ` ${percent(row.confidence)}${row.silence === null ? "" : `, silence ${percent(row.silence)}`}`);
-  if (row.rules_score !== null) add("rules", shown(row.rules, "(silent)"), ` ${percent(row.rules_score)}`);
+  if (row.source) add("source", `${row.source}${row.probability === null ? "" : `, probability ${percent(row.probability)}`}`);
+  if (row.confidence !== null) add("model", shown(row.model_answer, "(silent)"), ` ${percent(row.confidence)}`);
+  if (row.rules_probability !== null) add("rules", shown(row.rules, "(silent)"), ` ${percent(row.rules_probability)}`);
   if (row.link) add("picture", row.link);
   if (row.note) add("note", row.note);
   return make("dl", { class: "facts-list" }, ...pairs);

@@ -1,68 +1,54 @@
-"""The rows of the page: what was asked and answered, which of many rows are shown, what was weighed."""
+"""The rows of the page: questions with their truth, which of many are shown, and the options of each."""
 
-import contextlib
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from src.entities import ENTITY_UNITS
+from src.data.questions import Question
 from src.metrics import comparable
-from src.reading.candidates import Candidate
-from src.reading.layout import Box, Layout
-from src.reading.lines import ParsedLine
-from src.reading.options import TEMPERATURE, logits, options
-
-
-@dataclass(slots=True)
-class Row:
-    """A question about a picture, its answer and all that is known of how it came about. Empty: does not
-    apply."""
-
-    index: str  # of the test row; of a train row its position, from 0
-    table: str  # test, train
-    picture: str  # name of the processed picture
-    link: str
-    entity: str
-    answer: str
-    source: str = ""
-    chance: float | None = None
-    model_answer: str = ""
-    confidence: float | None = None
-    silence: float | None = None
-    rules: str = ""
-    rules_score: float | None = None
-    reason: str = ""
-    truth: str | None = None
-    verdict: str = ""  # of the audit, for train rows
-    action: str = ""  # what is done with a train row
-    outcome: str = ""
-    asked: bool = True  # whether anyone answered: not a row with a reason, nor one that was trained on
-    options: list[dict[str, Any]] = field(default_factory=list)
-    weighed: list[tuple[str, float]] = field(
-        default_factory=list
-    )  # the model's probability of each possible answer
-    note: str = ""  # what could not be shown, and why
-
+from src.reading.options import rule_probabilities, rules_answer
 
 MOST_OPTIONS = 30
-"""Of a row; so that tables full of numbers do not fill the page."""
+"""Options of a row that are shown, at most, so that tables full of numbers do not fill the page."""
 
-OUTCOMES = {
-    "tp": "right",
-    "tn": "rightly silent",
-    "fp": "wrong",
-    "fn": "missed",
-}
-"""What an answer counts as (see `metrics`) -> how the page calls it; the first two are right."""
+OUTCOMES = {"tp": "right", "tn": "rightly silent", "fp": "wrong", "fn": "missed"}
+"""Counts of an answer (see `metrics`) and the page's words for them; the first two are right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A question on the page. ``answer``: the prediction, for a train row the held-out answer.
+
+    ``truth``: None where it is not known; of a train row its label. ``verdict``, ``action``: the audit's, for
+    train rows. ``is_answered``: not for a row with a reason, nor for one that was trained on.
+    """
+
+    question: Question
+    table: str  # test, train
+    answer: str
+    probability: float
+    truth: str | None
+    is_answered: bool
+    source: str = ""
+    verdict: str = ""
+    action: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """A key of `OUTCOMES`; empty when the truth is not known, or nobody answered."""
+        return outcome_of(self.answer, self.truth) if self.is_answered or self.table == "test" else ""
+
+    @property
+    def image(self) -> str:
+        """The name of the model image."""
+        return self.question.model_image.name
 
 
 def outcome_of(answer: str, truth: str | None) -> str:
-    """A key of `OUTCOMES`; empty when the truth is not known."""
+    """Return a key of `OUTCOMES`; empty when the truth is not known."""
     if truth is None:
         return ""
     wanted, given = comparable(truth), comparable(answer)
@@ -71,108 +57,96 @@ def outcome_of(answer: str, truth: str | None) -> str:
     return "tp" if given == wanted else "fp"
 
 
-def number(value: object) -> float | None:
-    """A cell as a number; None when it holds none that is finite."""
-    try:
-        parsed = float(str(value))
-    except ValueError:
-        return None
-    return parsed if math.isfinite(parsed) else None
-
-
-def test_rows(details: pd.DataFrame, truths: dict[int, str]) -> list[Row]:
-    """The rows of a details table (see `predict.predict`); ``truths`` by index, where they are known."""
-    rows = []
-    for cells in details.to_dict("records"):
-        truth = truths.get(int(cells["index"]))
-        row = Row(
-            index=str(cells["index"]),
-            table="test",
-            picture=cells.get("picture", ""),
-            link=cells["image_link"],
-            entity=cells["entity_name"],
-            answer=cells["prediction"],
-            source=cells.get("source", ""),
-            model_answer=cells.get("model_answer", ""),
-            rules=cells.get("rules", ""),
-            reason=cells.get("reason", ""),
-            asked=not cells.get("reason", ""),
-            truth=truth,
-            outcome=outcome_of(cells["prediction"], truth),
+def test_rows(questions: Sequence[Question], truths: Mapping[int, str]) -> list[Row]:
+    """Return the rows of answered test questions; ``truths`` by index, where they are known."""
+    return [
+        Row(
+            question,
+            "test",
+            question.prediction,
+            question.probability,
+            truths.get(question.row),
+            not question.reason,
+            question.source,
         )
-        for name in ("chance", "confidence", "silence", "rules_score"):
-            setattr(row, name, number(cells.get(name, "")))
-        if "model_answer" not in cells:
-            row.confidence = None
-        with contextlib.suppress(ValueError, TypeError, KeyError):  # of a run before there was such a column
-            row.weighed = [(text, number(chance) or 0.0) for text, chance, *_ in json.loads(cells["weighed"])]
-        rows.append(row)
-    return rows
+        for question in questions
+    ]
 
 
 def shown_rows(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
-    """At most ``count``: all that are wrong, of the rest half the least sure, half drawn at random; order is
-    kept."""
+    """Return at most ``count``: all that are wrong, of the others half the least sure, half sampled; in
+    order."""
     if len(rows) <= count:
         return list(rows)
     wrong = [i for i, row in enumerate(rows) if row.outcome in ("fp", "fn")][:count]
-    rest = sorted(
-        set(range(len(rows))).difference(wrong), key=lambda i: (rows[i].chance is None, rows[i].chance)
-    )
-    left = count - len(wrong)
-    unsure, others = rest[: left // 2], rest[left // 2 :]
-    drawn = np.random.default_rng(seed).permutation(len(others))[: left - len(unsure)]
-    return [rows[i] for i in sorted([*wrong, *unsure, *(others[j] for j in drawn)])]
+    others = set(range(len(rows))).difference(wrong)
+    by_probability = sorted(others, key=lambda i: (math.isnan(rows[i].probability), rows[i].probability))
+    places = count - len(wrong)
+    unsure, sure = by_probability[: places // 2], by_probability[places // 2 :]
+    sampled = np.random.default_rng(seed).permutation(len(sure))[: places - len(unsure)]
+    return [rows[i] for i in sorted([*wrong, *unsure, *(sure[j] for j in sampled)])]
 
 
-def weighed(row: Row, found: Sequence[ParsedLine], drawn: Layout | None) -> list[dict[str, Any]]:
-    """The options of a row's question in reading order, silence last, each with what it is and where it
-    stands.
+def row_entry(row: Row, image_number: int, note: str) -> dict[str, Any]:
+    """Return a row as the page's script takes it; ``note``: what could not be shown, and why."""
+    question = row.question
+    rules, rules_probability = rules_answer(question.options)
+    is_ruled = any(option.rule_logit is not None for option in question.options)
+    return {
+        "index": str(question.row),
+        "table": row.table,
+        "picture": image_number,
+        "link": question.link,
+        "entity": question.entity,
+        "answer": row.answer,
+        "source": row.source,
+        "probability": _finite(row.probability),
+        "model_answer": question.model_answer,
+        "confidence": _finite(question.confidence),
+        "rules": rules if is_ruled else "",
+        "rules_probability": rules_probability if is_ruled else None,
+        "reason": question.reason,
+        "truth": row.truth,
+        "verdict": row.verdict,
+        "action": row.action,
+        "outcome": row.outcome,
+        "asked": row.is_answered,
+        "options": option_entries(row),
+        "note": note,
+    }
 
-    ``texts`` (the same amount in several units), ``boxes`` (shares of the picture), ``rules`` (their
-    probability, as in `options.answer`), ``model`` (its probability of it, where it is known), ``chosen``,
-    ``truth``. None for an unknown entity; the unlikeliest are left out where there are more than
-    `MOST_OPTIONS`.
+
+def option_entries(row: Row) -> list[dict[str, Any]]:
+    """Return a row's options in their order, each with what it is, where it stands and its probabilities.
+
+    ``texts`` (its amount in several units), ``boxes`` (shares of the image), ``rules, model, combined``
+    (probabilities, None where not known), ``chosen``, ``truth``. The unlikeliest are left out where there are
+    more than `MOST_OPTIONS`.
     """
-    if row.entity not in ENTITY_UNITS:
-        return []
-    groups = options(found, row.entity)
-    values = [*logits(groups, row.entity, drawn), 0.0]
-    top = max(values)
-    weights = [math.exp((value - top) / TEMPERATURE) for value in values]
     entries = []
-    for group, weight in zip([*groups, []], weights, strict=True):
-        texts = list(dict.fromkeys(str(candidate.quantity) for candidate in group))
-        same = {comparable(text) for text in texts} or {""}
+    options = row.question.options
+    for option, by_rules in zip(options, rule_probabilities(options), strict=True):
+        amounts = {comparable(text) for text in option.texts} or {""}
+        model = math.exp(option.log_probability)
         entries.append(
             {
-                "texts": texts[:4],
-                "boxes": [rounded(candidate.box) for candidate in group[:6]],
-                "rules": round(weight / sum(weights), 3),
-                "model": _by_model(row, same),
-                "chosen": row.asked and comparable(row.answer) in same,
-                "truth": row.truth is not None and comparable(row.truth) in same,
+                "texts": option.texts[:4],
+                "boxes": [rounded(box) for box in option.boxes[:6]],
+                "rules": None if option.rule_logit is None else round(by_rules, 3),
+                "model": _finite(round(model, 4)),
+                "combined": _finite(round(option.probability, 4)),
+                "chosen": row.is_answered and comparable(row.answer) in amounts,
+                "truth": row.truth is not None and comparable(row.truth) in amounts,
             }
         )
-    kept = sorted(
-        range(len(entries)), key=lambda i: (entries[i]["chosen"], entries[i]["truth"], entries[i]["rules"])
-    )[-MOST_OPTIONS:]
-    return [entries[i] for i in sorted(kept)]
+    likeliest = sorted(entries, key=lambda e: (e["chosen"], e["truth"], e["rules"] or 0.0))[-MOST_OPTIONS:]
+    return [entry for entry in entries if entry in likeliest]
 
 
-def _by_model(row: Row, same: set[Any]) -> float | None:
-    """The model's probability of an option, by its texts; where only its answer is known, of that."""
-    if row.weighed:
-        return max((chance for text, chance in row.weighed if comparable(text) in same), default=None)
-    return row.confidence if row.asked and comparable(row.model_answer) in same else None
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def rounded(shares: Sequence[float] | np.ndarray) -> list[float]:
-    """Shares of a picture, to a tenth of a pixel."""
+    """Return shares of an image, to a tenth of a pixel."""
     return [round(float(share), 4) for share in shares]
-
-
-def candidate_boxes(found: Sequence[ParsedLine], entities: Sequence[str]) -> list[Box]:
-    """Where the candidates of the questions stand."""
-    groups: list[Candidate] = [c for entity in entities for group in options(found, entity) for c in group]
-    return list(dict.fromkeys(candidate.box for candidate in groups))

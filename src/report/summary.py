@@ -1,5 +1,4 @@
-"""What stands on top of the page: scores, reliability, units, times, what was skipped; of all rows, shown or
-not."""
+"""The top of the page: scores, reliability, units, times, what was skipped; of all rows, shown or not."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,55 +10,54 @@ import pandas as pd
 from src import metrics
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.processed import read_manifest
+from src.data.questions import Question
 from src.data.tables import read_table
 from src.report.rows import Row
 
 _BINS = 5
 
 
-def summary(rows: Sequence[Row], held_out: pd.DataFrame, times: Mapping[str, float]) -> dict[str, Any]:
-    """What the page's template shows: ``scores, of, reliability, units, times``.
+def summary(rows: Sequence[Row], held_out: Sequence[Question], times: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the page's template shows: ``scores, of, reliability, units, times``.
 
-    Scores are of the test rows where their truth is known, else of the held-out train rows (``held_out``:
-    columns ``entity, truth, answer, chance``). ``of`` says which.
+    Scores are of the test rows where their truth is known, else of the model on held-out train rows; ``of``
+    says which.
     """
-    known = pd.DataFrame(
-        [(r.entity, r.truth, r.answer, r.chance) for r in rows if r.truth is not None],
-        columns=["entity", "truth", "answer", "chance"],
-    )
-    answered = known if len(known) else held_out
-    scored_on = "test rows" if len(known) else "held-out train rows, by the model alone"
-    if answered.empty:
+    scored_on = "test rows"
+    answers = [(r.question.entity, r.truth, r.answer, r.probability) for r in rows if r.truth is not None]
+    if not answers:
+        scored_on = "held-out train rows, by the model alone"
+        answers = [(q.entity, q.label, q.model_answer, q.confidence) for q in held_out]
+    if not answers:
         return {"scores": [], "of": "", "reliability": [], "units": None, "times": dict(times)}
-    columns = [answered[name].tolist() for name in ("entity", "truth", "answer")]
+    table = pd.DataFrame(answers, columns=["entity", "truth", "answer", "probability"])
+    entities, truths, predictions = (table[name].tolist() for name in ("entity", "truth", "answer"))
     return {
-        "scores": metrics.table(*columns).to_dict("records"),
+        "scores": metrics.table(entities, truths, predictions).to_dict("records"),
         "of": scored_on,
-        "reliability": reliability(answered),
-        "units": _units(columns[1], columns[2]),
+        "reliability": reliability(table),
+        "units": _units(truths, predictions),
         "times": dict(times),
     }
 
 
-def reliability(answered: pd.DataFrame) -> list[dict[str, float]]:
-    """Of each fifth of the chances that has rows: ``rows``, mean ``chance``, share ``right``."""
-    rows = answered[answered["chance"].notna()]
-    right = [
-        metrics.comparable(a) == metrics.comparable(t)
-        for a, t in zip(rows["answer"], rows["truth"], strict=True)
-    ]
-    chance = rows["chance"].astype(float)
-    table = pd.DataFrame(
-        {"bin": (chance * _BINS).clip(upper=_BINS - 1).astype(int), "chance": chance, "right": right}
-    )
-    grouped = table.groupby("bin").agg(
-        rows=("right", "size"), chance=("chance", "mean"), right=("right", "mean")
+def reliability(answers: pd.DataFrame) -> list[dict[str, float]]:
+    """Return ``rows``, mean ``probability`` and share ``right`` for each fifth of the probabilities that has
+    rows."""
+    rows = answers[answers["probability"].notna()]
+    pairs = zip(rows["answer"], rows["truth"], strict=True)
+    right = [metrics.comparable(answer) == metrics.comparable(truth) for answer, truth in pairs]
+    probability = rows["probability"].astype(float)
+    fifth = (probability * _BINS).clip(upper=_BINS - 1).astype(int)
+    table = pd.DataFrame({"fifth": fifth, "probability": probability, "right": right})
+    grouped = table.groupby("fifth").agg(
+        rows=("right", "size"), probability=("probability", "mean"), right=("right", "mean")
     )
     return [{str(key): value for key, value in row.items()} for row in grouped.to_dict("records")]
 
 
 def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
-    """``columns`` (units of the answers) and ``rows``: unit of the truth, counts, and which of them is
+    """Return ``columns`` (units of the answers) and ``rows``: unit of the truth, counts, and which of them is
     right."""
     table = metrics.confusion_of_units(truths, answers)
     return {
@@ -72,18 +70,17 @@ def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
 
 
 def skipped(rows: Sequence[Row], processed: Path, data: Path | None) -> list[tuple[str, str, int]]:
-    """What was left out: where, why, how often."""
-    counts = [
-        ("question", reason, n) for reason, n in Counter(r.reason for r in rows if r.reason).most_common()
-    ]
+    """Return what was left out: where, why, how often."""
+    reasons = Counter(row.question.reason for row in rows if row.question.reason)
+    counts = [("question", reason, n) for reason, n in reasons.most_common()]
     if ProcessedFolder(processed).is_made:
         table = read_manifest(processed, ["status", "error"])
         table = table[table["status"].ne("ok") | table["error"].ne("")]
-        reasons = Counter(table["status"].where(table["status"].ne("ok"), "flaw") + ": " + table["error"])
-        counts += [("picture", reason, n) for reason, n in reasons.most_common()]
+        flaws = Counter(table["status"].where(table["status"].ne("ok"), "flaw") + ": " + table["error"])
+        counts += [("picture", reason, n) for reason, n in flaws.most_common()]
     downloads = None if data is None else DataFolder(data).downloads
     if downloads is not None and downloads.is_file():
         table = read_table(downloads, ["status", "error"])
-        reasons = Counter(table.loc[table["status"].eq("failed"), "error"])
-        counts += [("download", reason, n) for reason, n in reasons.most_common()]
+        errors = Counter(table.loc[table["status"].eq("failed"), "error"])
+        counts += [("download", reason, n) for reason, n in errors.most_common()]
     return counts

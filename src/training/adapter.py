@@ -1,7 +1,7 @@
 """The adapter folder: LoRA weights, what made them, how well they answered held-out rows, a model card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,10 @@ from typing import Any
 import pandas as pd
 
 from src import metrics
+from src.data.details import from_entry
+from src.data.errors import InputError
 from src.data.files import replace_folder
+from src.data.questions import Question
 
 RECORD, CARD = "training.json", "README.md"
 ANSWERS = "answers.json"
@@ -60,7 +63,7 @@ class TrainResult:
     adapter: Path
     losses: pd.DataFrame  # step, loss
     f1: pd.DataFrame  # step, f1
-    answers: pd.DataFrame  # what `trainer.answers_of` gives, a row each
+    answers: list[Question]  # to held-out rows
     scores: pd.DataFrame  # `metrics.table` of the answers
 
 
@@ -87,7 +90,7 @@ def _card(record: Mapping[str, Any]) -> str:
         use=_USE[settings["ocr"]],
         steps=max(steps),
         evaluations=sum("eval_f1" in entry for entry in record["log"]),
-        scores=metrics.show(_scores(pd.DataFrame(record["answers"]))),
+        scores=metrics.show(_scores(held_out(record))),
         settings=json.dumps(settings, indent=1),
     )
 
@@ -97,7 +100,7 @@ def load_result(adapter: Path, key: str) -> TrainResult | None:
     record = load_record(adapter)
     if record.get("fingerprint") != key:
         return None
-    answers, log = pd.DataFrame(record["answers"]), record["log"]
+    answers, log = held_out(record), record["log"]
     losses = pd.DataFrame([(e["step"], e["loss"]) for e in log if "loss" in e], columns=["step", "loss"])
     f1 = pd.DataFrame([(e["step"], e["eval_f1"]) for e in log if "eval_f1" in e], columns=["step", "f1"])
     return TrainResult(adapter, losses, f1, answers, _scores(answers))
@@ -111,5 +114,20 @@ def load_record(adapter: Path) -> dict[str, Any]:
         return {}
 
 
-def _scores(answers: pd.DataFrame) -> pd.DataFrame:
-    return metrics.table(*(answers[column].tolist() for column in ("entity", "truth", "model_answer")))
+def held_out(record: Mapping[str, Any]) -> list[Question]:
+    """Return the answered held-out questions of a record. Raises `InputError` for one of an earlier
+    version."""
+    try:
+        return [from_entry(entry) for entry in record["answers"]]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            "the adapter is of an earlier version of this code; remove its folder and train again"
+        ) from None
+
+
+def _scores(answers: Sequence[Question]) -> pd.DataFrame:
+    return metrics.table(
+        [question.entity for question in answers],
+        [question.label for question in answers],
+        [question.model_answer for question in answers],
+    )

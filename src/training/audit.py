@@ -1,10 +1,10 @@
-"""Which training labels to trust: each is compared with what can be read on its picture.
+"""The audit: which training labels to trust, by comparing each with the text lines of its image.
 
-About a quarter of the challenge's labels are wrong. A label is *supported* when its quantity is among the
-picture's candidates, *other unit* when only its amount is (and is then repaired to what is printed),
-*contradicted* when only other fitting quantities are there (not trained on), *not visible* when none is
-(becomes an empty answer), *doubtful* when its number is there without a unit (kept: the reading may be at
-fault), and *error* when its picture's text brought up an unexpected one (dropped).
+About a quarter of the challenge's labels are wrong. A label is *supported* when it is among the options,
+*other unit* when only its amount is (and is then repaired to what is printed), *contradicted* when only other
+options are there (not trained on), *not visible* when there is none (becomes an empty label), *doubtful* when
+its number is there without a unit (kept: the reading may be at fault), and *error* when the image's text
+brought up an unexpected one (dropped).
 """
 
 import re
@@ -14,14 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from src.data.errors import unexpected
-from src.data.samples import Sample
-from src.data.text_store import TextStore
+from src.data.questions import Question
 from src.entities import ENTITY_UNITS
-from src.reading.lines import ParsedLine
-from src.reading.options import options
+from src.reading.image_text import ImageText
 from src.reading.quantity import parse_answer, same_amount
 from src.reading.units import DIMENSION
 
@@ -33,89 +29,86 @@ ACTIONS: Mapping[str, str] = {
     "doubtful": "keep",
     "error": "drop",
 }
-"""What is done with the rows of each verdict."""
+"""Actions on the rows of each verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A key of `ACTIONS`, and the answer to train on (canonical or empty; without meaning for ``drop``)."""
+    """A key of `ACTIONS`, and the label to train on (canonical or empty; without meaning for ``drop``)."""
 
     verdict: str
-    answer: str
+    label: str
 
 
-def judge(found: Sequence[ParsedLine], entity: str, label: str) -> Verdict:
-    """Compare a canonical ``label`` with the readings of its picture."""
-    quantity = parse_answer(label, entity)
+def judge(question: Question, text: str) -> Verdict:
+    """Compare a question's label with its options, and with the ``text`` of its image."""
+    if question.reason:
+        return Verdict("error", "")
+    quantity = parse_answer(question.label, question.entity)
     if quantity is None:
         return Verdict("supported", "")  # labelled as not visible
-    groups = options(found, entity)
-    for group in groups:
-        if any(str(candidate.quantity) == label for candidate in group):
-            return Verdict("supported", label)
-    for group in groups:
-        if any(same_amount(candidate.quantity, quantity) for candidate in group):
-            return Verdict("other unit", str(group[0].quantity))
-    if groups:
-        return Verdict("contradicted", label)
+    options = [option.texts for option in question.options if option.texts]
+    if any(question.label in texts for texts in options):
+        return Verdict("supported", question.label)
+    for texts in options:
+        amounts = [parse_answer(text, question.entity) for text in texts]
+        if any(amount and same_amount(amount, quantity) for amount in amounts):
+            return Verdict("other unit", texts[0])
+    if options:
+        return Verdict("contradicted", question.label)
     number = re.escape(f"{quantity.number:f}").replace(r"\.", "[.,]")
-    if any(re.search(rf"(?<![0-9.,]){number}(?![0-9])", reading.text) for reading in found):
-        return Verdict("doubtful", label)
+    if re.search(rf"(?<![0-9.,]){number}(?![0-9])", text):
+        return Verdict("doubtful", question.label)
     return Verdict("not visible", "")
 
 
-def audit(samples: Sequence[Sample], readings: TextStore) -> list[Verdict]:
-    """`judge` every sample; an unexpected error costs its row, and the first one is shown on stderr."""
-    verdicts: list[Verdict] = []
-    for sample in tqdm(samples, desc="audit", unit="row", smoothing=0.05):
-        try:
-            verdicts.append(judge(readings[sample.image], sample.entity, sample.answer))
-        except Exception as error:  # whatever a text brings up: it is not worth the run
-            reason, trace = unexpected(error)
-            if all(verdict.verdict != "error" for verdict in verdicts):
-                print(f"audit: row {sample.row} ({sample.image}): {reason}\n{trace}", file=sys.stderr)
-            verdicts.append(Verdict("error", ""))
-    return verdicts
+def audit(questions: Sequence[Question], texts: Mapping[str, ImageText]) -> list[Verdict]:
+    """Judge every question; the first unexpected error of an image's text is shown on stderr."""
+    if failed := next((question for question in questions if question.reason), None):
+        print(
+            f"audit: row {failed.row} ({failed.image}): {failed.reason}\n{failed.traceback}", file=sys.stderr
+        )
+    return [judge(question, texts[question.image].text) for question in questions]
 
 
-def apply(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Sample]:
-    """The samples to train on, with the answers of their verdicts; ``drop`` leaves out."""
+def apply(questions: Sequence[Question], verdicts: Sequence[Verdict]) -> list[Question]:
+    """Return the questions to train on, with the labels of their verdicts; ``drop`` leaves out."""
     return [
-        replace(sample, answer=verdict.answer)
-        for sample, verdict in zip(samples, verdicts, strict=True)
+        replace(question, label=verdict.label)
+        for question, verdict in zip(questions, verdicts, strict=True)
         if ACTIONS[verdict.verdict] != "drop"
     ]
 
 
-def report(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Rows per entity (index, and ``all``) and verdict (columns, in the order of `ACTIONS`)."""
-    rows = pd.DataFrame({"entity": [s.entity for s in samples], "verdict": [v.verdict for v in verdicts]})
+def report(questions: Sequence[Question], verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Return the rows per entity (index, and ``all``) and verdict (columns, in the order of `ACTIONS`)."""
+    entities = [question.entity for question in questions]
+    rows = pd.DataFrame({"entity": entities, "verdict": [verdict.verdict for verdict in verdicts]})
     table = pd.crosstab(rows["entity"], rows["verdict"]).reindex(columns=list(ACTIONS), fill_value=0)
     table.loc["all"] = table.sum()
     return table
 
 
-def empty_samples(samples: Sequence[Sample], readings: TextStore, count: int, seed: int) -> list[Sample]:
-    """At most ``count`` more samples with the empty answer: questions that a picture of ``samples`` does not
-    answer.
+def empty_questions(
+    questions: Sequence[Question], texts: Mapping[str, ImageText], count: int, seed: int
+) -> list[Question]:
+    """Return at most ``count`` more questions with the empty label, which the images do not answer.
 
-    A question about something of which the picture shows no quantity at all (of lengths: no length). Entities
-    are drawn as often as in ``samples``, so that an entity alone does not tell that the answer is empty.
+    Each is about something of which the image shows no quantity at all (of lengths: no length). Entities are
+    as frequent as in ``questions``, so that an entity alone does not tell that the answer is empty.
     """
-    draw = np.random.default_rng(seed)
-    pictures = sorted({sample.image: sample for sample in samples}.items())
-    asked = {(sample.image, sample.entity) for sample in samples}
-    entities = [sample.entity for sample in samples]
-    added: list[Sample] = []
-    for number in draw.permutation(len(pictures)):
+    rng = np.random.default_rng(seed)
+    images = sorted({question.image: question for question in questions}.items())
+    asked = {(question.image, question.entity) for question in questions}
+    entities = [question.entity for question in questions]
+    added: list[Question] = []
+    for number in rng.permutation(len(images)):
         if len(added) >= count:
             break
-        image, sample = pictures[number]
-        entity = entities[draw.integers(len(entities))]
-        try:
-            shown = {DIMENSION[m.quantity.unit] for reading in readings[image] for m in reading.mentions}
-        except Exception:  # whatever a text brings up: then it is not known what the picture shows
-            continue
-        if (image, entity) not in asked and DIMENSION[ENTITY_UNITS[entity][0]] not in shown:
-            added.append(replace(sample, entity=entity, answer=""))
+        image, question = images[number]
+        entity = entities[rng.integers(len(entities))]
+        text = texts[image]
+        is_new = not text.error and (image, entity) not in asked
+        if is_new and DIMENSION[ENTITY_UNITS[entity][0]] not in text.dimensions:
+            added.append(replace(question, entity=entity, label="", options=text.options_for(entity)))
     return added

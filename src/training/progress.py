@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from src.data.errors import InputError
 from src.data.files import write_whole
 from src.data.folders import RunFolder
-from src.data.samples import Sample
+from src.data.questions import Question
 from src.settings import TrainSettings
 
 Losses = list[tuple[list[int], torch.Tensor]]
@@ -26,7 +26,7 @@ class MetricsLog(TrainerCallback):
     ``losses``: row numbers and loss of each batch since the last figure, see `F1Trainer`.
     """
 
-    def __init__(self, settings: TrainSettings, samples: Sequence[Sample]) -> None:
+    def __init__(self, settings: TrainSettings, samples: Sequence[Question]) -> None:
         self.settings = settings
         self.pictures = {sample.row: sample.image for sample in samples}
         self.losses: Losses = []

@@ -21,12 +21,13 @@ from transformers import Idefics2Processor, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from src import metrics
+from src.data.details import to_entry
 from src.data.errors import InputError
 from src.data.files import replace_folder
-from src.data.samples import Sample
+from src.data.questions import Question
 from src.model.collator import TrainingCollator, model_inputs
 from src.model.decoding import AnswerGrammar
-from src.model.generation import Answered, generate
+from src.model.generation import generate
 from src.model.modeling import preset_for
 from src.model.option_loss import option_loss
 from src.model.precision import compute_dtype
@@ -153,18 +154,18 @@ def _train(
 ) -> list[dict[str, float]]:
     """`fit` with batches of one size."""
     checkpoints, bar = Path(str(arguments.output_dir)), Bar()
-    log = MetricsLog(settings, data.samples)
+    log = MetricsLog(settings, data.questions)
     # One for the processes that make batches, one for where the model is.
-    grammars = [AnswerGrammar(processor.tokenizer) if data.readings is not None else None for _ in range(2)]
+    grammars = [AnswerGrammar(processor.tokenizer) if data.ocr else None for _ in range(2)]
     trainer = F1Trainer(
         model=model,
         args=arguments,
-        train_dataset=data.samples,
+        train_dataset=data.questions,
         eval_dataset=data.held_out,
-        data_collator=TrainingCollator(processor, data.readings, grammars[0]),
+        data_collator=TrainingCollator(processor, grammars[0]),
         grammar=grammars[1],
         callbacks=[log, bar],
-        answer=lambda samples: answers_of(model, processor, samples, data, settings),
+        answer=lambda questions: answers_of(model, processor, questions, data, settings),
         losses=log.losses,
     )
     trainer.remove_callback(PrinterCallback)
@@ -186,29 +187,21 @@ def _train(
 def answers_of(
     model: PeftModel,
     processor: Idefics2Processor,
-    samples: Sequence[Sample],
+    questions: Sequence[Question],
     data: TrainData,
     settings: TrainSettings,
 ) -> list[dict[str, Any]]:
-    """Answer held-out samples, in order: ``row, picture, entity, truth, model_answer`` and what
-    `ensemble.fit` needs.
+    """Answer held-out questions, in order, for `ensemble.fit`: `to_entry` of each.
 
-    Those that cannot be asked (a broken picture) are left out.
+    Those that cannot be asked (a broken image) are left out.
     """
     batch_size = preset_for(model.config).predict_batch_size
-    options = {sample: by_rules.texts for sample, by_rules in data.by_rules.items()}
     results = generate(
-        model, processor, samples, data.readings, data.sizes, batch_size, settings.workers, bar_name="",
-        options=options,
-    )  # fmt: skip
-    answered = {result.sample: result.entry() for result in results if isinstance(result, Answered)}
-    return [
-        {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": s.answer,
-         **answered[s],
-         **(data.by_rules[s].entry() if s in data.by_rules else {}),
-         "usual": data.usual.weigh(s.entity, s.group, [text for text, _ in answered[s]["weighed"]])}
-        for s in samples if s in answered
-    ]  # fmt: skip
+        model, processor, questions, data.sizes, batch_size, workers=settings.workers, bar_name=""
+    )
+    answered = {(q.row, q.entity): q for q in results if not q.reason}
+    in_order = [answered[key] for q in questions if (key := (q.row, q.entity)) in answered]
+    return [to_entry(data.label_prior.added_to(question)) for question in in_order]
 
 
 class F1Trainer(Trainer):
@@ -223,8 +216,8 @@ class F1Trainer(Trainer):
     def __init__(
         self,
         *,
-        answer: Callable[[Sequence[Sample]], list[dict[str, Any]]],
-        eval_dataset: list[Sample],
+        answer: Callable[[Sequence[Question]], list[dict[str, Any]]],
+        eval_dataset: list[Question],
         grammar: AnswerGrammar | None = None,
         losses: Losses | None = None,
         **rest: Any,
@@ -258,7 +251,7 @@ class F1Trainer(Trainer):
         kept."""
         rank, world = self.args.process_index, self.args.world_size
         answers = gather_object(self.answer(self.held_out[rank::world]))
-        score = metrics.score([a["truth"] for a in answers], [a["model_answer"] for a in answers])
+        score = metrics.score([a["label"] for a in answers], [a["model_answer"] for a in answers])
         found = {f"{metric_key_prefix}_f1": score.f1, f"{metric_key_prefix}_precision": score.precision}
         if self.is_world_process_zero():
             self._keep_if_best(score.f1, answers)

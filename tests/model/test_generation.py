@@ -1,39 +1,35 @@
 import math
 import random
+from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
-from types import MappingProxyType
 
 import pytest
 import torch
 
-from src.data.samples import by_picture
-from src.data.samples import test_samples as make_test_samples
-from src.data.samples import train_samples as make_train_samples
-from src.data.tables import read_test, read_train
-from src.data.text_store import TextStore
+from src.data.questions import by_image
 from src.entities import ENTITY_UNITS
-from src.model import generation
-from src.model.batches import Preparation, Unanswered, described_lengths, in_batches
-from src.model.collator import encode, open_picture, prompt_of
+from src.model import batches, generation
+from src.model.batches import Preparation, in_batches
+from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.generation import NO_NUMBER, generate
 from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base, load_processor
 from src.model.precision import in_float32, vision_in_bfloat16
+from src.model.prompts import prompt
+from src.reading.options import ABSTAIN, Option
 from src.reading.quantity import canonical
 from src.settings import LoraSettings
 from tests.conftest import TINY
 
 
 @pytest.fixture(scope="module")
-def asked(processed):
-    """(samples of the small folder with several questions about some pictures, their texts, their sizes)."""
-    data, out = processed
-    folder = out / "processed"
-    samples = make_test_samples(read_test(data), folder, {})[0]
-    samples += make_train_samples(read_train(data), folder, {})[0]
-    assert len(by_picture(samples)) < len(samples)
-    return samples, TextStore(folder), letterboxed_sizes(folder)
+def asked(processed, questions):
+    """(questions of the small folder, several about some images, none with an option; sizes of the
+    images)."""
+    every = [replace(question, options=(ABSTAIN,)) for question in questions["test"] + questions["train"]]
+    assert len(by_image(every)) < len(every)
+    return every, letterboxed_sizes(processed[1] / "processed")
 
 
 @pytest.fixture(scope="module")
@@ -53,57 +49,66 @@ def processor():
     return load_processor(str(TINY))
 
 
-def answers(model, processor, asked, samples=None, batch_size=16, texts=True, options=MappingProxyType({})):
-    every, read, sizes = asked
-    found = generate(
-        model, processor, every if samples is None else samples, read if texts else None, sizes, batch_size, workers=0,
-        options=options,
-    )  # fmt: skip
-    return {answered.sample: answered for answered in found}
+def answers(model, processor, asked, questions=None, batch_size=16):
+    every, sizes = asked
+    chosen = every if questions is None else questions
+    answered = generate(model, processor, chosen, sizes, batch_size, workers=0)
+    return {key(question): question for question in answered}
 
 
-def _some(sample):
-    units = ENTITY_UNITS[sample.entity]
-    return tuple(f"{number} {unit}" for number, unit in zip(("2.5", "30"), units, strict=False))
+def key(question):
+    return question.image, question.entity, question.row
+
+
+def abstaining(question):
+    """The model's probability of abstaining."""
+    return math.exp(next(option.log_probability for option in question.options if not option.texts))
+
+
+def with_options(question):
+    units = ENTITY_UNITS[question.entity]
+    texts = [f"{number} {unit}" for number, unit in zip(("2.5", "30"), units, strict=False)]
+    return replace(question, options=(*(Option((text,)) for text in texts), ABSTAIN))
 
 
 @pytest.mark.parametrize("texts", [True, False])
 def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, asked, texts):
-    got = answers(model, processor, asked, texts=texts)
+    every = asked[0] if texts else [replace(question, context="", options=()) for question in asked[0]]
+    got = answers(model, processor, asked, every)
     grammar = AnswerGrammar(processor.tokenizer)
-    read = asked[1] if texts else None
-    for sample in asked[0]:
-        inputs = encode(processor, [open_picture(sample)], [prompt_of(sample, read)], "left")
+    for question in every:
+        text = prompt(question.entity, question.context)
+        inputs = encode(processor, [open_image(question)], [text], "left")
         with torch.inference_mode():
-            (want,) = generate_in_grammar(model, grammar, [sample.entity], **inputs)
-        found = got[sample].weighed
-        assert found.answer == canonical(want.text, sample.entity)
-        assert found.confidence == pytest.approx(want.confidence, abs=1e-4)
-        assert found.silence == pytest.approx(want.silence, abs=1e-4)
+            (want,) = generate_in_grammar(model, grammar, [question.entity], **inputs)
+        answered = got[key(question)]
+        assert answered.model_answer == canonical(want.text, question.entity)
+        assert answered.confidence == pytest.approx(want.confidence, abs=1e-4)
+        assert abstaining(answered) == pytest.approx(want.silence, abs=1e-4)
 
 
 def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processor, asked):
-    options = {sample: _some(sample) for sample in asked[0][::2]}  # the others write themselves
-    want = answers(model, processor, asked, batch_size=1, options=options)
-    shuffled = random.Random(0).sample(asked[0], len(asked[0]))
+    # Every other question has options; the others are answered freely.
+    every = [with_options(q) if number % 2 == 0 else q for number, q in enumerate(asked[0])]
+    want = answers(model, processor, asked, every, batch_size=1)
+    shuffled = random.Random(0).sample(every, len(every))
     for batch_size in (16, 5):
-        got = answers(model, processor, asked, shuffled, batch_size, options=options)
+        got = answers(model, processor, asked, shuffled, batch_size)
         assert got.keys() == want.keys()
-        for sample, first in want.items():
-            other = got[sample].weighed
-            assert other.answer == first.weighed.answer
-            assert other.confidence == pytest.approx(first.weighed.confidence, abs=1e-4)
+        for name, first in want.items():
+            assert got[name].model_answer == first.model_answer
+            assert got[name].confidence == pytest.approx(first.confidence, abs=1e-4)
+            assert [o.text for o in got[name].options] == [o.text for o in first.options]
 
 
 def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
-    samples, _, sizes = asked
-    lengths = described_lengths(samples, asked[1])
-    batches = in_batches(samples, sizes, lengths, 6)
-    assert sorted((s for b in batches for s in b), key=id) == sorted(samples, key=id)
-    for batch in batches:
-        assert len({sizes[sample.picture.name] for sample in batch}) == 1
-    batch_number = {sample.picture: i for i, batch in enumerate(batches) for sample in batch}
-    assert all(batch_number[sample.picture] == i for i, batch in enumerate(batches) for sample in batch)
+    every, sizes = asked
+    made = in_batches(every, sizes, 6)
+    assert sorted((q for batch in made for q in batch), key=id) == sorted(every, key=id)
+    for batch in made:
+        assert len({sizes[question.model_image.name] for question in batch}) == 1
+    batch_number = {question.model_image: i for i, batch in enumerate(made) for question in batch}
+    assert all(batch_number[question.model_image] == i for i, batch in enumerate(made) for question in batch)
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, asked, monkeypatch):
@@ -121,8 +126,8 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, aske
     got = answers(model, processor, asked)
     assert rows[0] > rows[1] > rows[2] > 2
     assert max(rows[4:]) <= 2  # the halves are kept for the batches after
-    assert {sample: a.weighed.answer for sample, a in got.items()} == {
-        sample: a.weighed.answer for sample, a in want.items()
+    assert {name: a.model_answer for name, a in got.items()} == {
+        name: a.model_answer for name, a in want.items()
     }
 
 
@@ -138,7 +143,7 @@ def test_the_vision_tower_in_bfloat16_gives_the_same_answers(processor, asked, m
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     vision_in_bfloat16(rounded)
     assert {parameter.dtype for parameter in layers.parameters()} == {torch.bfloat16}
-    picture = encode(processor, [open_picture(asked[0][0])], ["<image>"], "left")
+    picture = encode(processor, [open_image(asked[0][0])], ["<image>"], "left")
     picture = {key: picture[key] for key in ("pixel_values", "pixel_attention_mask")}
     with torch.inference_mode():
         features = [one.model.get_image_features(**picture).pooler_output[0] for one in (exact, rounded)]
@@ -148,8 +153,8 @@ def test_the_vision_tower_in_bfloat16_gives_the_same_answers(processor, asked, m
     assert 0 < (features[0] - features[1]).abs().max() < 0.02 * features[0].abs().max()
     assert torch.allclose(again, features[0], atol=1e-5)  # the bundled weights are in bfloat16 on disk
     want, got = (answers(one, processor, asked) for one in (exact, rounded))
-    assert {sample: answered.weighed.answer for sample, answered in got.items()} == {
-        sample: answered.weighed.answer for sample, answered in want.items()
+    assert {name: a.model_answer for name, a in got.items()} == {
+        name: a.model_answer for name, a in want.items()
     }
 
 
@@ -165,53 +170,56 @@ def overflowing():
 
 
 def test_a_batch_that_overflows_is_answered_in_float32(overflowing, processor, asked):
-    samples, readings, sizes = asked
-    samples = samples[:6]
-    batch, _ = Preparation(processor, readings, {samples[0]: _some(samples[0])})(samples)
+    every, sizes = asked
+    every = [with_options(every[0]), *every[1:6]]
+    batch, _ = Preparation(processor)(every)
     grammar = AnswerGrammar(processor.tokenizer)
     assert not any(math.isfinite(row.confidence) for row in generation.answer(overflowing, grammar, batch))
-    given = {"options": {samples[0]: _some(samples[0])}}
-    got = {
-        r.sample: r.weighed for r in generate(overflowing, processor, samples, readings, sizes, 4, 0, **given)
-    }
+    got = {key(q): q for q in generate(overflowing, processor, every, sizes, 4, workers=0)}
     assert {parameter.dtype for parameter in overflowing.parameters()} == {torch.float16}  # as it was
     overflowing.float()
-    want = {
-        r.sample: r.weighed for r in generate(overflowing, processor, samples, readings, sizes, 4, 0, **given)
-    }
-    assert got == want
-    assert all(0 <= row.confidence <= 1 for row in got.values())
+    want = {key(q): q for q in generate(overflowing, processor, every, sizes, 4, workers=0)}
+    assert got.keys() == want.keys()
+    for name, question in got.items():
+        assert (question.model_answer, question.confidence) == (
+            want[name].model_answer,
+            want[name].confidence,
+        )
+        assert [o.log_probability for o in question.options] == [
+            o.log_probability for o in want[name].options
+        ]
+        assert 0 <= question.confidence <= 1
 
 
 def test_rows_without_finite_probabilities_have_a_reason_and_no_answer(overflowing, processor, asked):
-    samples, readings, sizes = asked
+    every, sizes = asked
     overflowing.model.connector.modality_projection.down_proj.weight.data[0, 0] = torch.nan
-    results = list(generate(overflowing, processor, samples[:3], readings, sizes, 4, workers=0))
-    assert [type(result) for result in results] == [Unanswered] * 3
-    assert {result.reason for result in results} == {NO_NUMBER}
+    results = list(generate(overflowing, processor, every[:3], sizes, 4, workers=0))
+    assert [(question.reason, question.model_answer) for question in results] == [(NO_NUMBER, "")] * 3
 
 
 def test_pictures_come_from_other_processes_as_bytes_and_not_by_shared_memory(processor, asked):
-    samples, readings, _ = asked
-    batch, _ = Preparation(processor, readings, {})(samples[:4])
+    batch, _ = Preparation(processor)(asked[0][:4])
     height, width = batch.pixels.sizes[:, 0].max(axis=0)
     assert batch.pixels.values.nbytes == len(batch.pixels.values) * 3 * height * width
     assert len(ForkingPickler.dumps(batch)) > batch.pixels.values.nbytes  # all of it is in the message
     assert batch.part(0, 99) is batch
 
 
-def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(model, processor, asked):
-    samples, read, sizes = asked
+def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
+    model, processor, asked, monkeypatch
+):
+    every, sizes = asked
 
-    class Poisoned:
-        def with_layout(self, image):
-            if image == samples[0].image:
-                raise ZeroDivisionError("a text nobody thought of")
-            return read.with_layout(image)
+    def poisoned(question):
+        if question.image == every[0].image:
+            raise ZeroDivisionError("an image nobody thought of")
+        return open_image(question)
 
-    results = list(generate(model, processor, samples, Poisoned(), sizes, 4, workers=0))
-    failed = [result for result in results if isinstance(result, Unanswered)]
-    assert {result.sample for result in failed} == {s for s in samples if s.image == samples[0].image}
-    assert {result.reason for result in failed} == {"error: ZeroDivisionError: a text nobody thought of"}
-    assert "Traceback" in failed[0].trace
-    assert {result.sample for result in results} == set(samples)
+    monkeypatch.setattr(batches, "open_image", poisoned)
+    results = list(generate(model, processor, every, sizes, 4, workers=0))
+    failed = [question for question in results if question.reason]
+    assert {key(q) for q in failed} == {key(q) for q in every if q.image == every[0].image}
+    assert {q.reason for q in failed} == {"error: ZeroDivisionError: an image nobody thought of"}
+    assert "Traceback" in failed[0].traceback
+    assert {key(q) for q in results} == {key(q) for q in every}

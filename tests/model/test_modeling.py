@@ -5,10 +5,10 @@ import shutil
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from src.data.samples import train_samples
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration, LlamaConfig
 
 from src.data.errors import InputError
-from src.data.samples import train_samples
 from src.data.tables import read_train
 from src.model import modeling
 from src.model.collator import TrainingCollator, model_inputs

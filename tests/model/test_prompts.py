@@ -4,16 +4,12 @@ import torch
 from PIL import Image
 
 from src.data.errors import InputError
-from src.data.samples import train_samples
-from src.data.tables import read_train
-from src.data.text_store import TextStore
 from src.entities import ENTITY_UNITS
-from src.model.collator import IGNORED, TrainingCollator, encode, open_picture, picture_bytes, prompt_of
+from src.model import collator
+from src.model.collator import IGNORED, TrainingCollator, encode, image_bytes, open_image
 from src.model.modeling import load_processor
-from src.model.prompts import completion, describe, prompt
-from src.reading.cross_line import parse_lines
+from src.model.prompts import completion, prompt
 from tests.conftest import TINY
-from tests.reading.test_candidates import line
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +18,8 @@ def processor():
 
 
 @pytest.fixture(scope="module")
-def samples(processed):
-    data, out = processed
-    return train_samples(read_train(data), out / "processed", {})[0][:6]
+def samples(questions):
+    return questions["train"][:6]
 
 
 def test_the_exact_text_and_its_ids(processor):
@@ -62,52 +57,18 @@ def test_what_was_read_stands_between_picture_and_question(processor):
     assert ids[len(shared) :] == processor.tokenizer(prompt("height")).input_ids[4:]
 
 
-def test_training_and_inference_ask_alike(processor, processed, samples):
-    texts = TextStore(processed[1] / "processed")
-    batch = TrainingCollator(processor, texts)(samples)
+def test_training_and_inference_ask_alike(processor, samples):
+    batch = TrainingCollator(processor)(samples)
     for sample, ids, labels in zip(samples, batch["input_ids"], batch["labels"], strict=True):
-        asked = prompt_of(sample, texts)
+        asked = prompt(sample.entity, sample.context)
         assert "Read: " in asked
-        assert prompt_of(sample, None) == prompt(sample.entity)
-        (whole,) = encode(processor, [open_picture(sample)], [asked], "left")["input_ids"].tolist()
+        (whole,) = encode(processor, [open_image(sample)], [asked], "left")["input_ids"].tolist()
         assert ids[: len(whole)].tolist() == whole
         assert (labels[: len(whole)] == IGNORED).all()
 
 
-def test_lengths_are_told_by_rank_and_one_length_in_two_units_has_one():
-    lines = ["12 cm", "30 x 20 cm", "7.87 in", "5 mm", "500 g"]
-    found = parse_lines([line(text, 0, 60 * i) for i, text in enumerate(lines)], 400, 400)
-    told = {" ".join(item.split()[:2]): item.split()[2:] for item in describe(found, None)[6:-1].split("; ")}
-    ranks = {
-        key: [word for word in words if word in ("longest", "second", "third")] for key, words in told.items()
-    }
-    assert ranks == {
-        "12 centimetre": ["third"],
-        "30 centimetre": ["longest"],
-        "20 centimetre": ["second"],
-        "7.87 inch": ["second"],
-        "5 millimetre": [],
-        "500 gram": [],
-    }
-    assert "longest" not in describe(parse_lines([line("8 cm / 3 in", 0, 0)], 400, 400), None)  # of one
-
-
-def test_words_tell_gross_weights_servings_and_equivalents():
-    lines = ["G.W. 5.3 kg", "N.W. 5 kg net", "12 g protein per serving", "60 W equivalent", "Grosse 23 cm"]
-    found = parse_lines([line(text, 0, 60 * i) for i, text in enumerate(lines)], 400, 400)
-    assert describe(found, None) == (
-        "Read: 5.3 kilogram top left gross; 5 kilogram top left net; 12 gram left serving; "
-        "60 watt left equal; 23 centimetre left."
-    )
-
-
-def test_many_readings_stay_short(processor):
-    many = [line(f"{i}.25 millilitre diameter height", 0, 10 * i) for i in range(39)]
-    assert 100 < len(processor.tokenizer(describe(parse_lines(many, 400, 400), None)).input_ids) <= 160
-
-
 def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
-    inputs = encode(processor, [open_picture(samples[0])], [prompt(samples[0].entity)], "left")
+    inputs = encode(processor, [open_image(samples[0])], [prompt(samples[0].entity)], "left")
     ids = inputs["input_ids"][0].tolist()
     assert ids.count(32001) == 64
     assert ids.count(32000) == 2
@@ -127,10 +88,10 @@ def test_the_prompt_is_a_prefix_of_the_row(processor, entity, read):
 
 
 def test_the_unmasked_labels_are_the_answers_and_end_tokens(processor, samples):
-    assert "" in {s.answer for s in samples}  # the empty answer, too
+    assert "" in {s.label for s in samples}  # the empty answer, too
     batch = TrainingCollator(processor)(samples)
     decoded = [processor.tokenizer.decode(row[row != IGNORED]) for row in batch["labels"]]
-    assert decoded == [s.answer + "<end_of_utterance>" for s in samples]
+    assert decoded == [s.label + "<end_of_utterance>" for s in samples]
     kept = batch["labels"] != IGNORED
     assert torch.equal(batch["labels"][kept], batch["input_ids"][kept])
     assert (batch["attention_mask"][kept] == 1).all()
@@ -140,7 +101,7 @@ def test_the_unmasked_labels_are_the_answers_and_end_tokens(processor, samples):
 
 
 def test_padding_side_is_set_per_call(processor, samples):
-    pictures = [open_picture(s) for s in samples[:2]]
+    pictures = [open_image(s) for s in samples[:2]]
     texts = [prompt("height"), prompt("maximum_weight_recommendation") + "12 kilogram"]
     left, right = (
         encode(processor, pictures, texts, side)["attention_mask"][0] for side in ("left", "right")
@@ -154,7 +115,7 @@ def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
     sizes = [(378, 400), (420, 378)]
     pictures = [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
     want = encode(processor, pictures, [prompt("height")] * 2, "left")
-    got = picture_bytes(processor, pictures)
+    got = image_bytes(processor, pictures)
     assert got.values.dtype == np.uint8
     tensors = got.as_input(torch.device("cpu"), torch.float32)
     assert torch.equal(tensors["pixel_values"], want["pixel_values"])
@@ -164,7 +125,7 @@ def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
 
 
 def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
-    picture = open_picture(samples[0])
+    picture = open_image(samples[0])
     pixels = encode(processor, [picture], [prompt("height")], "left")["pixel_values"][0, 0]
     assert pixels.shape[1:] == (picture.height, picture.width)
     want = (
@@ -173,15 +134,15 @@ def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
     assert torch.allclose(pixels, want.permute(2, 0, 1), atol=1e-5)
 
 
-def test_a_row_with_an_unexpected_error_is_left_out_of_its_batch(processor, samples, capsys):
-    class Poisoned:
-        def with_layout(self, image):
-            if image == samples[0].image:
-                raise ZeroDivisionError("a text nobody thought of")
-            return [], None
+def test_a_row_with_an_unexpected_error_is_left_out_of_its_batch(processor, samples, monkeypatch, capsys):
+    def poisoned(question):
+        if question.image == samples[0].image:
+            raise ZeroDivisionError("an image nobody thought of")
+        return open_image(question)
 
-    rows = TrainingCollator(processor, Poisoned())(samples[:3])["rows"]
+    monkeypatch.setattr(collator, "open_image", poisoned)
+    rows = TrainingCollator(processor)(samples[:3])["rows"]
     assert rows == [sample.row for sample in samples[:3] if sample.image != samples[0].image]
     assert f"train row {samples[0].row}" in capsys.readouterr().err
     with pytest.raises(InputError, match=f"train row {samples[0].row}"):
-        TrainingCollator(processor, Poisoned())(samples[:1])
+        TrainingCollator(processor)(samples[:1])

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from src.data.samples import train_samples
+
 from src.data.tables import read_train
 from src.data.text_store import TextStore
 from src.entities import ENTITY_UNITS

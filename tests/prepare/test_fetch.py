@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from src.data.samples import test_samples as make_test_samples
 
 from src.data.names import image_name, processed_name, read_files
-from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
 from src.prepare.download import download
 from src.prepare.fetch import FetchError, absolute, fetch, host_of, new_session, unpacked

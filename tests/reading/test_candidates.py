@@ -1,7 +1,7 @@
 import pytest
 
-from src.model.prompts import describe
 from src.reading.candidates import candidates, is_same
+from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 
 
@@ -95,7 +95,7 @@ def test_the_prompt_tells_quantities_places_and_words():
         line("500 g", 300, 390, 90, 8),
     ]
     assert (
-        describe(parse_lines(lines, 400, 400), None)
+        prompt_context(parse_lines(lines, 400, 400), None)
         == "Read: 500 gram top left net; 12 centimetre left height."
     )
-    assert describe([], None) == "Read: nothing."
+    assert prompt_context([], None) == "Read: nothing."

@@ -1,70 +1,61 @@
 """The page to look at answers: what is on it, and that it works in a real browser without any network."""
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from src import metrics
-from src.data.samples import test_samples as make_test_samples
-from src.data.tables import read_test, read_train
-from src.data.text_store import TextStore
+from src.data.details import details_table, to_entry
+from src.data.questions import Question
+from src.reading.options import rules_answer
 from src.report import page
 from src.report.page import write_report
-from src.rules import answer_samples
-from tests.conftest import run_python
+from tests.conftest import parsed_questions, run_python
 
-NASTY = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>\"&amp;'{{ 7 * 7 }} ü × ½"
+NASTY = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>"
+NASTY += "\"&amp;'{{ 7 * 7 }} ü × ½"
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
 
+def answered(question, probability):
+    """A question as the ensemble leaves it: the rules' answer, which the model finds likely, too."""
+    text, _ = rules_answer(question.options)
+    options = tuple(
+        replace(o, log_probability=math.log(0.6 if o.text == text else 0.3), probability=0.7)
+        for o in question.options
+    )
+    scores = {"model_answer": text, "confidence": 0.5, "probability": probability, "source": "rules"}
+    return replace(question, options=options, prediction=text, **scores)
+
+
 def run_folder(data: Path, out: Path) -> Path:
     """What a run leaves, with the rules' answers; the first is made wrong, one is not asked, texts are
     nasty."""
-    samples, _ = make_test_samples(read_test(data), out / "processed", {})
-    answers = [by_rules.answer for by_rules in answer_samples(samples, TextStore(out / "processed"))]
-    details = read_test(data)[["index", "image_link", "entity_name"]]
-    details["prediction"] = [answer.text for answer in answers]
-    details.loc[0, "prediction"] = "77 kilogram"
-    details = details.assign(
-        source="rules", chance=[0.3, *([0.6, 0.97] * 9)][: len(details)], silence=0.1, reason=""
-    )
-    details = details.assign(model_answer=details["prediction"], confidence=0.5, rules=details["prediction"])
-    details["weighed"] = [
-        json.dumps([[text, 0.6, 0.75, 0.7], ["", 0.3, 0.25, 0.3]]) for text in details["prediction"]
-    ]
-    details = details.assign(rules_score=0.75, picture=[sample.picture.name for sample in samples])
-    blank = {
-        "index": 9001,
-        "image_link": NASTY,
-        "entity_name": NASTY,
-        "prediction": "",
-        "reason": "blank link",
-    }
-    details = pd.concat([details.astype(object), pd.DataFrame([blank], dtype=object)]).fillna("")
-    details.to_csv(out / "test_out.details.csv", index=False)
+    parsed = parsed_questions(data, out / "processed", out / "rules_out.journal.jsonl")
+    probabilities = [0.3, *([0.6, 0.97] * 9)]
+    questions = [answered(q, p) for q, p in zip(parsed["test"], probabilities, strict=False)]
+    questions[0] = replace(questions[0], prediction="77 kilogram")
+    blank = Question(9001, "", Path(), NASTY, link=NASTY, reason="blank link")
+    details_table([*questions, blank]).to_csv(out / "test_out.details.csv", index=False)
     lines = [json.loads(line) for line in (out / "processed" / "text.jsonl").read_text().splitlines()]
     for entry in lines:
         entry["lines"].append([NASTY, 0.9, [[5, 5], [90, 5], [90, 20], [5, 20]]])
     (out / "processed" / "text.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
     (out / "adapter").mkdir()
-    held = {
-        "row": 3,
-        "entity": read_train(data)["entity_name"][3],
-        "truth": "2 inch",
-        "model_answer": "99 ton",
-    }
-    held |= {"confidence": 0.4, "silence": 0}
-    record = {"settings": {"model": "tiny"}, "trained_on": 13, "answers": [held]}
+    held_out = next(question for question in parsed["train"] if question.row == 3)
+    held_out = replace(answered(held_out, 0.4), label="2 inch", model_answer="99 ton", confidence=0.4)
+    record = {"settings": {"model": "tiny"}, "trained_on": 13, "answers": [to_entry(held_out)]}
     (out / "adapter" / "training.json").write_text(json.dumps(record))
-    (out / "run.json").write_text(
-        json.dumps({"data": str(data), "times": {"preprocess": 12.4, "training": 30}})
-    )
+    times = {"preprocess": 12.4, "training": 30}
+    (out / "run.json").write_text(json.dumps({"data": str(data), "times": times}))
     return out
 
 
@@ -162,9 +153,9 @@ def test_filters_narrow_and_count_as_the_metrics_do(report, opened):
         )
     tab.keyboard.press("Escape")
     tab.select_option("#table", "test")
-    tab.select_option("#chance", "0-0.5")
+    tab.select_option("#probability", "0-0.5")
     assert shown(tab) == [str(table["index"][0])]
-    tab.select_option("#chance", "")
+    tab.select_option("#probability", "")
     tab.select_option("#reason", "blank link")
     assert shown(tab) == ["9001"]
     tab.select_option("#reason", "")
@@ -176,7 +167,7 @@ def test_filters_narrow_and_count_as_the_metrics_do(report, opened):
     assert tab.inner_text("#list") == "no such row"
     tab.click("button[type=reset]")
     tab.select_option("#table", "test")
-    tab.select_option("#sort", "chance")
+    tab.select_option("#sort", "probability")
     assert shown(tab)[0] == str(table["index"][0])
 
 
@@ -221,7 +212,7 @@ def test_a_row_shows_what_was_read_weighed_and_decided(report, opened):
     path, table = report
     tab = opened(path, f"#row-{table['index'][0]}")
     text = tab.inner_text("#detail")
-    for words in ("77 kilogram", "wrong", "truth", "rules, chance 30 %", "(silent)"):
+    for words in ("77 kilogram", "wrong", "truth", "rules, probability 30 %", "(silent)"):
         assert words in text
     answered = next(
         row for row in table.to_dict("records")[1:] if row["prediction"] and row["prediction"] == row["truth"]
@@ -303,9 +294,19 @@ def test_a_page_of_many_rows_stays_small_and_loads_pictures_when_they_are_seen(
     names = [f"{i}.jpg" for i in range(300)]
     for name in names:
         (out / "processed" / name).hardlink_to(picture)
-    rows = pd.DataFrame({"index": range(2000), "image_link": [names[i % 300] for i in range(2000)]})
-    rows = rows.assign(entity_name="voltage", prediction="5 volt", chance=0.5, picture=rows["image_link"])
-    rows.to_csv(out / "test_out.details.csv", index=False)
+    questions = [
+        Question(
+            i,
+            names[i % 300],
+            Path(names[i % 300]),
+            "voltage",
+            link=names[i % 300],
+            prediction="5 volt",
+            probability=0.5,
+        )
+        for i in range(2000)
+    ]
+    details_table(questions).to_csv(out / "test_out.details.csv", index=False)
     monkeypatch.setattr(page, "MOST_BYTES", 1_700_000)
     path = write_report(out, rows=2000)
     assert 1_000_000 < path.stat().st_size <= 1_700_000
@@ -322,10 +323,8 @@ def test_a_page_of_many_rows_stays_small_and_loads_pictures_when_they_are_seen(
 
 def test_without_truth_text_or_adapter_there_is_still_a_page(processed, tmp_path, opened):
     (tmp_path / "processed").mkdir()
-    rows = pd.DataFrame(
-        {"index": [4], "image_link": ["a.jpg"], "entity_name": ["height"], "prediction": ["2 inch"]}
-    )
-    rows.to_csv(tmp_path / "test_out.details.csv", index=False)
+    question = Question(4, "a.jpg", Path("a.jpg"), "height", link="a.jpg", prediction="2 inch")
+    details_table([question]).to_csv(tmp_path / "test_out.details.csv", index=False)
     tab = opened(write_report(tmp_path))
     assert "2 inch" in tab.inner_text("#detail")
     assert tab.locator("#scores").count() == 0

@@ -1,6 +1,7 @@
 """Which rows the page shows, and as what they count."""
 
-from dataclasses import replace
+import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from src import metrics
 from src.data.errors import InputError
+from src.data.questions import Question
 from src.report.page import write_report
 from src.report.rows import Row, outcome_of, shown_rows
 from tests.conftest import assert_one_sentence, run_python
@@ -21,23 +23,38 @@ def test_bad_input_gets_one_sentence(tmp_path):
         write_report(tmp_path, train=True)
 
 
-ROW = Row("1", "test", "a.jpg", "a.jpg", "height", "2 inch")
+EXAMPLES = {
+    "": ("2 inch", None),
+    "tp": ("2 inch", "2 inch"),
+    "tn": ("", ""),
+    "fp": ("2 inch", ""),
+    "fn": ("", "2 inch"),
+}
+"""An answer and a truth for each outcome."""
+
+
+def row(number, outcome, probability):
+    answer, truth = EXAMPLES[outcome]
+    question = Question(number, "a.jpg", Path("a.jpg"), "height")
+    return Row(question, "test", answer, probability, truth, is_answered=True)
+
+
 ROWS = st.lists(
-    st.tuples(st.sampled_from(["", "tp", "tn", "fp", "fn"]), st.none() | st.floats(0, 1)), max_size=40
-).map(lambda pairs: [replace(ROW, index=str(i), outcome=o, chance=c) for i, (o, c) in enumerate(pairs)])
+    st.tuples(st.sampled_from(list(EXAMPLES)), st.just(math.nan) | st.floats(0, 1)), max_size=40
+).map(lambda pairs: [row(number, *pair) for number, pair in enumerate(pairs)])
 
 
 @given(ROWS, st.integers(1, 50))
 def test_what_is_wrong_and_least_sure_is_shown_first(rows, count):
     kept = shown_rows(rows, count)
     assert len(kept) == min(count, len(rows))
-    assert [int(row.index) for row in kept] == sorted({int(row.index) for row in kept})
+    assert [row.question.row for row in kept] == sorted({row.question.row for row in kept})
     wrong = [row for row in rows if row.outcome in ("fp", "fn")]
     assert len([row for row in kept if row in wrong]) == min(len(wrong), count) or len(rows) <= count
     left = (count - len(wrong)) // 2
-    others = sorted(row.chance for row in rows if row not in wrong and row.chance is not None)
+    others = sorted(row.probability for row in rows if row not in wrong and not math.isnan(row.probability))
     if len(rows) > count and 0 < left <= len(others):
-        sure = sorted(row.chance for row in kept if row not in wrong and row.chance is not None)
+        sure = sorted(row.probability for row in kept if row not in wrong and not math.isnan(row.probability))
         assert sure[:left] == others[:left]
 
 

@@ -1,11 +1,12 @@
 import dataclasses
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from src.data.samples import Sample, train_samples
+from src.data.questions import Question, train_questions
 from src.data.sampling import in_proportions, read_drawn
 from src.data.tables import read_train
 from src.images.decode import read_image
@@ -20,7 +21,7 @@ def samples_of(counts):
     """Samples without pictures, entities mixed."""
     entities = [entity for entity, count in counts.items() for _ in range(count)]
     entities.sort(key=lambda entity: hash((entity, "mixed")))
-    return [Sample(row, f"{row}.jpg", Path(f"{row}.jpg"), entity) for row, entity in enumerate(entities)]
+    return [Question(row, f"{row}.jpg", Path(f"{row}.jpg"), entity) for row, entity in enumerate(entities)]
 
 
 def in_order(samples, count, shares, seed):
@@ -57,32 +58,30 @@ def test_everything_is_kept_when_there_is_no_more_and_without_a_test_the_samples
 
 
 def test_batches_are_of_one_size_and_nothing_is_lost():
-    samples = samples_of({"height": 103})
-    sizes = {s.picture.name: [(602, 602), (602, 392), (392, 602)][s.row % 3] for s in samples}
-    lengths = {s.image: s.row * 7 % 50 for s in samples}
-    ordered = bucketed(samples, sizes, lengths, 8, seed=0)
-    assert sorted(s.row for s in ordered) == list(range(103))
+    questions = [replace(q, context="x" * (q.row * 7 % 50)) for q in samples_of({"height": 103})]
+    sizes = {q.model_image.name: [(602, 602), (602, 392), (392, 602)][q.row % 3] for q in questions}
+    ordered = bucketed(questions, sizes, 8, seed=0)
+    assert sorted(q.row for q in ordered) == list(range(103))
     batches = [ordered[start : start + 8] for start in range(0, 103, 8)]
-    is_of_one_size = [len({sizes[s.picture.name] for s in batch}) == 1 for batch in batches]
+    is_of_one_size = [len({sizes[q.model_image.name] for q in batch}) == 1 for batch in batches]
     assert sum(is_of_one_size) >= 12  # 35, 34 and 34 of a size: 12 whole batches, the rest in mixed ones
-    assert [sizes[b[0].picture.name] for b in batches] != sorted(sizes[b[0].picture.name] for b in batches)
+    first_sizes = [sizes[batch[0].model_image.name] for batch in batches]
+    assert first_sizes != sorted(first_sizes)
     whole = [
-        [lengths[s.image] for s in batch]
-        for batch, alike in zip(batches, is_of_one_size, strict=True)
-        if alike
+        [len(q.context) for q in batch] for batch, alike in zip(batches, is_of_one_size, strict=True) if alike
     ]
-    shuffled = bucketed(samples, sizes, {}, 8, seed=0)
-    chance = [lengths[s.image] for s in shuffled]
+    without = bucketed([replace(q, context="") for q in questions], sizes, 8, seed=0)
+    chance = [q.row * 7 % 50 for q in without]
     spread = np.mean([max(row) - min(row) for row in whole])
     assert spread < np.mean([max(chance[i : i + 8]) - min(chance[i : i + 8]) for i in range(0, 96, 8)]) / 2
-    assert ordered == bucketed(samples, sizes, lengths, 8, seed=0)
-    assert ordered != bucketed(samples, sizes, lengths, 8, seed=1)
+    assert ordered == bucketed(questions, sizes, 8, seed=0)
+    assert ordered != bucketed(questions, sizes, 8, seed=1)
 
 
 def test_how_a_step_is_cut_into_batches_does_not_change_its_rows(processed):
     data, out = processed
     ordered = [
-        load_data(TrainSettings(data, out, batch_size=size, accumulation=batches)).samples
+        load_data(TrainSettings(data, out, batch_size=size, accumulation=batches)).questions
         for size, batches in ((4, 2), (8, 1), (2, 2))
     ]
     assert ordered[0] == ordered[1] != ordered[2]
@@ -91,8 +90,8 @@ def test_how_a_step_is_cut_into_batches_does_not_change_its_rows(processed):
 def test_sizes_are_those_the_model_gets(processed):
     data, out = processed
     sizes = letterboxed_sizes(out / "processed")
-    for sample in train_samples(read_train(data), out / "processed", {})[0]:
-        assert letterbox(read_image(sample.picture)).shape[:2] == sizes[sample.picture.name]
+    for sample in train_questions(read_train(data), out / "processed", {})[0]:
+        assert letterbox(read_image(sample.model_image)).shape[:2] == sizes[sample.model_image.name]
 
 
 def test_only_pictures_of_drawn_rows_and_of_the_test_are_read(tmp_path):
@@ -108,11 +107,11 @@ def test_only_pictures_of_drawn_rows_and_of_the_test_are_read(tmp_path):
     assert set(preprocess(settings)["image"]) == needed
     asked = TrainSettings(data, out, rows=12, seed=1, ocr=False)
     found = load_data(asked)
-    kept = found.samples + found.held_out
+    kept = found.questions + found.held_out
     assert {sample.row for sample in kept} == set(drawn.tables[0].index)
-    labels = {sample.row: sample.answer for sample in kept}
-    whole = train_samples(read_train(data), out / "processed", {})[0]
-    assert {s.row: s.answer for s in whole if s.row in labels} == labels  # by their place in the whole table
+    labels = {sample.row: sample.label for sample in kept}
+    whole = train_questions(read_train(data), out / "processed", {})[0]
+    assert {s.row: s.label for s in whole if s.row in labels} == labels  # by their place in the whole table
     # More rows later: what is done is kept, and with --all everything is there.
     everything = preprocess(dataclasses.replace(settings, all=True))
     assert set(everything["image"]) == {path.name for path in (data / "images").iterdir()} > needed
