@@ -9,8 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from src.images.decode import ImageError, cv2, decode, not_identified, shown_size
 from src.images.enhance import clahe, enhance, is_blank, resize, unsharp
-from src.images.jpeg import is_cut
-from src.images.kinds import is_heif, not_a_picture
+from src.images.formats import is_cut, is_heif, not_a_picture
 from src.model.letterbox import letterbox
 from src.settings import EnhanceSettings
 
