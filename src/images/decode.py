@@ -141,7 +141,7 @@ def _on_white(image: Image.Image) -> np.ndarray:
         values = np.asarray(image, np.float64)
         top = next((depth for depth in _DEPTHS if values.max(initial=0) <= depth), _DEPTHS[-1])
         return np.repeat((values.clip(0, top) * (255 / top)).astype(np.uint8)[:, :, None], 3, axis=2)
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("RGB"))

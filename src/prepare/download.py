@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -121,9 +121,10 @@ def _fetch_all(todo: list[Download], images: Path, settings: DownloadSettings, j
     try:
         with journal, tqdm(total=len(todo), desc="download", unit="img", smoothing=0.05) as bar:
             for is_last in (False, True):
-                limits = replace(settings, attempts=1) if is_last else settings
                 failures, postponed = Counter[str](), []
-                work = partial(_fetch_one, images=images, settings=limits, failures=failures, is_last=is_last)
+                work = partial(
+                    _fetch_one, images=images, settings=settings, failures=failures, is_last=is_last
+                )
                 for row, is_done in in_flight(pool, work, todo, 4 * settings.connections):
                     if is_done:
                         journal.add(asdict(row))
@@ -141,11 +142,11 @@ def _fetch_one(
     """Fetch one link in as many attempts as it takes, write the file, note the outcome in ``row``.
 
     ``failures`` counts, per host, the links that failed in a row because of the host. Threads share it; an
-    update that two of them make at once costs one more link. Return False to postpone a link whose host is
-    down; one that ``is_last`` fails.
+    update that two of them make at once costs one more link. A link whose host is down is postponed (return
+    False), or fails where ``is_last``, which also allows for only one attempt.
     """
     host, pause, is_answered = host_of(row.link), 0.0, False
-    for attempt in range(settings.attempts):
+    for attempt in range(1 if is_last else settings.attempts):
         time.sleep(pause)
         if host and failures[host] >= settings.host_failures:
             row.status, row.error = "failed", f"its host {host} does not answer"

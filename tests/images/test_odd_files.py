@@ -229,7 +229,7 @@ def test_what_is_decoded_is_what_is_shown():
         assert np.abs(decode(GOOD[name]) - photo).mean() < 8, name
 
 
-def test_blank_pictures_are_not_trained_on_and_not_asked_about(outcome):
+def test_blank_images_are_not_trained_on_and_not_asked_about(outcome):
     out = outcome[2] / "out"
     names = [*BLANK, "plain.jpg", *CUT]
     table = pd.DataFrame({"index": range(len(names)), "image_link": names, "entity_name": "height"})

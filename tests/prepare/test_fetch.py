@@ -186,7 +186,7 @@ NO_PICTURES = {
 
 
 @pytest.mark.parametrize("kind", NO_PICTURES)
-def test_what_is_no_picture_is_refused_whatever_it_is_called(web, kind):
+def test_what_is_no_image_is_refused_whatever_it_is_called(web, kind):
     web.pages["/x.jpg"] = 200, JPEG, NO_PICTURES[kind]
     with pytest.raises(FetchError, match=f"not a picture.*{kind.strip()}"):
         fetch(f"http://{web.host}/x.jpg", QUICK)
@@ -301,7 +301,7 @@ def test_a_host_that_comes_back_gets_all_of_its_links(web, second, tmp_path):
     assert sum(second.hits.values()) == 40
 
 
-def test_a_file_that_is_no_picture_is_not_reused(tmp_path: Path):
+def test_a_file_that_is_no_image_is_not_reused(tmp_path: Path):
     data = folder(tmp_path / "data", ["//127.0.0.1/page.jpg"])
     (data / "images").mkdir()
     (data / "images" / "page.jpg").write_bytes(b"<html>")
