@@ -100,10 +100,10 @@ GOOD = {
     "ünï×½.jpg": saved(PHOTO, "JPEG"),
     "two\nlines.jpg": saved(PHOTO, "JPEG"),
     "two\rlines.jpg": saved(PHOTO, "JPEG"),
-    "comma, \"quote\".jpg": saved(PHOTO, "JPEG"),
+    'comma, "quote".jpg': saved(PHOTO, "JPEG"),
     "n" * 200 + ".jpg": saved(PHOTO, "JPEG"),
     "no suffix": saved(PHOTO, "JPEG"),
-}  # fmt: skip
+}
 CUT = {
     "cut a little.jpg": saved(PHOTO, "JPEG")[:-9],
     "cut a little, progressive.jpg": saved(PHOTO, "JPEG", progressive=True)[:-9],
@@ -140,7 +140,7 @@ BAD = {
     "no width.png": png(0, 100),
     "bomb.png": png(30_000, 30_000, bytes(1000)),
     "no size.gif": b"GIF89a" + bytes(7) + b";",
-}  # fmt: skip
+}
 
 
 ALL = GOOD | CUT | BLANK | BAD
