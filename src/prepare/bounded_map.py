@@ -1,5 +1,4 @@
-"""Work on many items with a bounded number in flight, so that 350,000 of them need no more memory than
-350."""
+"""A map over many items with a bounded number in flight: 350,000 of them need no more memory than 350."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -21,8 +20,10 @@ class PoolDied(Exception):
 def in_flight(
     pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], window: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, as they finish; at most ``window`` submitted at a time. Raises
-    `PoolDied`."""
+    """Yield each item with its result, as they finish; at most ``window`` are submitted at a time.
+
+    Raises `PoolDied`.
+    """
     waiting = iter(items)
     running: dict[Future[Result], Item] = {}
     submitting: list[Item] = []

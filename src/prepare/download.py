@@ -1,20 +1,19 @@
-"""Links of a data folder's tables to files in ``images/``: many at once, politely, and nothing half-written.
+"""Fetch the images that a data folder's tables name into ``images/``: many at once, none half-written.
 
-State is kept in ``downloads.csv`` beside the tables (`COLUMNS`), one row per link: which file is whose, what
-failed and why. A run that was cut off goes on from its journal.
+The outcome of each link is a row of ``downloads.csv`` beside the tables (`COLUMNS`). A run that was cut off
+goes on from its journal.
 """
 
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import requests
 from tqdm import tqdm
 
 from src.data.errors import InputError
@@ -23,9 +22,9 @@ from src.data.folders import DataFolder
 from src.data.names import image_name, with_hash
 from src.data.sampling import read_drawn
 from src.data.tables import read_table, table_text
-from src.images.kinds import HEAD, not_a_picture
+from src.images.formats import HEAD, not_a_picture
 from src.prepare.bounded_map import in_flight
-from src.prepare.fetch import FetchError, fetch, host_of, new_session
+from src.prepare.fetch import FetchError, fetch, host_of
 from src.settings import DownloadSettings
 
 COLUMNS = ("link", "file", "status", "error", "bytes")
@@ -33,11 +32,11 @@ COLUMNS = ("link", "file", "status", "error", "bytes")
 
 @dataclass(slots=True)
 class Download:
-    """A link, the file it goes to, and what became of it (a row of ``downloads.csv``)."""
+    """A link, the file it goes to, and its outcome (a row of ``downloads.csv``)."""
 
     link: str
     file: str
-    status: str = ""  # ok, failed
+    status: str = ""  # ok, failed; empty before it was tried
     error: str = ""
     bytes: int = 0
 
@@ -45,52 +44,44 @@ class Download:
 def download(
     data: Path, settings: DownloadSettings, retry_failed: bool = False, rows: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Fetch every picture that ``data``'s tables name and ``images/`` lacks; return the table of `COLUMNS`.
+    """Fetch every image that ``data``'s tables name and ``images/`` lacks; return the table of `COLUMNS`.
 
-    ``rows`` and ``seed``: of train.csv, only those of drawn rows, see `sampling.read_drawn`.
-
-    What failed in an earlier run is left alone unless ``retry_failed``. Raises `InputError` when the tables
-    cannot be read or the folder not be written.
+    ``rows`` and ``seed`` limit train.csv to its sampled rows, see `sampling.read_drawn`. Links that failed in
+    an earlier run are left alone unless ``retry_failed``. Raises `InputError` when the tables cannot be read
+    or the folder not be written.
     """
-    folder = DataFolder(data)
-    images = folder.images
-    journal = Journal(data / ".downloads.journal.jsonl")
-    start = time.monotonic()
+    folder, start = DataFolder(data), time.monotonic()
+    images, journal = folder.images, Journal(data / ".downloads.journal.jsonl")
     try:
         images.mkdir(parents=True, exist_ok=True)
-        for left in images.glob(".*.part"):  # of a run that was killed while it wrote
-            left.unlink()
-        earlier = [*_read(folder.downloads), *(Download(**entry) for entry in journal.read())]
-        wanted = plan(read_drawn(data, rows, seed).links, earlier)
-        todo, reused = [], 0
+        for unfinished in images.glob(".*.part"):  # a run was killed while it wrote them
+            unfinished.unlink()
+        journaled = (Download(**entry) for entry in journal.read())
+        earlier = {row.link: row for row in [*_read(folder.downloads), *journaled]}
+        wanted = plan(read_drawn(data, rows, seed).links, earlier.values())
         for row in wanted:
-            if (images / row.file).is_file():
-                row.status, row.error, row.bytes = _there(images / row.file)
-            if row.status == "ok" and (images / row.file).is_file():
-                reused += 1
-            elif row.status != "failed" or retry_failed:
-                todo.append(row)
-        fetched = _fetch_all(todo, images, settings, journal)
-        table = pd.DataFrame(map(asdict, wanted), columns=list(COLUMNS))
-        named = set(table["link"])
-        others = {row.link: row for row in earlier if row.link not in named}  # of rows that were drawn before
-        kept = pd.concat([table, pd.DataFrame(map(asdict, others.values()), columns=list(COLUMNS))])
-        write_whole(folder.downloads, table_text(kept))
+            _compare(row, images / row.file)
+        todo = [row for row in wanted if not row.status or (retry_failed and row.status == "failed")]
+        skipped = Counter(row.status for row in wanted) - Counter(row.status for row in todo)
+        _fetch_all(todo, images, settings, journal)
+        every_row = {row.link: row for row in wanted} | earlier  # also of links that are not sampled now
+        table = pd.DataFrame(map(asdict, every_row.values()), columns=list(COLUMNS))
+        write_whole(folder.downloads, table_text(table))
         journal.remove()
     except OSError as error:
-        raise InputError(
-            f"{images}: cannot be written ({error.strerror}); fetched pictures are kept"
-        ) from None
-    _report(todo, fetched, reused, len(wanted) - len(todo) - reused, time.monotonic() - start)
-    return table
+        raise InputError(f"{images}: cannot be written ({error.strerror}); fetched images are kept") from None
+    _report(todo, skipped, time.monotonic() - start)
+    return table.head(len(wanted))
 
 
-def plan(links: Iterable[str], known: Iterable[Download]) -> list[Download]:
-    """A row per link, with a file name of its own: that of ``known``, else `image_name`, with a hash if it is
-    taken."""
-    rows = {row.link: row for row in known}
+def plan(links: Iterable[str], earlier: Iterable[Download]) -> list[Download]:
+    """Return a row per link, each with a file of its own.
+
+    That is the file of its ``earlier`` row, else `image_name`, with a hash if that name is taken.
+    """
+    rows = {row.link: row for row in earlier}
     taken = {row.file.casefold() for row in rows.values()}  # some file systems do not tell a.jpg from A.jpg
-    plans = []
+    planned = []
     for link in links:
         if link not in rows:
             name = image_name(link)
@@ -98,131 +89,96 @@ def plan(links: Iterable[str], known: Iterable[Download]) -> list[Download]:
                 name = with_hash(name, link)
             taken.add(name.casefold())
             rows[link] = Download(link, name)
-        plans.append(rows[link])
-    return plans
+        planned.append(rows[link])
+    return planned
 
 
-class Breaker:
-    """Hosts that are down: ``limit`` links of them failed in a row. Threads share it."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._lock = limit, threading.Lock()
-        self._failures: Counter[str] = Counter()
-
-    def is_open(self, host: str) -> bool:
-        """Whether the host is not to be asked now."""
-        return bool(host) and self._failures[host] >= self._limit
-
-    def note(self, host: str, answered: bool) -> None:
-        """A link of the host was answered, with whatever, or failed for the host's sake."""
-        with self._lock:
-            self._failures[host] = 0 if answered else self._failures[host] + 1
+def _read(path: Path) -> list[Download]:
+    """Return the rows of ``downloads.csv``; none where there is no such file."""
+    if not path.is_file():
+        return []
+    rows = read_table(path, COLUMNS)[list(COLUMNS)].itertuples(index=False)
+    return [Download(link, file, status, error, int(size or 0)) for link, file, status, error, size in rows]
 
 
-def _fetch_all(todo: list[Download], images: Path, settings: DownloadSettings, journal: Journal) -> int:
-    """Fetch ``todo`` and fill in what became of each; return the number of bytes.
+def _compare(row: Download, path: Path) -> None:
+    """Let ``row`` say what is at ``path``: older versions wrote any file that a server called an image."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            row.error = not_a_picture(stream.read(HEAD))
+        row.status, row.bytes = "failed" if row.error else "ok", path.stat().st_size
+    elif row.status == "ok":
+        row.status = ""
+
+
+def _fetch_all(todo: list[Download], images: Path, settings: DownloadSettings, journal: Journal) -> None:
+    """Fetch ``todo`` and note the outcome of each in it.
 
     A host that is down costs the time of a few links: its others wait for the end, when it gets one more
     chance.
     """
-    with journal, tqdm(total=len(todo), desc="download", unit="img", smoothing=0.05) as bar:
-        total, waiting = _fetch_round(todo, images, settings, journal, bar)
-        if waiting:
-            more, left = _fetch_round(waiting, images, replace(settings, attempts=1), journal, bar)
-            total += more
-            for row in left:
-                row.status, row.error = "failed", f"its host {host_of(row.link)} does not answer"
-                journal.add(asdict(row))
-                bar.update()
-    return total
-
-
-def _fetch_round(
-    rows: list[Download], images: Path, settings: DownloadSettings, journal: Journal, bar: tqdm
-) -> tuple[int, list[Download]]:
-    """The number of bytes, and the rows that were not asked for, or not to the end, because their host is
-    down."""
-    local, breaker = threading.local(), Breaker(settings.host_failures)
-
-    def work(row: Download) -> bool:
-        if not hasattr(local, "session"):
-            local.session = new_session()
-        return _fetch_one(local.session, row, images, settings, breaker)
-
-    pool, total, waiting = ThreadPoolExecutor(settings.connections), 0, []
+    pool = ThreadPoolExecutor(settings.connections)
     try:
-        for row, done in in_flight(pool, work, rows, 4 * settings.connections):
-            if done:
-                journal.add(asdict(row))
-                total += row.bytes
-                bar.update()
-            else:
-                waiting.append(row)
+        with journal, tqdm(total=len(todo), desc="download", unit="img", smoothing=0.05) as bar:
+            for is_last in (False, True):
+                failures, postponed = Counter[str](), []
+                work = partial(
+                    _fetch_one, images=images, settings=settings, failures=failures, is_last=is_last
+                )
+                for row, is_done in in_flight(pool, work, todo, 4 * settings.connections):
+                    if is_done:
+                        journal.add(asdict(row))
+                        bar.update()
+                    else:
+                        postponed.append(row)
+                todo = postponed
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return total, waiting
 
 
 def _fetch_one(
-    session: requests.Session, row: Download, images: Path, settings: DownloadSettings, breaker: Breaker
+    row: Download, *, images: Path, settings: DownloadSettings, failures: Counter[str], is_last: bool
 ) -> bool:
     """Fetch one link in as many attempts as it takes, write the file, note the outcome in ``row``.
 
-    False, with nothing noted, where its host is down.
+    ``failures`` counts, per host, the links that failed in a row because of the host. Threads share it; an
+    update that two of them make at once costs one more link. A link whose host is down is postponed (return
+    False), or fails where ``is_last``, which also allows for only one attempt.
     """
-    host = host_of(row.link)
-    for attempt in range(settings.attempts):
-        if breaker.is_open(host):
-            row.status = row.error = ""
-            return False
+    host, pause, is_answered = host_of(row.link), 0.0, False
+    for attempt in range(1 if is_last else settings.attempts):
+        time.sleep(pause)
+        if host and failures[host] >= settings.host_failures:
+            row.status, row.error = "failed", f"its host {host} does not answer"
+            return is_last
         try:
-            data = fetch(session, row.link, settings)
+            data = fetch(row.link, settings)
         except FetchError as error:
             row.status, row.error, row.bytes = "failed", str(error), 0
-            pause = settings.backoff * 2**attempt * random.uniform(0.5, 1.0)
-            pause = max(pause, error.wait)
-            last = attempt + 1 == settings.attempts or pause > settings.longest_wait
-            if not error.again or last:
-                breaker.note(host, answered=not error.again)
-                return True
-            time.sleep(pause)
+            pause = max(error.wait, settings.backoff * 2**attempt * random.uniform(0.5, 1.0))
+            is_answered = not error.again
         else:
-            breaker.note(host, answered=True)
             write_whole(images / row.file, data)
             row.status, row.error, row.bytes = "ok", "", len(data)
-            return True
-    raise AssertionError("there is at least one attempt")
+            is_answered = True
+        if is_answered or pause > settings.longest_wait:
+            break
+    failures[host] = 0 if is_answered else failures[host] + 1
+    return True
 
 
-def _there(path: Path) -> tuple[str, str, int]:
-    """Status, error and size of a file that is there: an older version took for a picture what a server
-    called one."""
-    with path.open("rb") as stream:
-        reason = not_a_picture(stream.read(HEAD))
-    return "failed" if reason else "ok", reason, path.stat().st_size
-
-
-def _read(path: Path) -> list[Download]:
-    """The rows of ``downloads.csv``; none where there is no such file."""
-    if not path.is_file():
-        return []
-    rows = read_table(path, COLUMNS).to_dict("records")
-    return [
-        Download(**{key: row[key] for key in COLUMNS} | {"bytes": int(row["bytes"] or 0)}) for row in rows
-    ]
-
-
-def _report(todo: list[Download], size: int, reused: int, failed_before: int, seconds: float) -> None:
-    fetched = sum(row.status == "ok" for row in todo)
-    failed = Counter(row.error for row in todo if row.status == "failed")
-    rate = fetched / max(seconds, 1e-9)
+def _report(tried: list[Download], skipped: Counter[str], seconds: float) -> None:
+    """Print how many links were fetched, reused and failed, and why; ``skipped`` counts those not tried."""
+    sizes = [row.bytes for row in tried if row.status == "ok"]
+    reasons = Counter(row.error for row in tried if row.status == "failed")
     print(
-        f"download: {fetched} fetched ({size / 1e6:.1f} MB), {reused} reused, {failed.total()} failed"
-        f" in {seconds:.0f} s ({rate:.1f} img/s)"
+        f"download: {len(sizes)} fetched ({sum(sizes) / 1e6:.1f} MB), {skipped['ok']} reused,"
+        f" {reasons.total()} failed in {seconds:.0f} s ({len(sizes) / max(seconds, 1e-9):.1f} img/s)"
     )
-    for reason, count in failed.most_common():
+    for reason, count in reasons.most_common():
         print(f"  failed: {count} x {reason}")
-    if failed_before:
+    if skipped["failed"]:
         print(
-            f"  {failed_before} failed in an earlier run and were left alone; --retry-failed tries them again"
+            f"  {skipped['failed']} failed in an earlier run and were left alone;"
+            " --retry-failed tries them again"
         )

@@ -17,7 +17,7 @@ from src.data.errors import unexpected
 from src.data.files import write_whole
 from src.images.decode import ImageError, cv2, decode, read_bytes, shown_size
 from src.images.enhance import enhance, is_blank
-from src.images.jpeg import is_cut
+from src.images.formats import is_cut
 from src.prepare.bounded_map import PoolDied, in_flight
 from src.reading.cross_line import parse_lines
 from src.reading.layout import around_lengths

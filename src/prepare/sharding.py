@@ -20,7 +20,7 @@ from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import processed_name
 from src.data.tables import table_text
-from src.images.tar_images import index_of
+from src.images.decode import index_of
 from src.prepare.manifest import (
     ManifestRow,
     entry_of,

@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from src.images.decode import ImageError, cv2, decode, not_identified, shown_size
-from src.images.enhance import clahe, enhance, is_blank, resize, unsharp
-from src.images.jpeg import is_cut
-from src.images.kinds import is_heif, not_a_picture
+from src.images.enhance import resize
+from src.images.formats import is_cut, is_heif, not_a_picture
 from src.model.letterbox import letterbox
-from src.settings import EnhanceSettings
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -23,64 +21,6 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 
 def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("size", "want"),
-    [
-        ((2000, 1000), (600, 300)),
-        ((333, 1000), (200, 600)),
-        ((600, 599), (600, 599)),
-        ((76, 50), (76, 50)),
-        ((1, 5000), (1, 600)),
-    ],
-)
-def test_resize_keeps_the_ratio_and_never_enlarges(size, want):
-    assert resize(noise(*size), 600).shape[:2] == want
-
-
-def test_resize_of_a_reduced_picture_keeps_the_ratio_of_the_full_one():
-    assert resize(noise(201, 750), 600).shape[:2] == (161, 600)
-    assert resize(noise(201, 750), 600, (1500, 401)).shape[:2] == (160, 600)
-
-
-def test_every_pixel_counts_when_a_picture_shrinks():
-    image = np.full((1500, 1500, 3), 100, np.uint8)
-    for row, column in ((0, 0), (701, 333), (1499, 1499)):
-        image[row, column] = 255
-    assert (resize(image, 600) != 100).any(axis=2).sum() >= 3
-
-
-def test_clahe_evens_out_lightness_as_on_l_of_lab():
-    grey = np.linspace(60, 140, 256, dtype=np.uint8)[None].repeat(256, axis=0)
-    assert np.ptp(clahe(np.full((64, 64), 90, np.uint8), 1.0)) == 0
-    assert np.ptp(clahe(grey, 4.0)) > np.ptp(grey)
-    lab = cv2.cvtColor(cv2.merge([grey] * 3), cv2.COLOR_BGR2LAB)
-    lab[:, :, 0] = cv2.createCLAHE(4.0, (8, 8)).apply(np.ascontiguousarray(lab[:, :, 0]))
-    want = cv2.cvtColor(lab, cv2.COLOR_LAB2BGR)[:, :, 0].astype(int)
-    assert np.abs(clahe(grey, 4.0) - want).mean() < 1
-
-
-def test_unsharp_is_the_picture_and_its_difference_to_the_blurred_one():
-    step = np.full((40, 40), 100, np.uint8)
-    step[:, 20:] = 150
-    sharp = unsharp(step, 1.0, 1.5)
-    assert sharp.min() < 100
-    assert sharp.max() > 150
-    blurred = cv2.GaussianBlur(step, (0, 0), 1.0).astype(float)
-    assert np.abs(sharp - np.clip(step + 1.5 * (step - blurred), 0, 255)).max() <= 1
-
-
-def test_enhance_changes_lightness_and_keeps_colours():
-    image = np.full((900, 700, 3), (40, 60, 180), np.uint8)
-    image[300:600] = (60, 80, 200)
-    made = enhance(image, EnhanceSettings())
-    assert made.shape == (600, 467, 3)
-    before, after = (
-        cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb).astype(int) for picture in (resize(image, 600), made)
-    )
-    assert np.abs(before[:, :, 1:] - after[:, :, 1:]).max() <= 2
-    assert np.ptp(after[:, :, 0]) > np.ptp(before[:, :, 0])
 
 
 @pytest.mark.parametrize(("side", "want"), [(2400, 600), (1201, 601), (1199, 1199), (500, 500)])
@@ -124,7 +64,7 @@ def turned(kind: str, orientation: int) -> bytes:
 
 @pytest.mark.parametrize("kind", TURNED_KINDS)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_decoded_as_they_are_shown(kind, orientation):
+def test_images_are_decoded_as_they_are_shown(kind, orientation):
     data = turned(kind, orientation)
     image, size = decode(data), (24, 40) if orientation >= 5 else (40, 24)
     assert image.shape[1::-1] == shown_size(data) == size
@@ -134,7 +74,7 @@ def test_pictures_are_decoded_as_they_are_shown(kind, orientation):
     assert max(corner.max() for corner in others) < 50
 
 
-def test_damaged_exif_leaves_the_picture_as_it_is():
+def test_damaged_exif_leaves_the_image_as_it_is():
     data = encoded(Image.new("RGB", (40, 24)), "JPEG", exif=b"Exif\0\0II*\0" + b"\xff" * 40)
     assert decode(data).shape == (24, 40, 3)
     assert shown_size(data) == (40, 24)
@@ -206,7 +146,7 @@ def test_an_end_inside_of_exif_does_not_hide_that_a_jpeg_is_cut():
     progressive=st.booleans(),
     data=st.data(),
 )
-def test_any_damage_gives_a_picture_or_a_reason(kind, progressive, data):
+def test_any_damage_gives_a_image_or_a_reason(kind, progressive, data):
     options = {"progressive": progressive} if kind == "JPEG" else {}
     pillow_heif.register_heif_opener()
     damaged = bytearray(encoded(Image.fromarray(SMOOTH[:64, :48]), kind, **options))
@@ -224,22 +164,13 @@ def test_any_damage_gives_a_picture_or_a_reason(kind, progressive, data):
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_a_picture_or_a_reason(data):
+def test_any_bytes_give_a_image_or_a_reason(data):
     assert isinstance(not_a_picture(data), str)
     assert isinstance(is_cut(b"\xff\xd8" + data), bool)
     try:
         decode(data)
     except ImageError as error:
         assert str(error)
-
-
-@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (12, 200, 90)])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_one_colour_is_blank_and_faint_print_is_not(colour, kind):
-    picture = Image.new("RGB", (100, 80), colour)
-    assert is_blank(decode(encoded(picture, kind)))
-    picture.paste(tuple(abs(level - 30) for level in colour), (40, 40, 44, 42))
-    assert not is_blank(decode(encoded(picture, kind)))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +221,7 @@ def test_large_texts_and_colour_profiles_of_a_png_refuse_nothing():
 @given(st.binary(max_size=80), st.sampled_from(["PNG", "WEBP", "AVIF"]))
 @example(bytes.fromhex("0200 1201 0300 01000000 06000000 0001 0200 04000000 1b0d6aed 00000000"), "PNG")
 @example(bytes.fromhex("0200 1201 0300 01000000 06000000 0001 0200 04000000 1b0d6aed 00000000"), "WEBP")
-def test_no_exif_data_refuses_a_whole_picture(exif, kind):
+def test_no_exif_data_refuses_a_whole_image(exif, kind):
     try:
         data = encoded(Image.new("RGB", (60, 40), "green"), kind, exif=b"Exif\0\0II*\0\x08\0\0\0" + exif)
     except Exception:  # the writer of AVIF reads the tags, too
@@ -301,7 +232,7 @@ def test_no_exif_data_refuses_a_whole_picture(exif, kind):
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
-def test_deep_pictures_keep_their_brightness(bits):
+def test_deep_images_keep_their_brightness(bits):
     ramp = np.linspace(0, 2**bits - 1, 30 * 50).reshape(30, 50).astype(np.uint16)
     for kind in ("PNG", "TIFF"):
         shown = decode(encoded(Image.fromarray(ramp), kind))

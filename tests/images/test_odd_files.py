@@ -100,10 +100,10 @@ GOOD = {
     "ünï×½.jpg": saved(PHOTO, "JPEG"),
     "two\nlines.jpg": saved(PHOTO, "JPEG"),
     "two\rlines.jpg": saved(PHOTO, "JPEG"),
-    "comma, \"quote\".jpg": saved(PHOTO, "JPEG"),
+    'comma, "quote".jpg': saved(PHOTO, "JPEG"),
     "n" * 200 + ".jpg": saved(PHOTO, "JPEG"),
     "no suffix": saved(PHOTO, "JPEG"),
-}  # fmt: skip
+}
 CUT = {
     "cut a little.jpg": saved(PHOTO, "JPEG")[:-9],
     "cut a little, progressive.jpg": saved(PHOTO, "JPEG", progressive=True)[:-9],
@@ -140,7 +140,7 @@ BAD = {
     "no width.png": png(0, 100),
     "bomb.png": png(30_000, 30_000, bytes(1000)),
     "no size.gif": b"GIF89a" + bytes(7) + b";",
-}  # fmt: skip
+}
 
 
 ALL = GOOD | CUT | BLANK | BAD
@@ -229,7 +229,7 @@ def test_what_is_decoded_is_what_is_shown():
         assert np.abs(decode(GOOD[name]) - photo).mean() < 8, name
 
 
-def test_blank_pictures_are_not_trained_on_and_not_asked_about(outcome):
+def test_blank_images_are_not_trained_on_and_not_asked_about(outcome):
     out = outcome[2] / "out"
     names = [*BLANK, "plain.jpg", *CUT]
     table = pd.DataFrame({"index": range(len(names)), "image_link": names, "entity_name": "height"})

@@ -19,6 +19,7 @@ from src.data.names import image_name
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
 from src.prepare.download import download, plan
+from src.prepare.fetch import fetch
 from src.settings import DownloadSettings
 from tests.conftest import ROOT, SAMPLE, hear_ctrl_c, run_python
 
@@ -26,6 +27,17 @@ PICTURE = (SAMPLE / "images" / "test-0000.jpg").read_bytes()
 QUICK = DownloadSettings(
     connections=8, timeout=0.6, seconds=1.5, backoff=0.05, longest_wait=2, max_bytes=200_000
 )
+
+
+ANSWERS = {
+    "missing": (404, b"no", {}),
+    "patience": (429, b"", {"Retry-After": "3600"}),
+    "broken": (503, b"", {}),
+    "page": (200, b"<html>sorry</html>", {"Content-Type": "text/html; charset=utf-8"}),
+    "local": (302, b"", {"Location": "file:///etc/hostname"}),
+    "moved": (301, b"", {"Location": "/one/good.jpg"}),
+    "circle": (302, b"", {"Location": "circle.jpg"}),
+}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -38,49 +50,54 @@ class Handler(BaseHTTPRequestHandler):
         with self.lock:
             self.hits[self.path] += 1
             hit = self.hits[self.path]
-        if name == "missing":
-            self.answer(404, b"no")
+        if name in ANSWERS:
+            self.answer(*ANSWERS[name])
         elif name == "busy" and hit == 1:
             self.answer(429, b"", {"Retry-After": "1"})
-        elif name == "patience":
-            self.answer(429, b"", {"Retry-After": "3600"})
         elif name == "shaky" and hit <= 2:
             self.answer(500, b"")
-        elif name == "broken":
-            self.answer(503, b"")
-        elif name == "stalled":
-            self.start(200, {"Content-Length": "5000"})
-            time.sleep(4)
-            self.close_connection = True
-        elif name == "dripping":
-            self.start(200, {"Content-Length": "5000"})
-            for _ in range(40):
-                time.sleep(0.1)
-                self.wfile.write(b"x")
-        elif name == "cut":
-            self.start(200, {"Content-Length": str(len(PICTURE))})
-            self.wfile.write(PICTURE[:1000])
-            self.close_connection = True
-        elif name == "page":
-            self.answer(200, b"<html>sorry</html>", {"Content-Type": "text/html; charset=utf-8"})
-        elif name == "local":
-            self.answer(302, b"", {"Location": "file:///etc/hostname"})
-        elif name == "moved":
-            self.answer(301, b"", {"Location": "/one/good.jpg"})
-        elif name == "circle":
-            self.answer(302, b"", {"Location": self.path})
-        elif name == "huge":
-            self.start(200, {"Content-Length": "1000000000"})
-        elif name == "endless":
-            self.start(200, {"Connection": "close"})
-            for _ in range(100):
-                self.wfile.write(b"x" * 10_000)
-            self.close_connection = True
-        elif name == "slow":
-            time.sleep(0.2)
-            self.answer(200, PICTURE)
         else:
-            self.answer(200, PICTURE + self.path.encode())
+            getattr(self, name, self.good)()
+
+    def good(self):
+        self.answer(200, PICTURE + self.path.encode())
+
+    def slow(self):
+        time.sleep(0.2)
+        self.answer(200, PICTURE)
+
+    def stalled(self):
+        self.start(200, {"Content-Length": "5000"})
+        time.sleep(4)
+        self.close_connection = True
+
+    def dripping(self):
+        self.start(200, {"Content-Length": "5000"})
+        self.drip()
+
+    def crawling(self):
+        """A redirect whose body does not end."""
+        self.start(302, {"Location": "/one/good.jpg", "Content-Length": "5000"})
+        self.drip()
+
+    def drip(self):
+        for _ in range(40):
+            time.sleep(0.1)
+            self.wfile.write(b"x")
+
+    def cut(self):
+        self.start(200, {"Content-Length": str(len(PICTURE))})
+        self.wfile.write(PICTURE[:1000])
+        self.close_connection = True
+
+    def huge(self):
+        self.start(200, {"Content-Length": "1000000000"})
+
+    def endless(self):
+        self.start(200, {"Connection": "close"})
+        for _ in range(100):
+            self.wfile.write(b"x" * 10_000)
+        self.close_connection = True
 
     def start(self, code, headers):
         self.send_response(code)
@@ -166,6 +183,12 @@ def test_every_kind_of_server_gets_its_status_in_bounded_time(server, tmp_path, 
     assert "1 x HTTP 404" in printed
 
 
+def test_the_body_of_a_redirect_is_not_waited_for(server):
+    start = time.monotonic()
+    assert fetch(f"{server}/crawling.jpg", QUICK).startswith(PICTURE)
+    assert time.monotonic() - start < QUICK.seconds
+
+
 def test_a_second_run_takes_up_what_is_missing(server, tmp_path, capsys):
     links = [f"{server}/{i}.jpg" for i in range(6)]
     data = folder(tmp_path / "data", [*links, f"{server}/shaky.jpg"])
@@ -204,10 +227,13 @@ def test_two_links_with_one_name_get_two_files(server, tmp_path):
 @pytest.mark.parametrize(
     "link",
     [
-        "http://h/../../etc/passwd", "http://h/a\\..\\b.jpg", "http://h/" + "x" * 5000 + ".jpg", "http://h/a%00b\x01.jpg",
+        "http://h/../../etc/passwd",
+        "http://h/a\\..\\b.jpg",
+        "http://h/" + "x" * 5000 + ".jpg",
+        "http://h/a%00b\x01.jpg",
         "http://h/" + "ü" * 300 + ".jpg",
     ],
-)  # fmt: skip
+)
 def test_names_are_safe(link, tmp_path):
     name = image_name(link)
     assert len(name.encode()) <= 230

@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import io
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -21,7 +22,7 @@ from src.data.samples import test_samples as make_test_samples
 from src.data.names import image_name, processed_name, read_files
 from src.data.tables import read_test
 from src.prepare.download import download
-from src.prepare.fetch import FetchError, absolute, fetch, host_of, new_session, unpacked
+from src.prepare.fetch import FetchError, absolute, fetch, host_of, unpacked
 from src.settings import DownloadSettings
 from tests.conftest import SAMPLE
 from tests.prepare.test_download import folder
@@ -111,7 +112,7 @@ def test_packed_answers_are_unpacked(web, packing):
     if packing == "br ":
         pytest.importorskip("brotli")
     web.pages["/x.jpg"] = 200, JPEG | {"Content-Encoding": packing}, PACKERS[packing](PICTURE)
-    assert fetch(new_session(), f"http://{web.host}/x.jpg", QUICK) == PICTURE
+    assert fetch(f"http://{web.host}/x.jpg", QUICK) == PICTURE
 
 
 @pytest.mark.parametrize("packing", ["gzip", "deflate", "br", ""])
@@ -122,17 +123,17 @@ def test_a_packed_bomb_is_refused(web, packing):
         PACKERS[packing](PICTURE + bytes(50_000_000)),
     )
     with pytest.raises(FetchError, match="larger than 200000 bytes, unpacked"):
-        fetch(new_session(), f"http://{web.host}/x.jpg", QUICK)
+        fetch(f"http://{web.host}/x.jpg", QUICK)
 
 
 def test_packed_answers_that_are_cut_off_or_of_an_unknown_packing_are_refused(web):
     web.pages["/cut.jpg"] = 200, JPEG | {"Content-Encoding": "gzip"}, gzip.compress(PICTURE)[:-9]
     web.pages["/odd.jpg"] = 200, JPEG | {"Content-Encoding": "zstd"}, b"\x28\xb5\x2f\xfd" + bytes(99)
     with pytest.raises(FetchError, match="cut off") as error:
-        fetch(new_session(), f"http://{web.host}/cut.jpg", QUICK)
+        fetch(f"http://{web.host}/cut.jpg", QUICK)
     assert error.value.again
     with pytest.raises(FetchError, match=r"not a picture.*packed as 'zstd'"):
-        fetch(new_session(), f"http://{web.host}/odd.jpg", QUICK)
+        fetch(f"http://{web.host}/odd.jpg", QUICK)
 
 
 @given(
@@ -168,7 +169,7 @@ def encoded(kind: str) -> bytes:
 def test_the_first_bytes_decide_not_the_content_type(web, kind):
     for name, body in (("jpg", PICTURE), ("webp", encoded("WEBP")), ("tiff", encoded("TIFF"))):
         web.pages[f"/x.{name}"] = 200, {"Content-Type": kind}, body
-        assert fetch(new_session(), f"http://{web.host}/x.{name}", QUICK) == body
+        assert fetch(f"http://{web.host}/x.{name}", QUICK) == body
 
 
 NO_PICTURES = {
@@ -185,10 +186,10 @@ NO_PICTURES = {
 
 
 @pytest.mark.parametrize("kind", NO_PICTURES)
-def test_what_is_no_picture_is_refused_whatever_it_is_called(web, kind):
+def test_what_is_no_image_is_refused_whatever_it_is_called(web, kind):
     web.pages["/x.jpg"] = 200, JPEG, NO_PICTURES[kind]
     with pytest.raises(FetchError, match=f"not a picture.*{kind.strip()}"):
-        fetch(new_session(), f"http://{web.host}/x.jpg", QUICK)
+        fetch(f"http://{web.host}/x.jpg", QUICK)
 
 
 @pytest.mark.parametrize("body", [b"<html>gone</html>", b'{"error": 404}'])
@@ -215,11 +216,11 @@ def test_a_soft_404_is_failed_and_can_be_tried_again(web, tmp_path, body):
 )
 def test_links_without_a_scheme_are_fetched_by_https(web, tmp_path, monkeypatch):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        f" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout '{key}' -out '{certificate}'"
+    )
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     web.server.socket = context.wrap_socket(web.server.socket, server_side=True)
@@ -300,7 +301,7 @@ def test_a_host_that_comes_back_gets_all_of_its_links(web, second, tmp_path):
     assert sum(second.hits.values()) == 40
 
 
-def test_a_file_that_is_no_picture_is_not_reused(tmp_path: Path):
+def test_a_file_that_is_no_image_is_not_reused(tmp_path: Path):
     data = folder(tmp_path / "data", ["//127.0.0.1/page.jpg"])
     (data / "images").mkdir()
     (data / "images" / "page.jpg").write_bytes(b"<html>")
