@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.reading.boxes import WHOLE
 from src.reading.candidates import part_of
 from src.reading.layout import Layout, directions, position
-from src.reading.lines import ParsedLine
+from src.reading.lines import WHOLE, ParsedLine
 from src.reading.mentions import Mention
 from src.reading.options import options
 
@@ -84,7 +83,7 @@ def describe(found: Sequence[ParsedLine], drawn: Layout | None) -> str:
             text = str(mention.quantity)
             if text not in items and mention.quantity.number > 0:
                 item = " ".join([text, *told_of(reading, mention, drawn), ranks.get(text, "")]).rstrip()
-                items[text] = (reading.score * reading.size, item)
+                items[text] = (reading.confidence * reading.size, item)
     kept, left = set(), _BUDGET
     for text, (_, item) in sorted(items.items(), key=lambda entry: -entry[1][0]):
         left -= _cost(text, item)

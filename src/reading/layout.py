@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from src.images.decode import cv2
-from src.reading.boxes import WHOLE, Box
-from src.reading.lines import ParsedLine
+from src.reading.lines import WHOLE, Box, ParsedLine
 
 _LONG_SIDE = 600
 _SHORTEST = 0.04

@@ -138,7 +138,7 @@ def features(
             "text_size": max(c.reading.size for c in group) / largest_text,
             "repeated": min(len(group) - 1, 2) / 2,
             "two_units": float(len({c.quantity.unit for c in group}) > 1),
-            "confidence": max(c.reading.score for c in group),
+            "confidence": max(c.reading.confidence for c in group),
             "largest": float(quantity.amount == amounts[-1] and len(amounts) > 1),
             "smallest": float(quantity.amount == amounts[0] and len(amounts) > 1),
             "tiny_unit": float(quantity.unit in ("milligram", "microgram", "millivolt")),

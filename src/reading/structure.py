@@ -121,20 +121,18 @@ def _no_amount(tokens: list[Token]) -> list[Token] | None:
     return _nothing(tokens) if is_model or DIMENSION[token.unit] == OTHER else None
 
 
-_COMPOUNDS = {
-    tuple(pair.split(" + "))
-    for pair in (
-        "stone + pound, pound + ounce, foot + inch, foot mark + inch mark, foot mark + inch, yard + foot, "
-        "kilogram + gram, metre + centimetre, litre + millilitre, gallon + quart, gallon + fluid ounce, "
-        "quart + fluid ounce, quart + ounce, pint + fluid ounce, cup + fluid ounce"
-    ).split(", ")
-}
+_COMPOUND = re.compile(
+    r"stone & pound|pound & ounce|yard & foot|foot & inch|foot mark & inch( mark)?|metre & centimetre"
+    r"|kilogram & gram|litre & millilitre|gallon & (quart|fluid ounce)|quart & (fluid )?ounce"
+    r"|(pint|cup) & fluid ounce"
+)
+"""Matches two units that are printed together for one amount."""
 
 
 def _compound(tokens: list[Token]) -> list[Token] | None:
     """Add up two parts: 2 lb 4 oz are 2 lb, 2.25 lb and 4 oz."""
     first, second = tokens[0], tokens[-1]
-    is_compound = (first.unit, second.unit) in _COMPOUNDS and first.value % 1 == 0
+    is_compound = _COMPOUND.fullmatch(f"{first.unit} & {second.unit}") and first.value % 1 == 0
     if not is_compound or second.amount >= SIZE[first.unit]:
         return None
     unit = BY_NAME[first.unit].answer or first.unit

@@ -93,7 +93,7 @@ def _look(path: Path, found: list[ParsedLine], drawn: Layout | None, asked: Sequ
     except ImageError:
         return Look(found=found)
     drawn = drawn if any(entity in AXES for entity in asked) else None
-    lines = [[r.text[:_LONGEST_LINE], round(float(r.score), 2), rounded(r.box)] for r in found[:most]]
+    lines = [[r.text[:_LONGEST_LINE], round(float(r.confidence), 2), rounded(r.box)] for r in found[:most]]
     segments = [] if drawn is None else _pulling(drawn, candidate_boxes(found, asked))
     return Look(width, height, lines, segments, [] if drawn is None else rounded(drawn.product), found, drawn)
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from src.entities import ENTITY_UNITS
 from src.images.decode import np
 from src.model.prompts import describe
-from src.reading.boxes import Box
 from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
 from src.reading.layout import Layout
+from src.reading.lines import Box
 from src.reading.mentions import find_quantities
 from src.reading.options import answer, logits, options
 from src.reading.quantity import parse_answer
