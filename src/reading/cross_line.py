@@ -41,7 +41,8 @@ class _Place(NamedTuple):
     across: float
     down: float
     size: float  # of the larger letters
-    is_row: bool
+    is_row: bool  # the lines stand side by side
+    is_column: bool  # one stands above the other
     is_left: bool  # the other line begins left of this one
     is_above: bool
 
@@ -51,12 +52,8 @@ class _Place(NamedTuple):
         across, down = line.box.gaps(other.box)
         is_row = down < -0.3 * min(line.size, other.size)
         is_left, is_above = other.box.left < line.box.left, other.box.top <= line.box.top
-        return cls(across * aspect, down, max(line.size, other.size), is_row, is_left, is_above)
-
-    @property
-    def is_column(self) -> bool:
-        """Tell whether one line is above the other."""
-        return self.across < 0
+        size = max(line.size, other.size)
+        return cls(across * aspect, down, size, is_row, across * aspect < 0, is_left, is_above)
 
     @property
     def distance(self) -> float:
@@ -82,7 +79,10 @@ _SHORT_WORDS = ("in", "m", "l", "g", "w", "t")
 
 
 def _with_unit_of_neighbour(line: ParsedLine, lines: Sequence[ParsedLine], aspect: float) -> ParsedLine:
-    """Return a line that ends in a number with the unit of the nearest line; other lines as they are."""
+    """Return a line that ends in a number with the unit of the nearest line; other lines as they are.
+
+    A list, range or product of numbers that fills the line takes the unit as a whole.
+    """
     last = None if line.mentions else _LAST.search(line.text)
     if last is None:
         return line
@@ -102,13 +102,10 @@ def _with_unit_of_neighbour(line: ParsedLine, lines: Sequence[ParsedLine], aspec
 def _unit_alone(line: ParsedLine, other: ParsedLine, place: _Place) -> str:
     """Return the unit of a line that is nothing else: "ml" beside or below a number."""
     is_beside = place.is_row and place.across < 1.2 * place.size and not place.is_left
-    is_stacked = (
-        place.is_column and place.down < 0.8 * place.size
-    )  # below, or above where the text runs upwards
+    is_stacked = place.is_column and place.down < 0.8 * place.size  # above where the text runs upwards
     text = other.text.strip()
-    is_axis = is_stacked and not is_beside and re.fullmatch(r"\W*[LWHDTG]\W*", text) is not None
-    is_long = len(text) > 14
-    if not (is_beside or is_stacked) or is_axis or other.mentions or re.search("[0-9]", text) or is_long:
+    is_axis = is_stacked and not is_beside and re.fullmatch(r"\W*[LWHDTG]\W*", text)
+    if not (is_beside or is_stacked) or is_axis or _has_numbers(other) or len(text) > 14:
         return ""
     unit = unit_at(text)
     return text if unit and unit[1] >= 0.6 * len(text) else ""
@@ -132,10 +129,12 @@ def _unit_in_label(line: ParsedLine, other: ParsedLine, place: _Place) -> str:
     is_bare = _ONE.fullmatch(line.text) or _SEVERAL.fullmatch(line.text)
     is_left = place.is_row and place.is_left
     is_above = place.is_column and place.is_above and place.down < 1.5 * place.size
-    if not is_bare or other.mentions or re.search("[0-9]", other.text) or not (is_left or is_above):
-        return ""
-    unit = _LABEL_UNIT.search(other.text)
-    return unit[1] if unit else ""
+    unit = _LABEL_UNIT.search(other.text) if is_bare and (is_left or is_above) else None
+    return unit[1] if unit and not _has_numbers(other) else ""
+
+
+def _has_numbers(line: ParsedLine) -> bool:
+    return bool(line.mentions) or re.search("[0-9]", line.text) is not None
 
 
 UNIT_SOURCES: dict[str, Callable[[ParsedLine, ParsedLine, _Place], str]] = {
