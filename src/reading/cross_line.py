@@ -8,7 +8,7 @@ another: beside "45cm", "60.2m" has lost a c.
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ def parse_lines(lines: Iterable[Sequence[Any]], width: int, height: int) -> list
     parsed = lines_in_order(lines, width, height)
     parsed = [_with_unit_of_neighbour(line, parsed, aspect) for line in parsed]
     parsed = _with_stated_unit(parsed)
-    for correct in CORRECTIONS.values():
+    for correct in _CORRECTIONS:
         parsed = [replace(line, mentions=tuple(correct(m, parsed) for m in line.mentions)) for line in parsed]
     legends = [line for line in parsed if line.legend]
     return [_with_legend(line, legends, aspect) for line in parsed] if legends else parsed
@@ -93,7 +93,7 @@ def _with_unit_of_neighbour(line: ParsedLine, lines: Sequence[ParsedLine], aspec
         place = _Place.of(other, line, aspect)
         if other is line or place.distance >= nearest:
             continue
-        unit = next((unit for source in UNIT_SOURCES.values() if (unit := source(line, other, place))), "")
+        unit = next((unit for source in _UNIT_SOURCES if (unit := source(line, other, place))), "")
         if unit and (with_unit := find_quantities(f"{number} {unit}")):
             nearest, mentions = place.distance, with_unit if is_several else with_unit[:1]
     return replace(line, mentions=tuple(replace(m, start=m.start + at, end=m.end + at) for m in mentions))
@@ -137,12 +137,8 @@ def _has_numbers(line: ParsedLine) -> bool:
     return bool(line.mentions) or re.search("[0-9]", line.text) is not None
 
 
-UNIT_SOURCES: dict[str, Callable[[ParsedLine, ParsedLine, _Place], str]] = {
-    "unit alone": _unit_alone,
-    "unit below": _unit_below,
-    "unit in label": _unit_in_label,
-}
-"""Ways in which another line gives a line its unit, by name; empty where it does not. Tried in this order."""
+_UNIT_SOURCES = (_unit_alone, _unit_below, _unit_in_label)
+"""Ways in which another line gives a line its unit, in the order in which they are tried."""
 
 
 # A unit for the whole image
@@ -205,21 +201,17 @@ def _lost_c(mention: Mention, lines: Sequence[ParsedLine]) -> Mention:
 
 def _lost_prime(mention: Mention, lines: Sequence[ParsedLine]) -> Mention:
     """Read "46'" as inches where it can hardly be feet: OCR loses one of two primes."""
-    feet = mention.quantity
-    if "prime" not in mention.flags or any(
-        mention in line.mentions and _has_compound(line) for line in lines
-    ):
+    if "prime" not in mention.flags:
         return mention
+    if any(mention in line.mentions and any("compound" in m.flags for m in line.mentions) for line in lines):
+        return mention
+    feet = mention.quantity
     primes = [m.quantity for line in lines for m in line.mentions if "prime" in m.flags]
     inches = _quantities(lines, "inch") + [other for other in primes if _is_long(other)]
     is_odd = feet.number % 1 not in (0, Decimal("0.5")) and any(
         not same_amount(feet, other) for other in inches
     )
     return replace(mention, quantity=Quantity(feet.number, "inch")) if _is_long(feet) or is_odd else mention
-
-
-def _has_compound(line: ParsedLine) -> bool:
-    return any("compound" in mention.flags for mention in line.mentions)
 
 
 def _is_long(feet: Quantity) -> bool:
@@ -246,12 +238,8 @@ def _thousand(mention: Mention, lines: Sequence[ParsedLine]) -> Mention:
     return replace(mention, quantity=changed) if is_confirmed or is_local else mention
 
 
-CORRECTIONS: dict[str, Callable[[Mention, Sequence[ParsedLine]], Mention]] = {
-    "lost c": _lost_c,
-    "lost prime": _lost_prime,
-    "thousand": _thousand,
-}
-"""Corrections of a mention by name, one after the other on all lines; most mentions stay as they are."""
+_CORRECTIONS = (_lost_c, _lost_prime, _thousand)
+"""Corrections of a mention by the other lines, one after the other on all lines; most mentions stay."""
 
 
 def _with_legend(line: ParsedLine, legends: Sequence[ParsedLine], aspect: float) -> ParsedLine:

@@ -176,9 +176,9 @@ def with_names(parts: tuple[_Part, ...], legends: Iterable[tuple[float, Names]])
 def _assigned_words(tokens: Sequence[Token]) -> tuple[list[frozenset[str]], frozenset[str]]:
     """Assign words to quantities; return the kinds of words for each token, and those that are left over.
 
-    A word goes only to a quantity it can be said of (`words.SAID_OF`): to the next one if the first such word of
-    the line stands before the first such quantity, if a colon follows it or if it is "replaces"; else to the
-    previous one. Quantities of its own clause come first.
+    A word goes only to a quantity it can be said of (`words.SAID_OF`): to the next one if the first such word
+    of the line stands before the first such quantity, if a colon follows it or if it is "replaces"; else to
+    the previous one. Quantities of its own clause come first.
     """
     labels_of = [frozenset[str]() for _ in tokens]
     unassigned = {i for i, token in enumerate(tokens) if token.kind in "ak"}

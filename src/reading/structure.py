@@ -158,8 +158,10 @@ def _range(tokens: list[Token]) -> list[Token] | None:
     return [_group(_with_shared_unit(flagged))]
 
 
-def _product(tokens: list[Token]) -> list[Token]:
-    """Combine the sides of a product, 6 x 4 x 2 in, or mark one of a pack: 12 x 330 ml."""
+def _product(tokens: list[Token]) -> list[Token] | None:
+    """Combine the sides of a product, 6 x 4 x 2 in, 60/40/120 cm, or mark one of a pack: 12 x 330 ml."""
+    if tokens[1].kind == "/" and DIMENSION[tokens[-1].unit] != "length":
+        return None
     parts: list[Token] = []
     for token in tokens:
         if token.kind in "nq":
@@ -170,11 +172,6 @@ def _product(tokens: list[Token]) -> list[Token]:
     if units and DIMENSION[units[-1]] != "length":
         return [_group([replace(part, flags=part.flags | {"pack"}) for part in parts if part.unit])]
     return [_sides(parts)]
-
-
-def _slashed_product(tokens: list[Token]) -> list[Token] | None:
-    """Combine the sides of 60/40/120 cm; two only behind a legend: W/H: 60/40 cm."""
-    return _product(tokens) if DIMENSION[tokens[-1].unit] == "length" else None
 
 
 def _sum(tokens: list[Token]) -> list[Token] | None:
@@ -244,8 +241,7 @@ PRODUCTIONS: dict[str, tuple[str, Build]] = {
     "compound": (r"q[,&-]?q", _compound),
     "range": (r"[nq]-[nq]|(?:[nq]/){1,4}q", _range),
     "one named side": (r"l:?n(?=x)|(?<=x)l:?n|nl(?=u?x)|(?<=x)nl", _named_side),
-    "product": (r"[nq]u?(?:x\(?[nq]u?){1,5}", _product),
-    "slashed product": (r"n/n/q|(?<=L)n/q|(?<=L[:h])n/q", _slashed_product),
+    "product": (r"[nq]u?(?:x\(?[nq]u?){1,5}|(?:n/n/q|(?<=L)n/q|(?<=L[:h])n/q)(?!u?x)", _product),
     "sum": (r"[nq][+&][nq]", _sum),
     "conversion": (r"[qg][/(:,o]{0,3}[qg]", _conversion),
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from src.reading.numbers import number_at
-from src.reading.units import BY_NAME, SIZE, unit_at
+from src.reading.units import DIMENSION, SIZE, unit_at
 from src.reading.words import LETTERS, SIDES, WORD
 
 
@@ -67,12 +67,13 @@ _UNIT_AFTER_LETTER = re.compile(
 _PER = re.compile(
     r"\.?\s?(?:/\s?(?:h|hr|hrs|hour|min|minute|s|sec|second|day|week|month|year|kg|g|mg|l|ml|m[23²³]?"
     r"|cm[23²³]|(?:ft|yd|in)[23²³]|ft|sqm|sq\.?|cell|w|watt)(?![a-z0-9])(?!\s?[.:=])"
-    r"|\s?per\s(?:hour|minute|second|day|metre|meter|m\b|m2|sq|kg|kilo|lit|ml\b|gram|watt)"
-    r"|\s?[-.·]?\s?(?:lbs?|pounds?)(?![a-z]))",
+    r"|\s?per\s(?:hour|minute|second|day|metre|meter|m\b|m2|sq|kg|kilo|lit|ml\b|gram|watt))"
+    r"(?!\s?[0-9]{1,4}(?:[.,][0-9]{1,3})?\s?(?:[cm]m\b|in(?:ch)?\b|''|\"))",  # W 30cm/H 20cm: a height
     re.IGNORECASE,
 )
-"""Matches what makes a quantity a rate (/h), a concentration (/kg) or a torque (25 ft-lbs)."""
-_LENGTH = re.compile(r"\s?[0-9]{1,4}(?:[.,][0-9]{1,3})?\s?(?:[cm]m\b|in(?:ch)?\b|''|\")", re.IGNORECASE)
+"""Matches what makes a quantity a rate (/h) or a concentration (/kg)."""
+_FORCE = re.compile(r"\.?\s{0,2}[-.·]?\s?(?:lbs?|pounds?)(?![a-z])", re.IGNORECASE)
+"""Matches what makes a length a torque: 25 ft-lbs."""
 _LETTER = re.compile(
     r"[(\[]?\s?(?P<letter>(?-i:[LWHDBTPAlwhdbt])|Ø|dia(?:m(?:eter)?)?\.?)\s?[)\]]?"
     r"(?:(?![a-zäöüß])|(?=(?:cm|mm|inch|in)\b)|(?=x\s?[(\[]?(?:[0-9.]|[LWHDBTPA](?![a-wyz]))))",
@@ -124,8 +125,10 @@ def _after_number(text: str, at: int, last: Token | None) -> Token | None:
     """Return the unit behind a number or behind the letter of its side; or the "per" behind its unit."""
     if last is None or last.end != at:
         return None
-    if last.kind in "ub" and (rate := _PER.match(text, at)) and _is_rate(text, rate, last.unit):
-        return Token("p", at, rate.end())
+    if last.kind in "ub":
+        per = _PER.match(text, at) or (_FORCE.match(text, at) if DIMENSION[last.unit] == "length" else None)
+        if per:
+            return Token("p", at, per.end())
     if last.kind == "n":
         at = _BEFORE_UNIT.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
     elif last.kind in "lcb)" and _UNIT_AFTER_LETTER.match(text, at):
@@ -141,13 +144,6 @@ def _after_number(text: str, at: int, last: Token | None) -> Token | None:
         end += text.startswith((")", "]"), end)
         return Token("b", at, end, unit=name, labels=frozenset({LETTERS[letter]}))
     return Token("u", at, end, unit=name, flags=frozenset({"prime"} if name == "foot mark" else ()))
-
-
-def _is_rate(text: str, rate: re.Match[str], unit: str) -> bool:
-    """Tell whether "/h" means per hour (not in W 30cm/H 20cm), and whether "-lb" belongs to a torque."""
-    if rate[0].lstrip(" .").startswith(("/", "per")):
-        return _LENGTH.match(text, rate.end()) is None
-    return BY_NAME[unit].dimension == "length"
 
 
 def _number(text: str, at: int) -> Token | None:
