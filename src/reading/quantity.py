@@ -4,8 +4,8 @@
     str(Quantity(Decimal("500.0"), "gram"))      "500 gram", the canonical form
     parse_answer("500 gram", "voltage")          None, as canonical("500 gram", "voltage") is ""
 
-The organisers' ``sanity.py`` asks for ``^-?\\d+(\\.\\d+)?\\s+[a-zA-Z\\s]+$``. The canonical form is the shortest
-spelling, because the scorer compares numbers.
+The organisers' ``sanity.py`` asks for ``^-?\\d+(\\.\\d+)?\\s+[a-zA-Z\\s]+$``. The canonical form is the
+shortest spelling, because the scorer compares numbers.
 """
 
 import re
@@ -49,8 +49,8 @@ def same_amount(first: Quantity, second: Quantity) -> bool:
 def as_meant(quantity: Quantity, entity: str) -> Quantity:
     """Return a printed quantity as a question means it.
 
-    Ounces of a volume are fluid ounces. A side of 100 metres or more is in millimetres: one m was not read. Fluid
-    ounces stay a volume where a weight is asked, unlike in a label.
+    Ounces of a volume are fluid ounces. A side of 100 metres or more is in millimetres: one m was not read.
+    Fluid ounces stay a volume where a weight is asked, unlike in a label.
     """
     if entity == "item_volume":
         return Quantity(quantity.number, MEANT.get((entity, quantity.unit), quantity.unit))
