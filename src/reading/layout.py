@@ -53,19 +53,19 @@ class Layout:
         product, aspect = Box(*map(float, entry["product"])), float(entry["aspect"])
         is_near = np.abs(segments).max(initial=0) < _FAR and np.abs(product).max() < _FAR  # False for NaN
         if not (is_near and 1 / _FAR < aspect < _FAR):
-            raise ValueError("what is drawn is out of the picture")
+            raise ValueError("the layout is out of the image")
         return cls(product, segments, aspect)
 
 
-def around_lengths(image: np.ndarray, found: Sequence[ParsedLine]) -> Layout | None:
+def around_lengths(image: np.ndarray, lines: Sequence[ParsedLine]) -> Layout | None:
     """Return the `layout` of an image with the lines near a length only; None where no length was read.
 
-    ``image``: BGR, uint8 (height, width, 3). ``found``: its parsed text lines.
+    ``image``: BGR, uint8 (height, width, 3). ``lines``: its text lines.
     """
-    lengths = [line.box for line in found if any(mention.is_length for mention in line.mentions)]
+    lengths = [line.box for line in lines if any(mention.is_length for mention in line.mentions)]
     if not lengths:
         return None
-    whole = layout(image, [line.box for line in found])
+    whole = layout(image, [line.box for line in lines])
     is_near = np.min([_gaps(whole, box) for box in lengths], axis=0) < _REACH
     return Layout(whole.product, whole.segments[is_near], whole.aspect)
 
@@ -111,15 +111,15 @@ def _outside_text(segments: np.ndarray, texts: Sequence[Box], aspect: float) -> 
     return segments[keep]
 
 
-def directions(drawn: Layout, box: Box) -> tuple[float, float, float]:
+def directions(layout: Layout, box: Box) -> tuple[float, float, float]:
     """Return how strongly lines near a text run upright, level and slanting; each 0 to 1.
 
     A line counts by its length and by how near it passes to the middle of the text, ends included.
     """
-    if not len(drawn.segments):
+    if not len(layout.segments):
         return 0.0, 0.0, 0.0
-    run = (drawn.segments[:, 2:] - drawn.segments[:, :2]) * np.array([drawn.aspect, 1.0])
-    weight = np.minimum(np.hypot(*run.T), 0.5) * np.exp(-_gaps(drawn, box) / 0.04)
+    run = (layout.segments[:, 2:] - layout.segments[:, :2]) * np.array([layout.aspect, 1.0])
+    weight = np.minimum(np.hypot(*run.T), 0.5) * np.exp(-_gaps(layout, box) / 0.04)
     angle = np.degrees(np.arctan2(np.abs(run[:, 1]), np.abs(run[:, 0])))
     upright, level = angle > 75, angle < 15
     strengths = (weight[upright].sum(), weight[level].sum(), weight[~upright & ~level].sum())
@@ -127,10 +127,10 @@ def directions(drawn: Layout, box: Box) -> tuple[float, float, float]:
     return float(strengths[0] / total), float(strengths[1] / total), float(strengths[2] / total)
 
 
-def _gaps(drawn: Layout, box: Box) -> np.ndarray:
+def _gaps(layout: Layout, box: Box) -> np.ndarray:
     """Return how far each line passes from a text's box, on the way to its middle: float (n,), in heights."""
-    unit = np.array([drawn.aspect, 1.0])
-    first, last = drawn.segments[:, :2] * unit, drawn.segments[:, 2:] * unit
+    unit = np.array([layout.aspect, 1.0])
+    first, last = layout.segments[:, :2] * unit, layout.segments[:, 2:] * unit
     middle = np.array(box.middle) * unit
     half = np.array([(box.right - box.left) / 2, (box.bottom - box.top) / 2]) * unit
     run = last - first
@@ -139,12 +139,12 @@ def _gaps(drawn: Layout, box: Box) -> np.ndarray:
     return np.hypot(*gap.T)
 
 
-def position(drawn: Layout, box: Box) -> tuple[float, float]:
+def position(layout: Layout, box: Box) -> tuple[float, float]:
     """Return the place (x, y) of a text's middle relative to the product, within -2 and 2.
 
     -1 and 1 are the product's left and right, or top and bottom edge.
     """
-    left, top, right, bottom = drawn.product
+    left, top, right, bottom = layout.product
     x = ((box.left + box.right) - (left + right)) / max(right - left, 0.05)
     y = ((box.top + box.bottom) - (top + bottom)) / max(bottom - top, 0.05)
     return max(-2.0, min(2.0, x)), max(-2.0, min(2.0, y))

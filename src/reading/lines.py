@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
     @property
     def middle(self) -> tuple[float, float]:
-        """The point (x, y) in the middle."""
+        """Return the point (x, y) in the middle."""
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
     def gaps(self, other: "Box") -> tuple[float, float]:

@@ -52,7 +52,7 @@ class Mention:
 
 
 Names = tuple[frozenset[str], ...]
-"""The names in a legend: one set of kinds of words for each side."""
+"""The names of sides in a legend, each as kinds of words."""
 
 
 class Parsed(NamedTuple):

@@ -73,31 +73,25 @@ _PIECES = (
 )
 _METRIC = r"k?g|gr|[cm]?l|lt|lit\w*|[cm]?m|k?w|v"
 FORMS: dict[str, str] = {
-    # 15-1/8, 1 1/2, 1.1/2
     "mixed fraction": rf"(?P<whole>[0-9]{{1,4}})(?:\s?-\s?|\s|\.|(?=[{_RAISED}])){_FRACTION}",
-    # 1½, 8-½; 31½/2 is damaged: 31.5
     "vulgar fraction": rf"(?P<whole>[0-9]{{0,4}})[¹²³]?[\s-]?(?P<vulgar>[{_VULGAR}])(?:/?[0-9](?![0-9.,]))?",
-    # 123/4 is 12 3/4
     "glued fraction": r"(?P<whole>[1-9][0-9])(?P<above>[1357])/(?P<below>[248])(?![0-9.,/])",
-    # 1/2; 21/4 is 2 1/4
     "fraction": rf"(?P<whole>){_FRACTION}",
-    # 501bs, 2.50Z
     "before a misread unit": r"[0-9]{1,4}(?:[.,][0-9]{1,3})?(?=[1I|]bs?\b|0z\b)",
-    # 1,200; 1,200.5
     "thousands": r"(?<![0-9],)(?P<whole>[1-9][0-9]{0,2}(?:,[0-9]{3})+)(?P<part>\.[0-9]+)?(?![0-9,])",
-    # 1 000 g, 1'000 g; not 24 500 ml cans
     "spaced thousands": r"(?<!of\s)(?<![a-z])(?P<whole>[1-9][0-9]{0,2}"
     r"(?:(?:[ ][0-9]{3}){1,2}(?:(?=\s)|(?<=000))|(?:'[0-9]{3}){1,2}))(?P<part>,[0-9]{1,2})?"
     rf"(?=\s?[a-zа-я克千毫升厘瓦])(?!\s?(?:fl\.?\s?)?[a-z]{{1,3}}\s(?:{_PIECES}))",
-    # 1.234,5
     "continental": r"(?<![0-9]\.)(?P<whole>[0-9]{1,3}(?:\.[0-9]{3})+)(?P<part>,[0-9]{1,2})(?![0-9])",
-    # 1·5 kg, 1'5 L, 1 .5 kg, 1 ,5 kg
     "odd point": rf"[0-9]{{1,3}}(?:·[0-9]{{1,3}}(?![0-9]*·)|\s?'[0-9]{{1,2}}(?=\s?(?:{_METRIC})\b)"
     rf"|\s[.,][0-9]{{1,2}}(?=\s?(?:(?:{_METRIC}|oz|fl|lbs?|in|inch|ft)\b|\")))",
-    # 500, 81,5, .5, 57. 5
     "plain": r"[0-9]{1,9}(?:(?:\.\s?|,)[0-9]{1,6})?|(?<!\w)\.[0-9]{1,6}",
 }
-"""Forms of printed numbers and their patterns; the first that matches is taken. `_value` reads the groups."""
+"""Forms of printed numbers, as patterns whose groups `_value` reads; the first that matches is taken.
+
+An example of each: 15-1/8, 1½ (and the damaged 31½/2), 123/4 for 12 3/4, 1/2 (and 21/4 for 2 1/4), 501bs,
+1,200.5, 1 000 g (but not 24 500 ml cans), 1.234,5, 1'5 L, 81,5.
+"""
 _PATTERNS = [re.compile(pattern, re.IGNORECASE) for pattern in FORMS.values()]
 _START = re.compile(rf"[0-9{_VULGAR}{_RAISED}]|\.[0-9]")
 _SMALLEST_CODE = 10**6

@@ -30,7 +30,7 @@ class Quantity:
 
     @property
     def amount(self) -> Decimal:
-        """The quantity in metres, grams, millilitres, volts or watts."""
+        """Return the quantity in metres, grams, millilitres, volts or watts."""
         return self.number * SIZE[self.unit]
 
     def __str__(self) -> str:

@@ -193,12 +193,7 @@ def _conversion(tokens: list[Token]) -> list[Token] | None:
 
 def _is_converted(one: Token, other: Token) -> bool:
     """Tell whether two quantities have different units of one dimension and about the same amount."""
-    if (
-        not one.unit
-        or not other.unit
-        or one.unit == other.unit
-        or DIMENSION[one.unit] != DIMENSION[other.unit]
-    ):
+    if one.unit == other.unit or DIMENSION.get(one.unit) != DIMENSION.get(other.unit):
         return False
     return Decimal("0.8") < one.amount / other.amount < Decimal("1.25")
 

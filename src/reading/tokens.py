@@ -34,14 +34,14 @@ class Token:
     value: Decimal = Decimal(0)
     unit: str = ""
     labels: frozenset[str] = frozenset()  # kinds of words
-    flags: frozenset[str] = frozenset()  # see `mentions.Mention`, as side and sides
+    flags: frozenset[str] = frozenset()  # these and the sides are those of a `mentions.Mention`
     side: int = 0
     sides: int = 0
     parts: "tuple[Token, ...]" = ()  # of a group or legend
 
     @property
     def amount(self) -> Decimal:
-        """The quantity in metres, grams, millilitres, volts or watts."""
+        """Return the quantity in metres, grams, millilitres, volts or watts."""
         return self.value * SIZE[self.unit]
 
 
