@@ -7,8 +7,8 @@ import numpy as np
 
 from src.bundled.canvas import draw_arrow, draw_product, write_text
 from src.bundled.scene_words import OTHER, UNITS, Span
-from src.reading.boxes import WHOLE, Box
 from src.reading.layout import Layout
+from src.reading.lines import WHOLE, Box
 
 SIDE = 1000
 """Width and height of a scene; lines' corners are in these units."""

@@ -17,7 +17,7 @@ from src.bundled.scene import SIDE, Scene, add_line, as_printed, joined, number,
 from src.bundled.scene_words import GROSS, KIND, NOISE, RANGES, UNITS, WORDS
 from src.entities import ENTITY_UNITS
 from src.model.prompts import LINES
-from src.reading.boxes import Box
+from src.reading.lines import Box
 from src.reading.options import AXES
 from src.reading.units import SIZE
 

@@ -12,7 +12,7 @@ import pandas as pd
 from src.data.errors import InputError
 from src.data.questions import Question
 from src.data.tables import read_table
-from src.reading.boxes import Box
+from src.reading.lines import Box
 from src.reading.options import Option, rule_probabilities, rules_answer
 
 _FIELDS = {

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from src.entities import ENTITY_UNITS
-from src.reading.boxes import Box
-from src.reading.lines import ParsedLine
+from src.reading.lines import Box, ParsedLine
 from src.reading.mentions import Mention, is_distance
 from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE

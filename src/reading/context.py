@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.reading.boxes import WHOLE
 from src.reading.candidates import part_of
 from src.reading.layout import Layout, directions, position
-from src.reading.lines import ParsedLine
+from src.reading.lines import WHOLE, ParsedLine
 from src.reading.mentions import Mention
 from src.reading.options import group_by_amount
 
@@ -62,7 +61,7 @@ def prompt_context(lines: Sequence[ParsedLine], layout: Layout | None) -> str:
             text = str(mention.quantity)
             if text not in items and mention.quantity.number > 0:
                 words = " ".join([text, *describe_mention(line, mention, layout), ranks.get(text, "")])
-                items[text] = (line.score * line.size, words.rstrip())
+                items[text] = (line.confidence * line.size, words.rstrip())
     kept, tokens_left = set(), _BUDGET
     for text, (_, words) in sorted(items.items(), key=lambda item: -item[1][0]):
         tokens_left -= _cost(text, words)

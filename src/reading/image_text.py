@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src.entities import ENTITY_UNITS
-from src.reading.boxes import Box
 from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.layout import Layout
+from src.reading.lines import Box
 from src.reading.options import ABSTAIN, Option, find_options
 from src.reading.units import DIMENSION
 

@@ -1,24 +1,62 @@
-"""Lines of text on a picture: their box, their reading order, what they say."""
+"""The text lines of an image: what OCR gives, and what the parser makes of it.
+
+`TextLine` is one line that OCR found, as text.jsonl stores it. `lines_in_order` brings the text lines of an
+image into reading order and parses each by itself; `cross_line.parse_lines` then relates them.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from src.reading.boxes import Box
 from src.reading.mentions import Mention, parse
+
+
+class TextLine(NamedTuple):
+    """A line of text that OCR found.
+
+    ``confidence``: OCR's, 0 to 1. ``quad``: the corners (x, y) in pixels, clockwise from the first letter's
+    upper one.
+    """
+
+    text: str
+    confidence: float
+    quad: list[list[int]]
+
+
+class Box(NamedTuple):
+    """Left, top, right and bottom of a rectangle, in shares of the image's width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Return the point (x, y) in the middle."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def gaps(self, other: "Box") -> tuple[float, float]:
+        """Return how far two boxes are apart across and down; negative where they overlap."""
+        across = max(self.left, other.left) - min(self.right, other.right)
+        return across, max(self.top, other.top) - min(self.bottom, other.bottom)
+
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+"""The box of a whole image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedLine:
-    """A line of text with its box and what it says.
+    """A text line, its place and its mentions.
 
-    ``score``: the OCR's confidence, 0..1. ``vertical``: whether the text runs up or down. ``size``: the
-    height of its letters as a share of the picture's height. ``heading``: kinds of words (`words.KINDS`) that
-    belong to no quantity of the line; ``legend``: names of sides without a product.
+    ``vertical``: whether the text runs up or down. ``size``: height of its letters as a share of the image's
+    height. For ``mentions``, ``heading`` and ``legend`` see `mentions.Parsed`.
     """
 
     text: str
-    score: float
+    confidence: float
     box: Box
     vertical: bool
     size: float
@@ -27,31 +65,26 @@ class ParsedLine:
     legend: tuple[frozenset[str], ...]
 
 
-def lines_in_order(lines: Sequence[Sequence], width: int, height: int) -> list[ParsedLine]:
-    """Return lines of `retry_passes.Line` in reading order, with the quantities that are whole in each.
+def lines_in_order(lines: Iterable[Sequence[Any]], width: int, height: int) -> list[ParsedLine]:
+    """Return the text lines of an image in reading order, each parsed by itself.
 
-    ``width`` and ``height`` of the picture in the pixels of the boxes.
+    ``lines``: `TextLine`, or lists of the same. ``width``, ``height``: of the image, in pixels of the quads.
     """
-    found = []
-    for text, score, corners in lines:
-        across, down = math.dist(corners[0], corners[1]), math.dist(corners[0], corners[3])
-        (x, y), (far_x, far_y) = corners[0], corners[1 if across >= down else 3]
+    parsed_lines = []
+    for text, confidence, quad in lines:
+        across, down = math.dist(quad[0], quad[1]), math.dist(quad[0], quad[3])
+        (x, y), (far_x, far_y) = quad[0], quad[1 if across >= down else 3]
         vertical = abs(far_y - y) > 1.5 * abs(far_x - x) and len(text) > 1
-        xs, ys = zip(*corners, strict=True)
+        xs, ys = zip(*quad, strict=True)
         box = Box(min(xs) / width, min(ys) / height, max(xs) / width, max(ys) / height)
-        said = parse(text)
-        size = min(across, down) / height
-        found.append(ParsedLine(text, score, box, vertical, size, said.mentions, said.heading, said.legend))
-    return _reading_order(found)
-
-
-def _reading_order(found: list[ParsedLine]) -> list[ParsedLine]:
-    """Return rows from top to bottom, each from left to right."""
+        parsed_lines.append(
+            ParsedLine(text, confidence, box, vertical, min(across, down) / height, *parse(text))
+        )
     rows: list[list[ParsedLine]] = []
-    for reading in sorted(found, key=lambda r: (r.box[1] + r.box[3]) / 2):
-        middle = (reading.box[1] + reading.box[3]) / 2
-        if rows and not reading.vertical and middle < rows[-1][0].box[3] - rows[-1][0].size * 0.3:
-            rows[-1].append(reading)
+    for line in sorted(parsed_lines, key=lambda line: line.box.middle[1]):
+        above = rows[-1][0] if rows else None
+        if above and not line.vertical and line.box.middle[1] < above.box.bottom - above.size * 0.3:
+            rows[-1].append(line)
         else:
-            rows.append([reading])
-    return [reading for row in rows for reading in sorted(row, key=lambda r: r.box[0])]
+            rows.append([line])
+    return [line for row in rows for line in sorted(row, key=lambda line: line.box.left)]

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from src.entities import ENTITY_UNITS
-from src.reading.boxes import Box
 from src.reading.candidates import Candidate, candidates, is_same
 from src.reading.layout import Layout, directions, position
-from src.reading.lines import ParsedLine
+from src.reading.lines import Box, ParsedLine
 
 AXES = ("height", "width", "depth")
 """Entities that are a side of the product."""
@@ -201,7 +200,7 @@ def features(
             "text_size": max(c.reading.size for c in group) / largest_text,
             "repeated": min(len(group) - 1, 2) / 2,
             "two_units": float(len({c.quantity.unit for c in group}) > 1),
-            "confidence": max(c.reading.score for c in group),
+            "confidence": max(c.reading.confidence for c in group),
             "largest": float(quantity.amount == amounts[-1] and len(amounts) > 1),
             "smallest": float(quantity.amount == amounts[0] and len(amounts) > 1),
             "tiny_unit": float(quantity.unit in ("milligram", "microgram", "millivolt")),

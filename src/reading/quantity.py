@@ -1,8 +1,11 @@
-"""How a value is written: parse, normalise and format ``number unit`` texts.
+"""A quantity, and the challenge's form of an answer: a number, a space and an allowed unit.
 
-The challenge's form is ``^-?\\d+(\\.\\d+)?\\s+[a-zA-Z\\s]+$`` with an allowed unit (organisers'
-``sanity.py``); the canonical form is its shortest spelling (``500 gram``, never ``500.0 gram``), because the
-scorer compares numbers.
+    parse_answer("500.0 gram", "item_weight")    Quantity(500.0, "gram")
+    str(Quantity(Decimal("500.0"), "gram"))      "500 gram", the canonical form
+    parse_answer("500 gram", "voltage")          None, as canonical("500 gram", "voltage") is ""
+
+The organisers' ``sanity.py`` asks for ``^-?\\d+(\\.\\d+)?\\s+[a-zA-Z\\s]+$``. The canonical form is the
+shortest spelling, because the scorer compares numbers.
 """
 
 import re
@@ -12,11 +15,10 @@ from decimal import Decimal
 from src.entities import ALLOWED_UNITS, ENTITY_UNITS
 from src.reading.units import DIMENSION, SIZE
 
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_ANSWER = re.compile(rf"({_NUMBER})\s+([a-z]+(?:\s+[a-z]+)?)")
+_ANSWER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s+([a-z]+(?:\s+[a-z]+)?)")
 
 MEANT = {("item_volume", "ounce"): "fluid ounce", ("item_weight", "fluid ounce"): "ounce"}
-"""Units of another entity that can only be meant so (300 of the official volume labels say "ounce")."""
+"""Units by entity and unit in a label that is meant so: 300 official volumes have the unit "ounce"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,54 +30,49 @@ class Quantity:
 
     @property
     def amount(self) -> Decimal:
-        """In metres, grams, millilitres, volts or watts."""
+        """Return the quantity in metres, grams, millilitres, volts or watts."""
         return self.number * SIZE[self.unit]
 
     def __str__(self) -> str:
-        """Canonical text: shortest decimal without exponent, one space, the unit (``12.5 centimetre``)."""
+        """Return the canonical text: shortest decimal without exponent, a space, the unit."""
         text = f"{self.number:f}"
-        if "." in text:
-            text = text.rstrip("0").rstrip(".")
-        return f"{text} {self.unit}"
+        return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {self.unit}"
 
 
 def same_amount(first: Quantity, second: Quantity) -> bool:
-    """Whether two quantities are the same amount within 3 %, in whatever units: conversions on products are
-    rounded."""
+    """Tell whether two quantities in any units are equal within 3 %: conversions on products are rounded."""
     if DIMENSION[first.unit] != DIMENSION[second.unit]:
         return False
     return abs(first.amount - second.amount) <= Decimal("0.03") * max(first.amount, second.amount)
 
 
 def as_meant(quantity: Quantity, entity: str) -> Quantity:
-    """A printed quantity as the question means it: ounces of a volume are fluid ounces, no product is 100
-    metres long.
+    """Return a printed quantity as a question means it.
 
-    Fluid ounces stay what they are where a weight is asked: on a picture, unlike in a label, they are a
-    volume.
+    Ounces of a volume are fluid ounces. A side of 100 metres or more is in millimetres: one m was not read.
+    Fluid ounces stay a volume where a weight is asked, unlike in a label.
     """
     if entity == "item_volume":
         return Quantity(quantity.number, MEANT.get((entity, quantity.unit), quantity.unit))
     if entity in ("width", "height", "depth") and quantity.unit == "metre" and quantity.number >= 100:
-        return Quantity(quantity.number, "millimetre")  # 700 m: one m of mm was not read
+        return Quantity(quantity.number, "millimetre")
     return quantity
 
 
 def parse_answer(text: str, entity: str | None = None) -> Quantity | None:
-    """Read an answer in the challenge's form; None when it is not one, or its unit does not fit ``entity``.
+    """Return an answer in the challenge's form; None for other text or a unit that does not fit ``entity``.
 
-    Without ``entity`` every allowed unit will do. An unknown entity fits no unit.
+    Without ``entity`` every allowed unit fits; an unknown entity has none.
     """
     match = _ANSWER.fullmatch(text.strip().lower())
     if match is None:
         return None
     unit = " ".join(match[2].split())
-    if unit not in (ALLOWED_UNITS if entity is None else ENTITY_UNITS.get(entity, ())):
-        return None
-    return Quantity(Decimal(match[1]), unit)
+    allowed_units = ALLOWED_UNITS if entity is None else ENTITY_UNITS.get(entity, ())
+    return Quantity(Decimal(match[1]), unit) if unit in allowed_units else None
 
 
 def canonical(text: str, entity: str | None = None) -> str:
-    """Canonical text of an answer; the empty text when it is not a valid one (see `parse_answer`)."""
+    """Return the canonical text of an answer; the empty text where `parse_answer` gives None."""
     quantity = parse_answer(text, entity)
     return "" if quantity is None else str(quantity)

@@ -1,8 +1,8 @@
-"""The table of units: what each measures, its size, and how it is spelled on products (OCR's confusions
-included).
+"""The units of measure, and how products and OCR spell them.
 
-A unit that no answer may use is converted (stone) or only recognised, so that it is not taken for another
-(lumen).
+`unit_at` finds the unit at a place of a text: in "500 Gms", at 4, it is "gram", and ends at 7. A new spelling
+is an alternative in `UNITS`, a new unit a row. Units that no answer may use are there, too: some are
+converted (stone to pound), others only recognised, so that they are not taken for another (lumen, hertz).
 """
 
 import re
@@ -14,9 +14,10 @@ from typing import NamedTuple
 class Unit(NamedTuple):
     """A unit of measure.
 
-    ``size``: one unit in metres, grams, millilitres, volts or watts (US customary units, the short ton).
-    ``spellings``: a regular expression of all spellings, matched without case except in ``(?-i:)``.
-    ``answer``: the unit that it is converted to, if it is no answer itself.
+    ``dimension``: length, weight, volume, voltage, power or `OTHER`. ``size``: one unit in metres, grams,
+    millilitres, volts or watts (US customary units, the short ton). ``spellings``: a regular expression,
+    matched without case except in ``(?-i:)``. ``answer``: the unit it is converted to if no answer may use
+    it.
     """
 
     name: str
@@ -48,11 +49,12 @@ UNITS: tuple[Unit, ...] = (
          r"|千?瓦(?:时|小时)"),
     Unit("ampere hour", OTHER, D("1"), r"m?ah|va|ma|amps?|amperes?"),
     Unit("lumen", OTHER, D("1"), r"lms?|[i|]m(?=[/\s]|$)|lumens?|lux|лм|流明"),
-    Unit("hertz", OTHER, D("1"), r"[kmg]?hz|rpm|db|ppm|dpi|psi|bar|[kmg]b|[km]?pa|mbps|atm|fps|cfm|gpm|lph|gph"
-         r"|mmhg"),
+    Unit("hertz", OTHER, D("1"), r"[kmg]?hz|rpm|db|ppm|dpi|psi|bar|[kmg]b|[km]?pa|mbps|atm|fps|cfm|gpm|lph"
+         r"|gph|mmhg"),
     Unit("newton metre", OTHER, D("1"), r"n[·.\-]?m|newton[- ]?met(?:er|re)s?|joules?|k?cal|kj"),
     Unit("millimetre", "length", D("0.001"), r"mms?|㎜|мм|毫米|millim[eè]t(?:er|re|ri|ro)s?|mil[ií]metros?"),
-    Unit("cubic centimetre", "volume", D("1"), r"c\.\s?c\.?|ccm|cc|㏄|cm(?:³|\^?3(?![.,]?[0-9]))", "millilitre"),
+    Unit("cubic centimetre", "volume", D("1"), r"c\.\s?c\.?|ccm|cc|㏄|cm(?:³|\^?3(?![.,]?[0-9]))",
+         "millilitre"),
     Unit("cubic decimetre", "volume", D("1000"), r"dm(?:³|\^?3(?![.,]?[0-9]))", "litre"),
     Unit("decimetre", "length", D("0.1"), r"(?-i:dm)|d[eé]cim[eè]t(?:er|re|ri|ro)s?|dezimeter", "centimetre"),
     Unit("centimetre", "length", D("0.01"), r"c?cms?|(?-i:c\sm|om)|㎝|crn|см|厘米|公分"
@@ -70,8 +72,8 @@ UNITS: tuple[Unit, ...] = (
     Unit("ounce", "weight", D("28.349523"), r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?|unzen?"),
     Unit("stone", "weight", D("6350.29318"), r"st(?:ones?)?(?=[\s.,&]{0,3}[0-9]{1,2}\s?[l1|i]b)"
          r"|(?<=[0-9][0-9]\s)stone", "pound"),
-    Unit("pound", "weight", D("453.59237"), r"[l1|i]bs?\.?|l8(?=s?\.?\s?[(/])|(?<=[0-9])tbs|pounds?|libras?|libbre"
-         r"|pfund"),
+    Unit("pound", "weight", D("453.59237"), r"[l1|i]bs?\.?|l8(?=s?\.?\s?[(/])|(?<=[0-9])tbs|pounds?|libras?"
+         r"|libbre|pfund"),
     Unit("ton", "weight", D("907184.74"), r"(?:(?:metric|u\.?s\.?|u\.?k\.?|short|long|imperial)\s)?"
          r"(?:tons?|tonn(?:e|en|es|s)|toneladas?|тонн?|吨)|t(?=\s(?:hydraul|jack|load|lift|capacit))"),
     Unit("millilitre", "volume", D("1"), r"m[l1|ℓ]s?e?\.?|(?-i:m\sl|M\sL)|㎖|мл|毫升"
@@ -81,8 +83,8 @@ UNITS: tuple[Unit, ...] = (
     Unit("microlitre", "volume", D("0.001"), r"[µμu]l|microlit(?:er|re)s?"),
     Unit("cubic foot", "volume", D("28316.846592"), r"cu(?:bic|\.)?\s?(?:feet|foot|ft\.?)|ft(?:³|\^?3)"),
     Unit("cubic inch", "volume", D("16.387064"), r"cu(?:bic|\.)?\s?(?:inch(?:es)?|in\.?)|in(?:³|\^?3)"),
-    Unit("imperial gallon", "volume", D("4546.09"), r"(?:imp(?:erial|\.)?|u\.?k\.?|british)\s?gal(?:lons?|s|\.)?"
-         r"|gal(?:lons?|s|\.)?\s?\(?(?:imp(?:erial)?|u\.?k)\b\.?"),
+    Unit("imperial gallon", "volume", D("4546.09"), r"(?:imp(?:erial|\.)?|u\.?k\.?|british)\s?"
+         r"gal(?:lons?|s|\.)?|gal(?:lons?|s|\.)?\s?\(?(?:imp(?:erial)?|u\.?k)\b\.?"),
     Unit("gallon", "volume", D("3785.411784"), r"(?:u\.?s\.?\s?)?gal(?:lons?|s|\.)?|galones|gallonen"),
     Unit("quart", "volume", D("946.352946"), r"quarts?|qts?\.?"),
     Unit("pint", "volume", D("473.176473"), r"pints?|pts?\.?"),
@@ -101,39 +103,38 @@ UNITS: tuple[Unit, ...] = (
     Unit("inch mark", "length", D("0.0254"), r"''|\"|°(?=\s?x\s?[0-9])", "inch"),
     Unit("foot mark", "length", D("0.3048"), r"'(?![a-wyz]|x[a-z])", "foot"),
 )  # fmt: skip
-"""All units. The first spelling that fits is taken, so longer ones stand first (``fl oz`` before ``l``)."""
+"""All units; the first that matches is taken, so longer spellings stand first (``fl oz`` before ``l``)."""
 
 BY_NAME: dict[str, Unit] = {unit.name: unit for unit in UNITS}
 DIMENSION: dict[str, str] = {unit.name: unit.dimension for unit in UNITS}
-"""What a unit measures: length, weight, volume, voltage, power, or `OTHER`."""
+"""Dimension of each unit."""
 SIZE: dict[str, Decimal] = {unit.name: unit.size for unit in UNITS}
-"""One unit in metres, grams, millilitres, volts or watts."""
+"""Size of each unit, in metres, grams, millilitres, volts or watts."""
 
 _ENDS = r"(?![a-zа-яµμ²³])(?!(?<=[fmn])\s?[23]\b(?![.,/]))"
-"""A unit ends where no letter follows; ``cm2`` and ``m³`` are no lengths."""
+"""Pattern of the end of a unit: no letter follows, and no exponent (cm2, m³)."""
 _NOUNS = (
-    r"(?:l?ith|li-?ion|ion|lxt|max|cordless|brushless|batter|led|bulb|lamp|light|solar|power|motor|fast|output|input|"
-    r"adapter|charger|heat|jar|bottle|can\b|bag|pack|tub\b|tube|box|pouch|cup|tumbler|glass|mug|net|total|each|approx|"
-    r"capacity|weight|load|usb|one\+|a{2,3}\b|wide\b|high\b|tall\b|long\b|deep\b|dia)"
+    r"(?:l?ith|li-?ion|ion|lxt|max|cordless|brushless|batter|led|bulb|lamp|light|solar|power|motor|fast|output"
+    r"|input|adapter|charger|heat|jar|bottle|can\b|bag|pack|tub\b|tube|box|pouch|cup|tumbler|glass|mug|net"
+    r"|total|each|approx|capacity|weight|load|usb|one\+|a{2,3}\b|wide\b|high\b|tall\b|long\b|deep\b|dia)"
 )
 _GLUED = (
     r"(?=e(?:net|(?![a-z])))(?<=[0-9][gl])|(?=e(?:net|(?![a-z])))(?<=[0-9][kcm][gl])"  # the e-mark: 500ge
     rf"|(?<=[0-9][vwgl])(?={_NOUNS})|(?<=[0-9](?:oz|ml|kg|lb|cm|mm|in|ft))(?={_NOUNS})"  # 18VLITHIUM
     rf"|(?<=[0-9]inch)(?={_NOUNS})"
     r"|(?<=[0-9](?:oz|ml|kg|lb|cm|mm))(?=[a-z]{3})(?<!oz(?=o))"  # no word begins with these
-    r"|(?<=[0-9]v)(?=[b-df-hj-np-tv-xz][a-z])|(?<=[0-9]w)(?=[b-dfgj-np-qs-tvxz][a-z])"  # nor with V or W and these
+    r"|(?<=[0-9]v)(?=[b-df-hj-np-tv-xz][a-z])"  # nor with V or W and these
+    r"|(?<=[0-9]w)(?=[b-dfgj-np-qs-tvxz][a-z])"
     r"|(?<=[0-9](?:cm|mm|in|ft))(?=(?-i:[LWHDBT])(?![a-z0-9]))"  # 20cmH: the letter of an axis
     r"|(?=x\s?[0-9])"
 )
-"""What may follow a unit without a gap where the unit itself follows its number so."""
-_MARKS = ("inch mark", "foot mark")
-_WORDS = "|".join(f"(?P<{u.name.replace(' ', '_')}>{u.spellings})" for u in UNITS if u.name not in _MARKS)
-_SIGNS = "|".join(f"(?P<{name.replace(' ', '_')}>{BY_NAME[name].spellings})" for name in _MARKS)
-_UNIT = re.compile(rf"(?:(?:{_WORDS})(?:{_ENDS}|{_GLUED})|{_SIGNS})", re.IGNORECASE)
+"""Pattern of what may follow a unit without a gap if it follows its number without one: 33OZJAR, 20cmH."""
+_GROUPS = [f"(?P<{unit.name.replace(' ', '_')}>{unit.spellings})" for unit in UNITS]
+_WORDS, _MARKS = "|".join(_GROUPS[:-2]), "|".join(_GROUPS[-2:])
+_UNIT = re.compile(rf"(?:(?:{_WORDS})(?:{_ENDS}|{_GLUED})|{_MARKS})", re.IGNORECASE)
 
 
 def unit_at(text: str, at: int = 0) -> tuple[str, int] | None:
-    """Return the name of the unit whose spelling begins at ``at`` and the place where it ends; None without
-    one."""
+    """Return the name of the unit whose spelling begins at ``at`` and where it ends; None without one."""
     match = _UNIT.match(text, at)
     return match and ((match.lastgroup or "").replace("_", " "), match.end())

@@ -12,8 +12,8 @@ from src.data.processed import Pictures
 from src.data.text_store import TextStore, entry_at, layout_of
 from src.images.decode import ImageError, cv2, read_image
 from src.images.enhance import resize
-from src.reading.boxes import Box
 from src.reading.layout import Layout, directions
+from src.reading.lines import Box
 from src.reading.options import AXES
 from src.report.rows import Row, rounded
 

@@ -2,11 +2,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from src.data.samples import Sample, split_by_picture, train_samples
+from src.data.samples import test_samples as make_test_samples
 
 from src.data.errors import InputError
 from src.data.names import image_name, processed_name
-from src.data.samples import Sample, split_by_picture, train_samples
-from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_table, read_test, read_train, table_text
 from tests.conftest import SAMPLE
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pillow_heif
 import pytest
 from PIL import Image
-
 from src.data.samples import test_samples as make_test_samples
 from src.data.samples import train_samples
+
 from src.images.decode import cv2, decode, read_image, shown_size
 from src.prepare.processes import CUT_OFF, ONE_COLOUR, Job, process
 from src.settings import EnhanceSettings

@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
+from src.data.samples import test_samples as make_test_samples
 
 from src.data.names import image_name
-from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
 from src.prepare.download import download, plan
 from src.prepare.fetch import fetch

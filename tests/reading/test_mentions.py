@@ -85,12 +85,14 @@ def found(text):
         ("Size (cm): 23", ["23 centimetre"]),
         ("Height23.6cm", ["23.6 centimetre"]),
         # none at all
-        *((text, []) for text in (
-            "", "500", "kg", "5G phone", "2 in 1 tool", "3-8 m2", "10 m\u00b3", "26.80wh", "3500mAh", "100%",
-            "47 \u03a9", "the 90's", "13321010000023 g", "60Hz", "UP-2 Tent", "V2 in the box", "0.3 VA",
-        )),
+        *(
+            (text, [])
+            for text in ("", "500", "kg", "5G phone", "2 in 1 tool", "3-8 m2", "10 m\u00b3", "26.80wh")
+        ),
+        *((text, []) for text in ("3500mAh", "100%", "47 \u03a9", "the 90's", "13321010000023 g", "60Hz")),
+        *((text, []) for text in ("UP-2 Tent", "V2 in the box", "0.3 VA")),
     ],
-)  # fmt: skip
+)
 def test_all_the_ways_a_value_is_written(text, want):
     assert found(text) == want
 

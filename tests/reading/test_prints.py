@@ -15,7 +15,7 @@ AXES = ("width", "height", "depth")
 
 
 def lines_of(text):
-    """OCR lines of a print on a picture of 600 x 400 pixels, one under the other."""
+    """Return the OCR lines of a print on an image of 600 x 400 pixels, one under the other."""
     lines = []
     for row, part in enumerate(text.split("\n")):
         left, top, right, bottom = 20, 30 + 60 * row, 20 + 16 * len(part), 64 + 60 * row
@@ -252,7 +252,7 @@ PRINTED = [  # one print of each kind, from its pixels
 
 
 def printed(text):
-    """A white picture of a print with letters of 34 pixels."""
+    """Return a white image of a print with letters of 34 pixels."""
     font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 34)
     image = Image.new("RGB", (900, 400), "white")
     ImageDraw.Draw(image).multiline_text((40, 60), text, "black", font, spacing=26)

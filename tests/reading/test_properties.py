@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from src.entities import ENTITY_UNITS
 from src.images.decode import np
 from src.model.prompts import describe
-from src.reading.boxes import Box
 from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
 from src.reading.layout import Layout
+from src.reading.lines import Box
 from src.reading.mentions import find_quantities
 from src.reading.options import answer, logits, options
 from src.reading.quantity import parse_answer
@@ -149,9 +149,11 @@ LENGTHS = st.tuples(
 )
 
 
-@given(st.lists(st.one_of(LENGTHS.map("{0[0]}{0[1]}".format),
-                          st.tuples(LENGTHS, LENGTHS).map("{0[0][0]} {0[0][1]} / {0[1][0]} {0[1][1]}".format)),
-                max_size=6))  # fmt: skip
+ONE_LENGTH = LENGTHS.map("{0[0]}{0[1]}".format)
+TWO_LENGTHS = st.tuples(LENGTHS, LENGTHS).map("{0[0][0]} {0[0][1]} / {0[1][0]} {0[1][1]}".format)
+
+
+@given(st.lists(st.one_of(ONE_LENGTH, TWO_LENGTHS), max_size=6))
 @example(["1.8 ft / 0.5 m", "2 ft"])
 @settings(deadline=None)
 def test_one_option_has_one_number_in_each_unit(texts):

@@ -1,10 +1,11 @@
-"""Kinds of writing on product pictures, each with several instances: whole kinds are read, not single
+"""Kinds of writing on products, each with several instances: whole kinds are read, not single
 texts."""
 
 import pytest
 
 from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
+from src.reading.lines import TextLine
 from src.reading.mentions import find_quantities
 from src.reading.options import answer
 from src.reading.words import SIDES
@@ -15,7 +16,7 @@ def found(text):
 
 
 def line(text, left, top, width=100, height=20):
-    """An OCR line on a picture of 400 x 400 pixels."""
+    """Return an OCR line on an image of 400 x 400 pixels."""
     right, bottom = left + width, top + height
     return text, 0.9, [[left, top], [right, top], [right, bottom], [left, bottom]]
 
@@ -345,3 +346,8 @@ def test_a_first_digit_or_a_point_that_ocr_took_for_another_sign(text, want):
 )
 def test_what_stands_between_a_number_and_its_unit_or_after_it(text, want):
     assert found(text) == want
+
+
+def test_text_lines_and_lists_as_in_json_are_parsed_alike():
+    lists = [list(line("Net weight(kg)", 0, 100)), list(line("11.5", 110, 100))]
+    assert parse_lines([TextLine(*fields) for fields in lists], 400, 400) == parse_lines(lists, 400, 400)
