@@ -14,6 +14,7 @@ import pytest
 from src.data.names import processed_name
 from src.images.decode import cv2, read_image
 from src.images.enhance import enhance
+from src.ocr import engine
 from src.prepare.manifest import MANIFEST_COLUMNS
 from src.prepare.preprocessing import preprocess
 from src.settings import EnhanceSettings, PreprocessSettings
@@ -152,6 +153,28 @@ def test_pictures_are_read_again_when_something_else_is_asked_of_them(tmp_path):
     preprocess(settings)
     changed = {name for name, at in read_at(out).items() if stamp[name] != at}
     assert changed == {processed_name(link.rsplit("/", 1)[-1]) for link in table["image_link"]}
+
+
+def test_another_ocr_engine_reads_again_and_without_ocr_its_text_stays(tmp_path, monkeypatch):
+    data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
+    settings = PreprocessSettings(data, out, ocr=True, workers=1)
+    preprocess(settings)
+    manifest = (out / "manifest.csv").read_bytes()
+    stamp = read_at(out)
+    monkeypatch.setattr(engine, "NAME", "another engine/2")
+    preprocess(replace(settings, ocr=False))
+    assert read_at(out) == stamp
+    preprocess(settings)
+    assert not set(read_at(out).values()) & set(stamp.values())
+    assert manifest_of(out)["settings"].str.endswith(" ocr=another engine/2").all()
+    stamp = read_at(out)
+    preprocess(settings)
+    preprocess(replace(settings, ocr=False))
+    assert read_at(out) == stamp
+    monkeypatch.undo()
+    preprocess(settings)
+    assert {name for name, at in read_at(out).items() if stamp[name] == at} == set()
+    assert len((out / "manifest.csv").read_bytes()) == len(manifest)
 
 
 @pytest.mark.parametrize("gone", ["deleted", "renamed", "a folder"])
