@@ -105,10 +105,10 @@ class Shard(NamedTuple):
 
 
 def make(shard: Shard) -> tuple[dict[str, ManifestRow], list[str]]:
-    """Make a shard and write its files, the manifest last; return its rows, and tracebacks of unexpected errors.
+    """Make a shard and write its files; return its rows, and tracebacks of unexpected errors.
 
-    Its images are worked on in a process of their own, so that one which ends it costs only itself. Raises
-    OSError when the files cannot be written.
+    Its images are worked on in a process of their own, so that one which ends it costs only itself. The
+    manifest is written last. Raises OSError when the files cannot be written.
     """
     rows: dict[str, ManifestRow] = {}
     images: dict[str, bytes] = {}
