@@ -94,10 +94,8 @@ class _Worker:
             cv2.setNumThreads(1)  # there are as many processes as cores
             for folder in folders:
                 if not folder.is_dir():  # else each of its images would count as missing
-                    node = socket.gethostname()
-                    raise InputError(
-                        f"{folder}: is not seen by the node {node}; all nodes need the same folders"
-                    )
+                    seen = f"is not seen by the node {socket.gethostname()}"
+                    raise InputError(f"{folder}: {seen}; all nodes need the same folders")
             self._function = make()
         return self._function(items) if items else []
 
@@ -111,7 +109,7 @@ class _Call(NamedTuple):
 
 
 class _Cluster:
-    """The workers of a cluster and their calls: about two for each in flight, and one waiting.
+    """The workers of a cluster and their calls: at most two for each in flight, about one waiting.
 
     An empty call makes a worker's function; then it gets items, so that none wait for a node that is gone.
     """
@@ -143,8 +141,11 @@ class _Cluster:
                 yield from ((item, died(item)) for item in self._given_up(self._calls[ref].worker))
             else:
                 call = self._calls.pop(ref)
-                self._free.extend([call.worker] if call.items else [call.worker] * 2)
-                self._deaths = 0 if call.items else self._deaths
+                if call.items:
+                    self._deaths = 0
+                    self._free.append(call.worker)
+                else:  # two small calls, so that the worker need not wait for this process
+                    self._free.extend([call.worker] * min(per_call, 2))
                 yield from zip(call.items, results, strict=True)
 
     def _size(self) -> int:
