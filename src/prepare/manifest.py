@@ -16,7 +16,7 @@ from src.prepare.processes import WORKER_DIED, Job, Outcome, source_stamp
 from src.settings import EnhanceSettings, PreprocessSettings
 
 FIRST_ENGINE = "PP-OCRv6-small/1"
-"""The OCR engine of rows whose settings name none."""
+"""The OCR engine of rows whose cache key names none."""
 TEXT = ("lines", "drawn")
 """Keys of an `Outcome` that ``text.jsonl`` keeps."""
 
@@ -75,7 +75,7 @@ def is_current(
 ) -> bool:
     """Tell whether an image needs no new run: its source, cache key and text are as they would be now.
 
-    Without OCR old text may stay. Accidents are tried again, and so are unexpected errors, mended since.
+    Without OCR old text may stay. A failure by a dead worker or an unexpected error is tried again.
     """
     key, _, engine_name = row.settings.partition(" ocr=")
     stamp = {"source_bytes": row.source_bytes, "source_mtime_ns": row.source_mtime_ns}
