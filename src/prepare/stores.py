@@ -50,8 +50,7 @@ class FolderStore:
     def kept(self, is_current: IsCurrent) -> set[str]:
         """Return the images that stay as they are."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for part in self.path.glob(".*.part"):  # of a worker that was killed while it wrote
-            part.unlink()
+        self._drop_parts()
         rows, self._texts = read_finished(self.folder.manifest, [self.folder.text, self.journal.path])
         self._rows = {
             image: row
@@ -84,7 +83,12 @@ class FolderStore:
         if read_images:
             write_whole(self.folder.text, (self._text_line(rows[image]) for image in read_images))
         self.journal.remove()
+        self._drop_parts()
         return manifest
+
+    def _drop_parts(self) -> None:
+        for part in self.path.glob(".*.part"):  # of workers that were killed while they wrote
+            part.unlink()
 
     def _text_line(self, row: ManifestRow) -> str:
         text = self._texts[row.image]

@@ -17,6 +17,7 @@ from src.images.enhance import enhance
 from src.ocr import engine
 from src.prepare.manifest import MANIFEST_COLUMNS
 from src.prepare.preprocessing import preprocess
+from src.prepare.stores import FolderStore
 from src.settings import EnhanceSettings, PreprocessSettings
 from tests.conftest import ROOT, assert_one_sentence, make_folder, run_python
 
@@ -238,6 +239,20 @@ def test_killed_at_any_moment_the_next_run_goes_on(data, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "(0 reused)" not in result.stdout
     assert hashes(cut) == hashes(whole)
+
+
+def test_what_a_killed_worker_was_writing_does_not_stay(tmp_path, monkeypatch):
+    data, out = make_folder(tmp_path / "data", 2, 1), tmp_path / "out"
+
+    def kept(store, is_current):
+        images = find_kept(store, is_current)
+        (out / ".a.jpg.1234.part").touch()  # written after the run's start
+        return images
+
+    find_kept = FolderStore.kept
+    monkeypatch.setattr(FolderStore, "kept", kept)
+    preprocess(PreprocessSettings(data, out, workers=1))
+    assert not list(out.glob(".*"))
 
 
 def test_unusable_folders_get_one_sentence(tmp_path):
