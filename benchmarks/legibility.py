@@ -22,7 +22,7 @@ from src.data.names import image_name
 from src.data.tables import read_train
 from src.images.decode import cv2, decode, read_image, shown_size
 from src.images.enhance import enhance
-from src.ocr.engine import read_lines
+from src.ocr.engine import read
 from src.prepare.processes import JPEG_QUALITY
 from src.settings import EnhanceSettings
 
@@ -58,7 +58,7 @@ def main() -> int:
             ours = enhance(decode(path.read_bytes(), enough=settings.max_size), settings, size)
             cv2.imwrite(str(targets["ours"]), ours, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             for name, target in targets.items():
-                text = " ".join(line[0] for line in read_lines(read_image(target)))
+                text = " ".join(line[0] for line in read(read_image(target)))
                 reduced = "reduced" if max(size) >= 2 * settings.max_size else "only resized"
                 found[reduced, name].append((is_in(number_of(label), text), len(text)))
     for (reduced, name), values in sorted(found.items()):

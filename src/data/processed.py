@@ -1,4 +1,4 @@
-"""Reading a folder of processed pictures, whether they are files of their own or in shards."""
+"""The model images of a folder, whether they are files of their own or in shards."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,44 +12,39 @@ from src.data.tables import read_table
 
 
 def read_manifest(processed: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of the manifest, of all shards; ``tar`` is added, the path of the shard's, None for single
-    pictures.
+    """Return some columns of the manifest, or of those of all shards.
 
-    Raises `InputError` when there is none.
+    A column ``tar`` is added: the path of the shard's, None without shards. Raises `InputError` when there is
+    no manifest.
     """
     folder = ProcessedFolder(processed)
     tables = []
     for path in folder.manifests:
         table = read_table(path, columns)[list(columns)]
-        table["tar"] = pd.Series(
-            [folder.tar_of(path) if folder.is_sharded else None] * len(table), dtype=object
-        )
-        tables.append(table)
+        tars = [folder.tar_of(path) if folder.is_sharded else None] * len(table)
+        tables.append(table.assign(tar=pd.Series(tars, dtype=object)))
     if not tables:
         raise InputError(f"{folder.shards}: has no finished shard; run preprocess.py --shards first")
     return pd.concat(tables, ignore_index=True)
 
 
 class Pictures:
-    """Where the processed pictures of a folder are."""
+    """The places of a folder's model images."""
 
     def __init__(self, processed: Path) -> None:
         folder = ProcessedFolder(processed)
-        self._root, self._sharded, self._tars = folder.root, folder.is_sharded, dict[str, Path]()
-        if self._sharded:
+        self._root, self._tars = folder.root, None
+        if folder.is_sharded:
             table = read_manifest(processed, ["file"])
             table = table[table["file"].ne("")]
             self._tars = dict(zip(table["file"], table["tar"], strict=True))
 
     def path(self, file: str) -> Path:
-        """The path of a processed picture by its file's name, for `images.read_bytes`; it need not be
-        there."""
-        return self._tars.get(file, self._root) / file
+        """Return the path of a model image by its file name, for `decode.read_bytes`; it need not exist."""
+        return (self._tars or {}).get(file, self._root) / file
 
     def of(self, image: str) -> Path | None:
-        """The processed picture of a source image; None where there is none."""
-        file = processed_name(image)
-        if self._sharded:
-            return self.path(file) if file in self._tars else None
-        path = self._root / file
-        return path if path.is_file() else None
+        """Return the path of a source image's model image; None where there is none."""
+        path = self.path(processed_name(image))
+        exists = path.is_file() if self._tars is None else path.name in self._tars
+        return path if exists else None

@@ -1,4 +1,4 @@
-"""Where to look again at a picture, closer, and how to put together what several looks have read."""
+"""Further OCR passes over an image in which something that is asked for was not found."""
 
 import itertools
 import re
@@ -9,192 +9,140 @@ import numpy as np
 
 from src.entities import ENTITY_UNITS
 from src.images.decode import cv2
+from src.ocr.engine import read, read_again
+from src.ocr.text_lines import FIRST_PASS, OcrPass, TextLine, bounds, merged, with_cut_lines
 from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
-from src.reading.mentions import find_quantities
-
-Line = tuple[str, float, list[list[int]]]
-"""Text, confidence 0..1, and the box's four corners [x, y] in source pixels, clockwise from the text's top
-left."""
+from src.reading.lines import ParsedLine
 
 _LARGE = 1600
-"""Pixels of the long side from which on a picture has tiles, too: whole, it never is seen at its full
-size."""
-_TILE, _MOST = 800, 5
-"""Pixels of a tile's side, about; and tiles in a row at most."""
+"""Long side in pixels from which on an image is also read in tiles, as it is never seen at its full size."""
+_TILE, _MAX_TILES = 800, 5
+"""Side of a tile in pixels, about, and the maximum number of tiles in a row."""
 _OVERLAP = 0.16
-"""Of neighbouring tiles, as a share of the side of one."""
-_NEAR = 3
-"""Pixels of the source from a cut within which a line may go on beyond it."""
-_SURE = 0.6
-"""A closer look's line is kept from this confidence on: small print reads badly, and what is no print as
-well."""
+"""Overlap of neighbouring tiles, as a share of a tile's side."""
+_NEAR_CUT = 3
+"""A line that ends within so many pixels of a cut may go on beyond it."""
 _PIECE = re.compile(r"\W{0,2}(?:[0-9]{1,3}(?:[.,][0-9])?|0?[cm]m)\W{0,2}", re.IGNORECASE)
-"""A number or a unit alone, as it is left of a quantity that is printed upwards and was not read in one
-piece."""
+"""Matches a number or a unit alone: a piece of a quantity that is printed upwards and was not read whole."""
 _LENGTHS = {"height", "width", "depth"}
 
 
-def is_missing(lines: Sequence[Line], width: int, height: int, entities: Sequence[str]) -> bool:
-    """Whether one of ``entities`` has no candidate in the lines; with none known: whether there is no
-    quantity.
+def read_with_retries(
+    image: np.ndarray, lines: list[TextLine], entities: Sequence[str]
+) -> tuple[list[TextLine], list[ParsedLine]]:
+    """Return better lines of a BGR uint8 image, and the same lines parsed.
 
-    Lengths are missing, too, where a piece of a number stands upright among others with units.
+    ``lines`` are those of the first pass. Weak ones are read again; then `retry_passes` run as long as one of
+    the ``entities`` that are asked of the image `is_missing`.
     """
-    found = parse_lines(lines, width, height)
-    known = [entity for entity in entities if entity in ENTITY_UNITS]
-    if not known:
-        return not any(reading.mentions for reading in found)
-    if any(not candidates(found, entity) for entity in known):
+    height, width = image.shape[:2]
+    lines, cut = read_again(image, lines), list[TextLine]()
+    parsed_lines = parse_lines(lines, width, height)
+    for passes in retry_passes(width, height, entities):
+        if not is_missing(lines, parsed_lines, entities):
+            break
+        for retry in passes:
+            retried = [retry.to_image(line) for line in read(retry.view(image), retry.ocr_pass)]
+            retried = read_again(image, retried)
+            lines = merged(lines, [line for line in retried if not retry.is_cut(line)])
+            cut += [line for line in retried if retry.is_cut(line)]
+        parsed_lines = parse_lines(lines, width, height)
+    whole_lines, lines = lines, with_cut_lines(lines, cut)
+    return lines, parsed_lines if lines == whole_lines else parse_lines(lines, width, height)
+
+
+def is_missing(
+    lines: Sequence[TextLine], parsed_lines: Sequence[ParsedLine], entities: Sequence[str]
+) -> bool:
+    """Tell whether one of ``entities`` has no candidate in the lines.
+
+    Where none of them is known, tell whether no line has a quantity. Lengths are missing, too, where a piece
+    of a number stands upright among others with units.
+    """
+    known_entities = [entity for entity in entities if entity in ENTITY_UNITS]
+    if not known_entities:
+        return not any(line.mentions for line in parsed_lines)
+    if any(not candidates(parsed_lines, entity) for entity in known_entities):
         return True
-    return not _LENGTHS.isdisjoint(known) and any(
-        _PIECE.fullmatch(line[0]) and _is_upright(line) for line in lines
+    return not _LENGTHS.isdisjoint(known_entities) and any(
+        _PIECE.fullmatch(line.text) and _is_upright(line) for line in lines
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A way to look at a picture again: which part of it, how large, in which colours, which way up, how
-    readily."""
+def _is_upright(line: TextLine) -> bool:
+    left, top, right, bottom = bounds(line)
+    return bottom - top > 1.2 * (right - left)
 
-    left: int  # of the part, in source pixels
+
+@dataclass(frozen=True, slots=True)
+class RetryPass:
+    """An OCR pass over a part of an image, possibly inverted or turned by a quarter clockwise.
+
+    The part's edges are in pixels of the image; ``cuts`` says which of them (left, top, right, bottom) cut
+    through the image.
+    """
+
+    left: int
     top: int
     right: int
     bottom: int
-    sides: tuple[int, int]  # see `engine.SIDES`
+    ocr_pass: OcrPass
     inverted: bool = False
-    turned: bool = False  # by a quarter, clockwise
-    faint: bool = False  # with print that the detector is less sure of
-    inner: tuple[bool, bool, bool, bool] = (False,) * 4  # which of its edges are cuts through the picture
+    turned: bool = False
+    cuts: tuple[bool, bool, bool, bool] = (False,) * 4
 
-    def seen(self, image: np.ndarray) -> np.ndarray:
-        """What it shows of a BGR uint8 picture."""
+    def view(self, image: np.ndarray) -> np.ndarray:
+        """Return what the pass sees of a BGR uint8 image."""
         part = image[self.top : self.bottom, self.left : self.right]
         if self.inverted:
             part = cv2.bitwise_not(part)
         return cv2.rotate(part, cv2.ROTATE_90_CLOCKWISE) if self.turned else np.ascontiguousarray(part)
 
-    def on_picture(self, line: Line) -> Line:
-        """A line read on it, in the picture's pixels."""
-        text, score, corners = line
+    def to_image(self, line: TextLine) -> TextLine:
+        """Return a line of the view in pixels of the image."""
+        quad = line.quad
         if self.turned:
-            corners = [[y, self.bottom - self.top - 1 - x] for x, y in corners]
-        return text, score, [[x + self.left, y + self.top] for x, y in corners]
+            quad = [[y, self.bottom - self.top - 1 - x] for x, y in quad]
+        return line._replace(quad=[[x + self.left, y + self.top] for x, y in quad])
 
-    def is_cut(self, line: Line) -> bool:
-        """Whether a line in the picture's pixels ends at a cut: it may go on beyond."""
-        left, top, right, bottom = _bounds(line)
+    def is_cut(self, line: TextLine) -> bool:
+        """Tell whether a line in pixels of the image ends at a cut: it may go on beyond."""
+        left, top, right, bottom = bounds(line)
         gaps = (left - self.left, top - self.top, self.right - right, self.bottom - bottom)
-        return any(cut and gap < _NEAR for cut, gap in zip(self.inner, gaps, strict=True))
+        return any(cut and gap < _NEAR_CUT for cut, gap in zip(self.cuts, gaps, strict=True))
 
 
-def closer_looks(width: int, height: int, entities: Sequence[str]) -> Iterator[list[Look]]:
-    """Looks at a picture of this size in the order of what they find per second (benchmarks/README.md).
+def retry_passes(width: int, height: int, entities: Sequence[str]) -> Iterator[list[RetryPass]]:
+    """Yield groups of passes over an image of this size, ordered by what they find per second.
 
     The detector is trained on one size of letters, and on lines from left to right: what it misses at one
     size, in dark letters or lying it sees at another, in light ones or upright. What it sees but does not
-    trust (a line close to others, say) the recogniser reads or drops. Those of one list belong together.
-    Lengths alone are printed upwards often enough to turn the picture for ``entities``.
+    trust (a line close to others, say) the recogniser reads or drops. Lengths alone are printed upwards often
+    enough to turn the image for ``entities``. See benchmarks/README.md for the order.
     """
     whole = 0, 0, width, height
-    yield [Look(*whole, (320, 512))]
-    yield [Look(*whole, (960, 1280), inverted=True)]
+    yield [RetryPass(*whole, OcrPass(320, 512))]
+    yield [RetryPass(*whole, OcrPass(960, 1280), inverted=True)]
     if not entities or not _LENGTHS.isdisjoint(entities):
-        yield [Look(*whole, (704, 960), turned=True)]
-    yield [Look(*whole, (960, 1280), faint=True)]
+        yield [RetryPass(*whole, FIRST_PASS, turned=True)]
+    yield [RetryPass(*whole, OcrPass(960, 1280, faint=True))]
     if max(width, height) >= _LARGE:
         yield [
-            Look(
-                left,
-                top,
-                right,
-                bottom,
-                (704, 960),
-                inner=(left > 0, top > 0, right < width, bottom < height),
+            RetryPass(
+                left, top, right, bottom, FIRST_PASS, cuts=(left > 0, top > 0, right < width, bottom < height)
             )
-            for top, bottom in _spans(height)
-            for left, right in _spans(width)
+            for top, bottom in _tiles(height)
+            for left, right in _tiles(width)
         ]
 
 
-def _spans(side: int) -> list[tuple[int, int]]:
-    count = min(_MOST, -(-side // _TILE))
-    more = _OVERLAP / 2 * side / count
+def _tiles(side: int) -> list[tuple[int, int]]:
+    """Return first and last pixel of the tiles along a side of the image."""
+    count = min(_MAX_TILES, -(-side // _TILE))
+    overlap = _OVERLAP / 2 * side / count
     edges = [side * number / count for number in range(count + 1)]
     return [
-        (max(0, round(low - more)), min(side, round(high + more))) for low, high in itertools.pairwise(edges)
+        (max(0, round(low - overlap)), min(side, round(high + overlap)))
+        for low, high in itertools.pairwise(edges)
     ]
-
-
-def merged(lines: Sequence[Line], closer: Sequence[Line]) -> list[Line]:
-    """``lines`` with what a closer look has read: new lines, and better readings of those that are there.
-
-    A line that stands where others do replaces them when it is a whole of which they are parts, or as long
-    and surer; else it is left out. So nothing is there twice, and no line is lost that overlaps nothing.
-    """
-    kept = list(lines)
-    for line in closer:
-        if line[1] < _SURE:
-            continue
-        rivals = [other for other in kept if _overlap(line, other) > 0.5]
-        if line not in kept and all(_is_better(line, other) for other in rivals):
-            kept = [other for other in kept if other not in rivals]
-            kept.append(line)
-    return kept
-
-
-def with_apart(lines: Sequence[Line], cut: Sequence[Line]) -> list[Line]:
-    """``lines`` with those ``cut`` ones that stand where nothing else was read: a part may read as another
-    value."""
-    kept = list(lines)
-    for line in cut:
-        if line[1] >= _SURE and not any(_overlap(line, other) > 0 for other in kept):
-            kept.append(line)
-    return kept
-
-
-def _is_better(line: Line, other: Line) -> bool:
-    """Whether a line is the better reading of a place than another one."""
-    mine, theirs = _plain(line[0]), _plain(other[0])
-    if mine == theirs:
-        return False
-    if theirs in mine:
-        return _area(line) >= 0.8 * _area(other)
-    if mine in theirs:
-        return False
-    gains = bool(find_quantities(line[0])) - bool(find_quantities(other[0]))
-    return _area(line) >= 0.6 * _area(other) and (gains > 0 or (gains == 0 and line[1] > other[1] + 0.02))
-
-
-def _is_upright(line: Line) -> bool:
-    left, top, right, bottom = _bounds(line)
-    return bottom - top > 1.2 * (right - left)
-
-
-def _plain(text: str) -> str:
-    """A text without signs and spaces, but for those in a number: 2.5 is not 25."""
-    return re.sub(r"\W(?<![0-9][.,/])|\W(?![0-9])", "", text).lower()
-
-
-def _bounds(line: Line) -> tuple[int, int, int, int]:
-    xs, ys = [point[0] for point in line[2]], [point[1] for point in line[2]]
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _area(line: Line) -> float:
-    return max(1.0, cv2.contourArea(_corners(line)))
-
-
-def _overlap(first: Line, second: Line) -> float:
-    """Shared area as a share of the smaller box, slanting as it is: a box around it would take in its
-    neighbours."""
-    a, b = _bounds(first), _bounds(second)
-    if min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1]):
-        return 0.0
-    shared, _ = cv2.intersectConvexConvex(_corners(first), _corners(second))
-    return shared / min(_area(first), _area(second))
-
-
-def _corners(line: Line) -> np.ndarray:
-    """Of its box, convex, float32 (n, 1, 2)."""
-    return cv2.convexHull(np.array(line[2], np.float32))

@@ -1,4 +1,4 @@
-"""Work on one picture in a process of its own, and a pool of such processes that survives their deaths.
+"""The work on one source image, and a pool of local processes that survives their deaths.
 
 Imported by every worker: nothing heavy at the top (pandas alone would cost each of them half a second).
 """
@@ -6,12 +6,14 @@ Imported by every worker: nothing heavy at the top (pandas alone would cost each
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from src.data.errors import unexpected
 from src.data.files import write_whole
@@ -19,7 +21,6 @@ from src.images.decode import ImageError, cv2, decode, read_bytes, shown_size
 from src.images.enhance import enhance, is_blank
 from src.images.formats import is_cut
 from src.prepare.bounded_map import PoolDied, in_flight
-from src.reading.cross_line import parse_lines
 from src.reading.layout import around_lengths
 from src.settings import EnhanceSettings
 
@@ -28,16 +29,16 @@ Result = TypeVar("Result")
 
 JPEG_QUALITY = 95
 CUT_OFF = "cut off"
-"""Of a picture that is processed nevertheless: its last bytes are missing, 95 % of it and more are there."""
+"""Error of an image that is processed nevertheless: at least 95 % of it is there."""
 ONE_COLOUR = "one colour only: a placeholder, not a picture"
 UNREAD = "text not read"
-"""Begins what is said of a picture whose text could not be read for an unexpected error."""
+"""Begins the error of an image whose text could not be read for an unexpected error."""
 WORKER_DIED = "its worker process died (killed, or out of memory)"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture to process."""
+    """One source image to process, and the entities that are asked of it."""
 
     image: str
     source: Path
@@ -45,17 +46,18 @@ class Job:
     enhance: EnhanceSettings
     max_pixels: int
     ocr: bool
-    entities: tuple[str, ...] = ()  # asked of it, for a closer look at its text
+    entities: tuple[str, ...] = ()
 
 
 Outcome = dict[str, Any]
-"""``status`` (ok, blank, failed) and ``error``; for ok and blank ``source_width, source_height`` (pixels),
-for ok also ``file, width, height`` and with OCR ``lines`` (see `retry_passes.Line`) and ``drawn``
-(`Layout.entry`, None without lengths)."""
+"""What became of an image: ``status`` (ok, blank, failed), ``error``, ``source_bytes, source_mtime_ns``.
+
+For ok and blank also ``source_width, source_height`` (pixels), for ok ``file, width, height``, and with OCR
+``lines`` (`TextLine`) and ``drawn`` (`Layout.entry`, None without lengths)."""
 
 
 def process(job: Job) -> Outcome:
-    """Make one picture and write it whole to its target. Raises OSError when that cannot be written."""
+    """Make one image and write it whole to its target. Raises OSError when that cannot be written."""
     outcome, data = made(job)
     if data:
         write_whole(job.target, data)
@@ -65,88 +67,102 @@ def process(job: Job) -> Outcome:
 
 
 def made(job: Job) -> tuple[Outcome, bytes]:
-    """The outcome of one picture and the processed picture as JPEG, empty where there is none.
+    """Return the outcome of one image and the model image as JPEG, empty where there is none.
 
-    What is wrong with it ends in the outcome; so does what nobody expected, with its traceback as ``trace``.
+    What is wrong with it ends in the outcome; so does an unexpected error, with its traceback as ``trace``.
     """
+    stamp = source_stamp(job.source)  # before it is read
     try:
-        return _made(job)
-    except Exception as error:  # whatever a picture brings up: it is not worth the run
+        outcome, data = _made(job)
+    except Exception as error:  # whatever an image brings up: it is not worth the run
         reason, trace = unexpected(error)
-        return failed(reason) | {"trace": trace}, b""
+        outcome, data = failed(reason) | {"trace": trace}, b""
+    return stamp | outcome, data
 
 
 def _made(job: Job) -> tuple[Outcome, bytes]:
     try:
         source = read_bytes(job.source)
         reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
-        size = shown_size(source)
-        if is_blank(reduced) and is_blank(
-            decode(source, job.max_pixels)
-        ):  # fine print may be lost in the reduced one
-            return {
-                "status": "blank",
-                "error": ONE_COLOUR,
-                "source_width": size[0],
-                "source_height": size[1],
-            }, b""
-        small = enhance(reduced, job.enhance, size)
-        full = (
-            decode(source, job.max_pixels) if job.ocr else None
-        )  # twice, so that the picture is the same without OCR
-    except (ImageError, cv2.error, MemoryError) as error:
-        reason = (
-            str(error) if isinstance(error, ImageError) else f"cannot be processed ({type(error).__name__})"
-        )
-        return failed(reason), b""
+        width, height = shown_size(source)
+        size = {"source_width": width, "source_height": height}
+        # Fine print may be lost in the reduced one.
+        if is_blank(reduced) and is_blank(decode(source, job.max_pixels)):
+            return {"status": "blank", "error": ONE_COLOUR, **size}, b""
+        small = enhance(reduced, job.enhance, (width, height))
+        # Decoded twice, so that the model image is the same without OCR.
+        full = decode(source, job.max_pixels) if job.ocr else None
+    except ImageError as error:
+        return failed(str(error)), b""
+    except (cv2.error, MemoryError) as error:
+        return failed(f"cannot be processed ({type(error).__name__})"), b""
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     outcome: Outcome = {
         "status": "ok",
         "file": job.target.name,
-        "source_width": size[0],
-        "source_height": size[1],
+        "error": CUT_OFF if is_cut(source) else "",
+        "width": small.shape[1],
+        "height": small.shape[0],
+        **size,
     }
-    outcome |= {"width": small.shape[1], "height": small.shape[0], "error": CUT_OFF if is_cut(source) else ""}
     if full is not None:
-        from src.ocr.engine import (
-            look_closer,
-            read_lines,
-        )  # its models are loaded only where text is asked for
-
-        outcome |= {"lines": [], "drawn": None}
-        what = UNREAD
-        try:
-            outcome["lines"] = read_lines(full)
-            what = f"{UNREAD} closer"
-            outcome["lines"] = look_closer(full, outcome["lines"], job.entities)
-            what = "lines around it not found"
-            drawn = around_lengths(small, parse_lines(outcome["lines"], *size))
-            outcome["drawn"] = None if drawn is None else drawn.entry()
-        except Exception as error:  # whatever its libraries raise: one picture's text is not worth the run
-            outcome["trace"] = unexpected(error)[1]
-            outcome["error"] += f"{'; ' * bool(outcome['error'])}{what} ({type(error).__name__})"
+        _read_text(full, small, job.entities, outcome)
     return outcome, data.tobytes()
 
 
+def _read_text(full: np.ndarray, small: np.ndarray, entities: Sequence[str], outcome: Outcome) -> None:
+    """Add the text of an image at full resolution, and the layout around it; what fails is noted as error."""
+    from src.ocr.engine import read  # its models are loaded only where text is asked for
+    from src.ocr.retry_passes import read_with_retries
+
+    outcome |= {"lines": [], "drawn": None}
+    failure = UNREAD
+    try:
+        outcome["lines"] = read(full)
+        failure = f"{UNREAD} closer"
+        outcome["lines"], parsed_lines = read_with_retries(full, outcome["lines"], entities)
+        failure = "lines around it not found"
+        if layout := around_lengths(small, parsed_lines):
+            outcome["drawn"] = layout.entry()
+    except Exception as error:  # whatever its libraries raise: one image's text is not worth the run
+        outcome["trace"] = unexpected(error)[1]
+        notes = (outcome["error"], f"{failure} ({type(error).__name__})")
+        outcome["error"] = "; ".join(filter(None, notes))
+
+
 def failed(error: str) -> Outcome:
-    """The outcome of a picture that could not be processed."""
+    """Return the outcome of an image that could not be processed."""
     return {"status": "failed", "error": error}
 
 
-def run(
-    work: Callable[[Item], Result], jobs: Iterable[Item], workers: int, died: Callable[[Item], Result]
-) -> Iterator[tuple[Item, Result]]:
-    """Each job with the result of ``work``, as they finish, by processes; few jobs are in flight at a time.
+def died(job: Job) -> Outcome:
+    """Return the outcome of an image whose worker process died."""
+    return source_stamp(job.source) | failed(WORKER_DIED)
 
-    When a worker dies (killed, out of memory) its pool is lost with all that was in flight. Those jobs are
-    then run one at a time, so that one which kills its worker again is found, its result is what ``died``
-    says, and a new pool goes on with the rest.
+
+def source_stamp(source: Path) -> dict[str, int]:
+    """Return size and time of change of a file as columns of the manifest; nothing where it is gone."""
+    try:
+        stat = source.stat()
+    except OSError:
+        return {}
+    return {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
+
+
+def run(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, died: Callable[[Item], Result]
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with the result of ``function``, as they finish, from local processes.
+
+    Few items are in flight at a time. When a worker dies (killed, out of memory) its pool is lost with all
+    that was in flight. Those items are then run one at a time, so that one which kills its worker again is
+    found; its result is what ``died`` returns, and a new pool goes on with the rest.
     """
-    waiting = iter(jobs)
+    waiting = iter(items)
     while True:
         try:
             with _Pool(workers) as pool:
-                yield from in_flight(pool, work, waiting, window=4 * workers)
+                yield from in_flight(pool, function, waiting, window=4 * workers)
             return
         except PoolDied as death:
             suspects: list[Item] = death.items
@@ -154,21 +170,20 @@ def run(
             f"a worker died; the {len(suspects)} pictures in flight are tried again one by one",
             file=sys.stderr,
         )
-        yield from ((job, _alone(work, job, died)) for job in suspects)
+        yield from ((item, _alone(function, item, died)) for item in suspects)
 
 
-def _alone(work: Callable[[Item], Result], job: Item, died: Callable[[Item], Result]) -> Result:
-    """The result of a job with a worker of its own; what ``died`` says when that dies, too."""
+def _alone(function: Callable[[Item], Result], item: Item, died: Callable[[Item], Result]) -> Result:
+    """Return the result of an item in a worker of its own, and what ``died`` returns if that dies, too."""
     try:
         with _Pool(1) as pool:
-            return pool.submit(work, job).result()
+            return pool.submit(function, item).result()
     except BrokenProcessPool:
-        return died(job)
+        return died(item)
 
 
 class _Pool(ProcessPoolExecutor):
-    """Spawned workers on one thread each; leaving it in an error (Ctrl-C, a full disk) does not wait for
-    them."""
+    """Spawned workers on one thread each; an error (Ctrl-C, a full disk) does not wait for them."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)

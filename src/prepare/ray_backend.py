@@ -1,5 +1,4 @@
-"""Work on many items by this machine's processes, or by the nodes of a Ray cluster: the one module that knows
-Ray.
+"""A function over many items, by this machine's processes or by a Ray cluster: the one module that knows Ray.
 
 Nodes need the libraries of ``requirements.txt`` and ``requirements-ray.txt``, and see the folders that are
 worked on at the same paths; this code goes to them by itself.
@@ -8,17 +7,15 @@ worked on at the same paths; this code goes to them by itself.
 import contextlib
 import logging
 import os
-import pickle
 import socket
 import sys
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from src.data.errors import InputError
 from src.images.decode import cv2
@@ -29,82 +26,35 @@ Result = TypeVar("Result")
 Run = Callable[..., Iterator[tuple[Any, Any]]]
 """`processes.run`, or what does the same on a cluster."""
 
-PER_TASK = 8
-"""Items that go to a node at once: enough that a task's own milliseconds do not count, few enough to lose."""
+PER_CALL = 8
+"""Items that a worker gets at once: a call's own milliseconds do not count, and few items are lost."""
 TRIES = 3
 """How often an item may end its process before it is given up."""
+_DEATHS = 30
+"""Maximum number of workers that die without a result in between; one each on a larger cluster."""
 _SOURCE = Path(__file__).parent.parent
 
 
-def runner(address: str | None, folders: Sequence[Path] = (), per_task: int = PER_TASK) -> Run:
-    """What runs work on many items: `processes.run`, or over the nodes of a Ray cluster what has the same
-    contract.
+def runner(address: str | None, folders: Sequence[Path] = (), per_call: int = PER_CALL) -> Run:
+    """Return `processes.run`, or with the ``address`` of a Ray cluster what does the same on its cores.
 
-    ``address``: the cluster's; ``auto``: of the one that this machine is part of. ``workers`` then are its
-    cores, ``per_task`` items go to one at once, and one that does not see all of ``folders`` ends the run
-    (`InputError`).
+    There ``workers`` has no meaning, ``per_call`` items go to a worker at once, and a node that does not see
+    all of ``folders`` ends the run (`InputError`).
     """
-    return processes.run if address is None else partial(_run_on_cluster, address, folders, per_task)
+    if address is None:
+        return processes.run
+
+    def run_on_cluster(
+        function: Callable[[Item], Result], items: Iterable[Item], _: int, died: Callable[[Item], Result]
+    ) -> Iterator[tuple[Item, Result]]:
+        make = partial(partial, _each, function)
+        return run_by_actors(address, make, items, per_call, died, folders=folders, on_gpus=False)
+
+    return run_on_cluster
 
 
-def _run_on_cluster(
-    address: str,
-    folders: Sequence[Path],
-    per_task: int,
-    work: Callable[[Item], Result],
-    jobs: Iterable[Item],
-    _: int,
-    died: Callable[[Item], Result],
-) -> Iterator[tuple[Item, Result]]:
-    """Like `processes.run`. At most two tasks for each core are in flight, whatever the number of jobs.
-
-    A task whose node is lost is given to another one. One whose process died is done again item by item: an
-    item that ends its process `TRIES` times gets what ``died`` says. Raises `InputError` where there is no
-    Ray or no cluster.
-    """
-    with connected(address) as ray:
-        task = ray.remote(num_cpus=1, max_retries=0)(_done)
-        call = ray.put((work, str(Path.cwd()), folders))
-        waiting, again = iter(jobs), deque[tuple[list[Item], int]]()
-        running: dict[Any, tuple[list[Item], int]] = {}
-        while True:
-            room = 2 * int(max(1, ray.cluster_resources().get("CPU", 0))) - len(running)
-            for _ in range(room):
-                items, tries = again.popleft() if again else (list(islice(waiting, per_task)), 0)
-                if items:
-                    running[task.remote(call, items)] = items, tries
-            if not running:
-                return
-            ray.wait(list(running), num_returns=1)
-            for ref in ray.wait(list(running), num_returns=len(running), timeout=0)[0]:
-                items, tries = running.pop(ref)
-                try:
-                    results = ray.get(ref)
-                except ray.exceptions.RayTaskError as error:
-                    raise (error.cause or error) from None
-                except (ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError):
-                    print(f"a node was lost; {len(items)} items are done on another one", file=sys.stderr)
-                    again.append((items, tries))
-                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
-                    print(f"a worker died; {len(items)} items are tried again one by one", file=sys.stderr)
-                    if len(items) == 1 and tries + 1 >= TRIES:
-                        yield items[0], died(items[0])
-                    else:
-                        again.extend(([item], tries + 1 if len(items) == 1 else 0) for item in items)
-                else:
-                    yield from zip(items, results, strict=True)
-
-
-def _done(call: tuple[Callable[[Item], Result], str, Sequence[Path]], items: Sequence[Item]) -> list[Result]:
-    """The results of some items, in a process of a node."""
-    work, here, folders = call
-    _prepare(here)
-    for folder in folders:
-        if not folder.is_dir():  # else each of its pictures would count as missing
-            raise InputError(
-                f"{folder}: is not seen by the node {socket.gethostname()}; all nodes need the same folders"
-            )
-    return [work(item) for item in items]
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def run_by_actors(
@@ -113,116 +63,134 @@ def run_by_actors(
     jobs: Iterable[Item],
     per_call: int,
     died: Callable[[Item], Result],
+    *,
+    folders: Sequence[Path] = (),
+    on_gpus: bool = True,
 ) -> Iterator[tuple[Item, Result]]:
-    """Each job with its result, as they finish, from workers that keep what ``make`` makes: a loaded model.
+    """Yield each job with its result, as they finish, from workers that keep a function: a loaded model.
 
-    Ray Data's pool of actors: one for each GPU of the cluster, where it has none for each core; it bounds
-    what is in flight. ``make()`` takes ``per_call`` jobs at once and gives a result for each. What a lost
-    node or a dead process had is done again, job by job; one that ends its process `TRIES` times gets what
-    ``died`` says. Raises `InputError`, and what ``make`` or the work raise.
+    There is a worker for each core of the cluster; with ``on_gpus`` for each GPU, if it has any. ``make()``
+    returns its function, which takes ``per_call`` jobs at once and returns a result for each. The jobs of a
+    dead worker or a lost node are done again one by one; the result of one that ends its process `TRIES`
+    times is what ``died`` returns. ``address`` is the cluster's, or ``auto`` for the one that this machine is
+    part of. Raises `InputError` where there is no Ray or no cluster, and what ``make`` or the function raise.
     """
-    left = dict(enumerate(jobs))
-    several = len(left) > per_call
     with connected(address) as ray:
-        for tries in range(TRIES):
-            before = len(left)
-            for position, result in _pass(ray, make, left, 1 if tries else per_call):
-                yield left.pop(position), result
-            if not left:
-                return
-            if several and not tries and len(left) == before:
-                raise InputError(
-                    "--ray: every worker died before its first result; has the cluster enough memory?"
-                )
-            print(
-                f"a worker died or a node was lost; {len(left)} items are tried again one by one",
-                file=sys.stderr,
+        cluster = _Cluster(ray, (make, str(Path.cwd()), folders), on_gpus)
+        yield from cluster.results(iter(jobs), per_call, died)
+
+
+class _Worker:
+    """A process of a node; its first call makes the function."""
+
+    _function: Callable[[Sequence[Any]], list[Any]] | None = None
+
+    def results(self, task: tuple[Callable[[], Any], str, Sequence[Path]], items: Sequence[Any]) -> list[Any]:
+        """Return the results of some items."""
+        make, cwd, folders = task
+        if self._function is None:
+            with contextlib.suppress(OSError):  # for relative paths; a node without it is given whole ones
+                os.chdir(cwd)
+            cv2.setNumThreads(1)  # there are as many processes as cores
+            for folder in folders:
+                if not folder.is_dir():  # else each of its images would count as missing
+                    seen = f"is not seen by the node {socket.gethostname()}"
+                    raise InputError(f"{folder}: {seen}; all nodes need the same folders")
+            self._function = make()
+        return self._function(items) if items else []
+
+
+class _Call(NamedTuple):
+    """Items for a worker, how often they have ended one, and the worker that has them now, if any."""
+
+    items: list[Any]
+    deaths: int = 0
+    worker: Any = None
+
+
+class _Cluster:
+    """The workers of a cluster and their calls: at most two for each in flight, about one waiting.
+
+    An empty call makes a worker's function; then it gets items, so that none wait for a node that is gone.
+    """
+
+    def __init__(self, ray: ModuleType, task: tuple[Any, ...], on_gpus: bool) -> None:
+        self._resource = "GPU" if on_gpus and ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"
+        self._ray, self._task = ray, ray.put(task)
+        self._new_worker = ray.remote(num_cpus=1, num_gpus=int(self._resource == "GPU"))(_Worker).remote
+        self._workers = 0
+        self._free: deque[Any] = deque()  # workers, once for each call that they can take
+        self._calls: dict[Any, _Call] = {}  # in flight, by their references; a worker's in their order
+        self._waiting: deque[_Call] = deque()
+        self._deaths = 0  # of workers since the last result
+
+    def results(
+        self, items: Iterator[Item], per_call: int, died: Callable[[Item], Result]
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with its result."""
+        errors = self._ray.exceptions
+        lost: tuple[Any, ...] = (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError)
+        lost += (errors.OutOfMemoryError, errors.ObjectLostError)
+        while self._fill(items, per_call):
+            (ref,), _ = self._ray.wait(list(self._calls), num_returns=1)
+            try:
+                results = self._ray.get(ref)
+            except errors.RayTaskError as error:
+                raise (error.cause or error) from None
+            except lost:
+                yield from ((item, died(item)) for item in self._given_up(self._calls[ref].worker))
+            else:
+                call = self._calls.pop(ref)
+                if call.items:
+                    self._deaths = 0
+                    self._free.append(call.worker)
+                else:  # two small calls, so that the worker need not wait for this process
+                    self._free.extend([call.worker] * min(per_call, 2))
+                yield from zip(call.items, results, strict=True)
+
+    def _size(self) -> int:
+        return max(1, int(self._ray.cluster_resources().get(self._resource, 0)))
+
+    def _fill(self, items: Iterator[Any], per_call: int) -> bool:
+        """Give calls to free workers, start workers for more; tell whether there is a call with items."""
+        size = self._size()
+        while len(self._waiting) < size and (call_items := list(islice(items, per_call))):
+            self._waiting.append(_Call(call_items))
+        while self._free and self._waiting:
+            self._send(self._free.popleft(), self._waiting.popleft())
+        calls = len(self._waiting) + sum(bool(call.items) for call in self._calls.values())
+        while self._workers < min(size, calls):
+            self._workers += 1
+            self._send(self._new_worker(), _Call([]))
+        return calls > 0
+
+    def _send(self, worker: Any, call: _Call) -> None:
+        self._calls[worker.results.remote(self._task, call.items)] = call._replace(worker=worker)
+
+    def _given_up(self, worker: Any) -> list[Any]:
+        """Take the calls of a dead worker back; return its item if that has ended `TRIES` workers."""
+        refs = [ref for ref, call in self._calls.items() if call.worker is worker]
+        suspect, *innocent = [self._calls.pop(ref) for ref in refs]
+        self._free = deque(other for other in self._free if other is not worker)
+        self._workers, self._deaths = self._workers - 1, self._deaths + 1
+        if self._deaths > max(_DEATHS, self._size()):
+            raise InputError(
+                "--ray: every worker dies before its first result; has the cluster enough memory?"
             )
-    yield from ((job, died(job)) for job in left.values())
-
-
-def _pass(
-    ray: ModuleType, make: Callable[[], Any], left: Mapping[int, Any], per_call: int
-) -> Iterator[tuple[int, Any]]:
-    """Position and result of each of the jobs whose worker lives on."""
-    from ray import data
-
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is lost is told here, in a sentence
-    context = data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    context.max_errored_blocks = -1
-    waiting = iter(left.items())
-    calls = [{"jobs": pickle.dumps(call)} for call in iter(lambda: list(islice(waiting, per_call)), [])]
-    there = ray.cluster_resources()
-    gpus = int(there.get("GPU", 0))
-    actors = min(len(calls), gpus or int(max(1, there.get("CPU", 1))))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a later version will call otherwise
-        results = data.from_items(calls, override_num_blocks=len(calls)).map_batches(
-            _Actor,
-            fn_constructor_args=(ray.cloudpickle.dumps(make), str(Path.cwd())),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=data.ActorPoolStrategy(
-                min_size=1,
-                max_size=actors,
-                initial_size=actors,
-                max_tasks_in_flight_per_actor=2
-                if per_call > 1
-                else 1,  # who kills its worker takes no other along
-            ),
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-            ray_remote_args_fn=lambda: {"max_task_retries": 0},
-        )
-    try:
-        for row in results.iter_rows():
-            done = pickle.loads(row["done"])
-            if isinstance(done, Exception):
-                raise done
-            yield from done
-    except ray.exceptions.RayError:  # results that were on a lost node
-        return
-
-
-class _Actor:
-    """A worker of `run_by_actors`."""
-
-    def __init__(self, make: bytes, folder: str) -> None:
-        _prepare(folder)
-        self._work: Any = None
-        self._error: Exception | None = None
-        try:
-            self._work = pickle.loads(make)()
-        except Exception as error:  # to be raised where it is seen
-            self._error = error
-
-    def __call__(self, batch: Any) -> Any:
-        """A table with the pickled jobs of a call to one with their results, or the exception that they
-        raised."""
-        import pyarrow
-
-        positions, jobs = zip(*pickle.loads(batch["jobs"][0].as_py()), strict=True)
-        try:
-            done: Any = self._error or list(zip(positions, self._work(jobs), strict=True))
-        except Exception as error:
-            done = error
-        return pyarrow.table({"done": [pickle.dumps(done)]})
-
-
-def _prepare(folder: str) -> None:
-    """Make a node's process like the one that has started it."""
-    with contextlib.suppress(
-        OSError
-    ):  # for relative paths; a node that has no such folder is given whole ones
-        os.chdir(folder)
-    cv2.setNumThreads(1)  # there are as many processes as cores
+        again = f"{len(suspect.items)} items are tried again one by one"
+        print(f"a worker died or a node was lost; {again}", file=sys.stderr)
+        deaths = suspect.deaths + 1 if len(suspect.items) == 1 else 0
+        self._waiting.extend(innocent)
+        if deaths == TRIES:
+            return suspect.items
+        self._waiting.extend(_Call([item], deaths) for item in suspect.items)
+        return []
 
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[ModuleType]:
-    """The library, connected to a cluster for as long as it lasts. Raises `InputError`."""
-    # It tells its makers nothing, and does not warn of a change to come.
+    """Yield the library, connected to a cluster for as long as the context lasts. Raises `InputError`."""
+    # Ray tells its makers nothing, and does not warn of a change to come.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:

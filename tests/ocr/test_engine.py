@@ -1,5 +1,8 @@
 from src.images.decode import cv2, np
 from src.ocr import engine as ocr
+from src.ocr.retry_passes import read_with_retries
+from src.ocr.text_lines import FIRST_PASS, OcrPass
+from src.reading.cross_line import parse_lines
 
 
 def page(small_print):
@@ -10,7 +13,7 @@ def page(small_print):
 
 
 def test_lines_have_text_confidence_and_corners_in_source_pixels():
-    ((text, confidence, box),) = ocr.read_lines(page("")[:1200])
+    ((text, confidence, box),) = ocr.read(page("")[:1200])
     assert text == "SHEA BUTTER"
     assert confidence > 0.9
     (left, top), (right, bottom) = np.min(box, axis=0), np.max(box, axis=0)
@@ -18,19 +21,21 @@ def test_lines_have_text_confidence_and_corners_in_source_pixels():
     assert abs(right - 905) < 30
     assert abs(bottom - 905) < 30
     assert 800 < top < 850
-    assert ocr.read_lines(np.full((300, 300, 3), 255, np.uint8)) == []
+    assert ocr.read(np.full((300, 300, 3), 255, np.uint8)) == []
 
 
-def test_where_no_quantity_was_read_a_closer_look_is_taken():
+def test_where_no_quantity_was_read_retry_passes_run():
     image = page("NET WT 113.4 g")
-    texts = [text for text, _, _ in ocr.look_closer(image, ocr.read_lines(image), [])]
+    lines, parsed_lines = read_with_retries(image, ocr.read(image), [])
+    texts = [line.text for line in lines]
     assert "SHEA BUTTER" in texts
     assert "NETWT113.4g" in [text.replace(" ", "") for text in texts]
+    assert parsed_lines == parse_lines(lines, 1800, 1800)
 
 
 def test_upright_text_is_read():
     turned = np.rot90(page("")[700:1000, 200:1000]).copy()
-    ((text, _, box),) = ocr.read_lines(turned)
+    ((text, _, box),) = ocr.read(turned)
     assert text == "SHEA BUTTER"
     assert np.ptp(box, axis=0)[1] > 3 * np.ptp(box, axis=0)[0]
 
@@ -39,4 +44,14 @@ def test_compiled_shapes_do_not_pile_up():
     session = ocr._engine().text_rec.session
     for width in range(320, 320 + 12 * 160, 160):
         session(np.zeros((1, 3, 48, width), np.float32))
-    assert len(session._compiled) <= 8
+    assert session._compiled.cache_info().currsize <= 8
+
+
+def test_a_pass_has_an_engine_of_its_own_with_the_models_of_all():
+    first, faint = ocr._engine_for(FIRST_PASS), ocr._engine_for(OcrPass(960, 1280, faint=True))
+    assert first.text_det.session is faint.text_det.session
+    image = page("")[:1200]
+    before = ocr.read(image)
+    ocr.read(image, OcrPass(960, 1280, faint=True))
+    assert ocr.read(image) == before
+    assert (first.text_det.postprocess_op.thresh, faint.text_det.postprocess_op.thresh) == (0.3, 0.1)

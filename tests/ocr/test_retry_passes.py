@@ -1,13 +1,15 @@
-"""Lines of several looks put together."""
+"""Retry passes: where they look, when they run, and how their lines are merged."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.images.decode import np
-from src.ocr import engine as ocr
-from src.ocr.retry_passes import closer_looks, is_missing, merged
+from src.ocr import retry_passes as retries
+from src.ocr.retry_passes import is_missing, retry_passes
+from src.ocr.text_lines import TextLine, merged
 from src.prepare import processes
+from src.reading.cross_line import parse_lines
 from tests.prepare.test_processes import job
 
 PLACE = [[0, 0], [40, 0], [40, 10], [0, 10]]
@@ -39,29 +41,32 @@ def moved(by):
     ],
 )
 def test_of_readings_of_one_print_one_is_kept(first, closer, kept):
-    assert [text for text, *_ in merged([first], [closer])] == kept
+    assert [text for text, *_ in merged([TextLine(*first)], [TextLine(*closer)])] == kept
 
 
 _boxes = st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(0, 40)] * 2).map(
     lambda b: [[b[0], b[1]], [b[0] + b[2], b[1]], [b[0] + b[2], b[1] + b[3]], [b[0], b[1] + b[3]]]
 )
 _lines = st.lists(
-    st.tuples(
-        st.sampled_from(["", "°", "2.5 kg", "25 kg", "12V", "SHEA", "10 x 20 cm"]), st.floats(0, 1), _boxes
+    st.builds(
+        TextLine,
+        st.sampled_from(["", "°", "2.5 kg", "25 kg", "12V", "SHEA", "10 x 20 cm"]),
+        st.floats(0, 1),
+        _boxes,
     ),
     max_size=5,
 )
 
 
 @given(_lines, _lines)
-def test_merging_invents_nothing_and_the_same_look_again_changes_nothing(lines, closer):
+def test_merging_invents_nothing_and_the_same_pass_again_changes_nothing(lines, closer):
     assert all(line in [*lines, *closer] for line in merged(lines, closer))
     assert merged(lines, lines) == lines
 
 
 @given(_lines, _lines, st.floats(0.6, 1))
 def test_what_overlaps_nothing_stays(lines, closer, score):
-    alone = ("8 V", score, moved(200))
+    alone = TextLine("8 V", score, moved(200))
     assert alone in merged(lines, [*closer, alone])
     assert alone in merged([alone, *lines], closer)
 
@@ -76,25 +81,24 @@ def slanting(degrees, length, height, down):
 
 @given(st.integers(-90, 90), st.integers(60, 300), st.integers(8, 40), st.floats(0.7, 3))
 def test_slanting_lines_that_pass_by_each_other_both_stay(degrees, length, height, lines_apart):
-    first = ("SHEA BUTTER", 0.99, slanting(degrees, length, height, 0))
-    second = ("12 V", 0.9, slanting(degrees, length, height, lines_apart * height))
+    first = TextLine("SHEA BUTTER", 0.99, slanting(degrees, length, height, 0))
+    second = TextLine("12 V", 0.9, slanting(degrees, length, height, lines_apart * height))
     assert merged([first], [second]) == [first, second]
-    assert merged([first], [("5HEA BUTTER", 0.9, first[2])]) == [first]
+    assert merged([first], [TextLine("5HEA BUTTER", 0.9, first.quad)]) == [first]
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 2200), st.integers(1, 2200), st.data())
-def test_every_look_knows_where_it_sees_a_thing(width, height, data):
+def test_every_pass_knows_where_it_sees_a_thing(width, height, data):
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     image = np.zeros((height, width, 1), np.uint8)
     image[y, x] = 1
-    for group in closer_looks(width, height, ["height"]):
+    for group in retry_passes(width, height, ["height"]):
         places = []
-        for look in group:
-            seen = look.seen(image)
-            mark = np.argwhere(seen == (254 if look.inverted else 1))
+        for retry in group:
+            mark = np.argwhere(retry.view(image) == (254 if retry.inverted else 1))
             for row, column, *_ in mark:
-                places.append(look.on_picture(("8", 1.0, [[int(column), int(row)]] * 4))[2])
+                places.append(retry.to_image(TextLine("8", 1.0, [[int(column), int(row)]] * 4)).quad)
         assert places
         assert all(place == [[x, y]] * 4 for place in places)
 
@@ -118,14 +122,15 @@ def upright(text, at=0):
     ],
 )
 def test_what_is_missing(lines, entities, missing):
-    assert is_missing(lines, 100, 100, entities) is missing
+    lines = [TextLine(*line) for line in lines]
+    assert is_missing(lines, parse_lines(lines, 100, 100), entities) is missing
 
 
-def test_an_error_in_a_closer_look_costs_only_that_look(tmp_path, monkeypatch):
+def test_an_error_in_a_retry_pass_costs_only_what_it_reads(tmp_path, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(ocr, "merged", broken)
+    monkeypatch.setattr(retries, "merged", broken)
     known = job("a.jpg", tmp_path, ocr=True)
     plain = processes.process(known)
     assert (plain["error"], bool(plain["lines"])) == ("", True)

@@ -14,8 +14,10 @@ import pytest
 from src.data.names import processed_name
 from src.images.decode import cv2, read_image
 from src.images.enhance import enhance
+from src.ocr import engine
 from src.prepare.manifest import MANIFEST_COLUMNS
 from src.prepare.preprocessing import preprocess
+from src.prepare.stores import FolderStore
 from src.settings import EnhanceSettings, PreprocessSettings
 from tests.conftest import ROOT, assert_one_sentence, make_folder, run_python
 
@@ -154,6 +156,28 @@ def test_pictures_are_read_again_when_something_else_is_asked_of_them(tmp_path):
     assert changed == {processed_name(link.rsplit("/", 1)[-1]) for link in table["image_link"]}
 
 
+def test_another_ocr_engine_reads_again_and_without_ocr_its_text_stays(tmp_path, monkeypatch):
+    data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
+    settings = PreprocessSettings(data, out, ocr=True, workers=1)
+    preprocess(settings)
+    manifest = (out / "manifest.csv").read_bytes()
+    stamp = read_at(out)
+    monkeypatch.setattr(engine, "NAME", "another engine/2")
+    preprocess(replace(settings, ocr=False))
+    assert read_at(out) == stamp
+    preprocess(settings)
+    assert not set(read_at(out).values()) & set(stamp.values())
+    assert manifest_of(out)["settings"].str.endswith(" ocr=another engine/2").all()
+    stamp = read_at(out)
+    preprocess(settings)
+    preprocess(replace(settings, ocr=False))
+    assert read_at(out) == stamp
+    monkeypatch.undo()
+    preprocess(settings)
+    assert {name for name, at in read_at(out).items() if stamp[name] == at} == set()
+    assert len((out / "manifest.csv").read_bytes()) == len(manifest)
+
+
 @pytest.mark.parametrize("gone", ["deleted", "renamed", "a folder"])
 def test_a_picture_that_is_gone_is_missing_and_the_run_goes_on(fresh, gone):
     data, out = fresh
@@ -215,6 +239,20 @@ def test_killed_at_any_moment_the_next_run_goes_on(data, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "(0 reused)" not in result.stdout
     assert hashes(cut) == hashes(whole)
+
+
+def test_what_a_killed_worker_was_writing_does_not_stay(tmp_path, monkeypatch):
+    data, out = make_folder(tmp_path / "data", 2, 1), tmp_path / "out"
+
+    def kept(store, is_current):
+        images = find_kept(store, is_current)
+        (out / ".a.jpg.1234.part").touch()  # written after the run's start
+        return images
+
+    find_kept = FolderStore.kept
+    monkeypatch.setattr(FolderStore, "kept", kept)
+    preprocess(PreprocessSettings(data, out, workers=1))
+    assert not list(out.glob(".*"))
 
 
 def test_unusable_folders_get_one_sentence(tmp_path):

@@ -24,7 +24,7 @@ from src.predict import predict
 from src.prepare.manifest import MANIFEST_COLUMNS
 from src.prepare.preprocessing import preprocess
 from src.prepare.processes import WORKER_DIED
-from src.prepare.sharding import Shard, make
+from src.prepare.stores import Shard, make
 from src.report.page import write_report
 from src.rules import answer_samples
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings
@@ -114,8 +114,9 @@ def test_what_is_whole_is_kept_and_what_has_changed_is_made_anew(tmp_path):
 def test_a_picture_that_kills_its_process_costs_only_itself(tmp_path):
     tar = tmp_path / "00000.tar"
     jobs = [job(f"{i}.jpg", tar) for i in range(3)] + [job("deadly.jpg", tar, source=Deadlier())]
-    result = make(Shard(tar, tuple(jobs), PreprocessSettings()))
-    assert (result.ok, result.faulty["deadly.jpg"].error) == (3, WORKER_DIED)
+    rows, _ = make(Shard(tar, tuple(jobs)))
+    assert rows.pop("deadly.jpg").error == WORKER_DIED
+    assert [row.status for row in rows.values()] == ["ok"] * 3
 
 
 class Deadlier(Deadly):
@@ -167,7 +168,7 @@ def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):
     preprocess(PreprocessSettings(Path(f"file://{data}"), Path(f"file://{out}"), workers=1, shards=True))
     jobs = [job(path.name, out) for path in sorted((data / "images").iterdir())]
     store = UPath("memory://made")
-    make(Shard(store / "00000.tar", tuple(jobs), PreprocessSettings()))
+    make(Shard(store / "00000.tar", tuple(jobs)))
     assert sorted(path.name.partition(".")[2] for path in store.iterdir()) == [
         "index.json",
         "manifest.csv",

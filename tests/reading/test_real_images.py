@@ -10,7 +10,8 @@ from src.images.decode import read_image
 from src.metrics import score
 from src.model.modeling import load_processor
 from src.model.prompts import describe
-from src.ocr import engine as ocr
+from src.ocr.engine import read
+from src.ocr.retry_passes import read_with_retries
 from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
 from src.reading.quantity import canonical
@@ -54,14 +55,14 @@ def test_readings_of_real_pictures_stay_short(gold_read):
         ("41FOg9-ViyL.jpg", "maximum_weight_recommendation", "10 pound"),  # faint
     ],
 )
-def test_print_that_one_look_does_not_see(picture, entity, value):
+def test_print_that_one_pass_does_not_see(picture, entity, value):
     path = REAL.parent / "hard" / "images" / picture
     if not path.is_file():
         pytest.skip("the hard product pictures are not at hand (hard is absent)")
     image = read_image(path)
     height, width = image.shape[:2]
-    lines = ocr.read_lines(image)
+    lines = read(image)
     first = parse_lines(lines, width, height)
     assert value not in {str(c.quantity) for c in candidates(first, entity)}
-    found = parse_lines(ocr.look_closer(image, lines, [entity]), width, height)
-    assert value in {str(c.quantity) for c in candidates(found, entity)}
+    _, parsed_lines = read_with_retries(image, lines, [entity])
+    assert value in {str(c.quantity) for c in candidates(parsed_lines, entity)}
