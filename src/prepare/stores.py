@@ -20,7 +20,7 @@ from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import ProcessedFolder
 from src.data.tables import table_text
-from src.images.tar_images import index_of
+from src.images.decode import index_of
 from src.prepare.manifest import ManifestRow, TextOffset, entry_of, manifest_table, read_finished, text_line
 from src.prepare.processes import WORKER_DIED, Job, Outcome, died, made, process, run
 
