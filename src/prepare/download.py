@@ -21,7 +21,7 @@ from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder
 from src.data.names import image_name, with_hash
-from src.data.sampling import read_drawn
+from src.data.sampling import read_sampled
 from src.data.tables import read_table, table_text
 from src.images.kinds import HEAD, not_a_picture
 from src.prepare.bounded_map import in_flight
@@ -47,7 +47,7 @@ def download(
 ) -> pd.DataFrame:
     """Fetch every picture that ``data``'s tables name and ``images/`` lacks; return the table of `COLUMNS`.
 
-    ``rows`` and ``seed``: of train.csv, only those of drawn rows, see `sampling.read_drawn`.
+    ``rows`` and ``seed``: of train.csv, only those of drawn rows, see `sampling.read_sampled`.
 
     What failed in an earlier run is left alone unless ``retry_failed``. Raises `InputError` when the tables
     cannot be read or the folder not be written.
@@ -61,7 +61,7 @@ def download(
         for left in images.glob(".*.part"):  # of a run that was killed while it wrote
             left.unlink()
         earlier = [*_read(folder.downloads), *(Download(**entry) for entry in journal.read())]
-        wanted = plan(read_drawn(data, rows, seed).links, earlier)
+        wanted = plan(read_sampled(data, rows, seed).links, earlier)
         todo, reused = [], 0
         for row in wanted:
             if (images / row.file).is_file():

@@ -16,7 +16,7 @@ from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, picture_names, processed_name, read_files
-from src.data.sampling import read_drawn
+from src.data.sampling import read_sampled
 from src.prepare.manifest import (
     ManifestRow,
     TextOffset,
@@ -45,7 +45,7 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     cannot be written.
     """
     present, files = _pictures(settings.data), read_files(settings.data)
-    drawn = read_drawn(settings.data, settings.drawn_rows, settings.seed)
+    drawn = read_sampled(settings.data, settings.sampled_rows, settings.seed)
     asked = asked_entities(drawn.tables, files)
     others = (
         set()

@@ -16,7 +16,7 @@ from src.data.label_prior import LabelPrior
 from src.data.labels import USABLE_REASONS
 from src.data.names import read_files
 from src.data.samples import Sample, split_by_picture, train_samples
-from src.data.sampling import drawn_rows, in_proportions, test_counts
+from src.data.sampling import in_proportions, sampled_rows, test_counts
 from src.data.tables import read_train
 from src.data.text_store import TextStore
 from src.model.batches import described_lengths
@@ -54,7 +54,7 @@ def load_data(settings: TrainSettings) -> TrainData:
     """
     processed = RunFolder(settings.out).processed
     table, shares = read_train(settings.data), test_counts(settings.data)
-    table = table.iloc[drawn_rows(table, settings.rows, shares, settings.seed)]
+    table = table.iloc[sampled_rows(table, settings.rows, shares, settings.seed)]
     samples, reasons = train_samples(table, processed, read_files(settings.data))
     left_out = {reason: count for reason, count in reasons.items() if reason not in USABLE_REASONS}
     if left_out:
