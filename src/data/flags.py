@@ -34,7 +34,7 @@ def parser_for(*stages: type, description: str) -> argparse.ArgumentParser:
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], required: bool) -> None:
-    """Add the flag of a field in all its spellings, and ``--no-...`` for a bool that may be true by default."""
+    """Add a field's flag in all its spellings, and ``--no-...`` for a bool that may be true by default."""
     flags = [name.replace("_", "-") for name in field.metadata.get("spellings", (field.name,))]
     text = field.metadata["help"]
     if field.default not in (None, dataclasses.MISSING):

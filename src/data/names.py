@@ -65,5 +65,5 @@ def picture_names(links: Iterable[str], files: Mapping[str, str]) -> list[str]:
 
 
 def processed_name(image: str) -> str:
-    """Return the file name of a model image: the source image's, with ``.jpg`` added if it has another end."""
+    """Return the file name of a model image: the source image's, with ``.jpg`` added if it has none."""
     return image if image.endswith(".jpg") else f"{image}.jpg"
