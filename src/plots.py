@@ -68,7 +68,7 @@ def show_answers(
 
 
 def show_reliability(answers: pd.DataFrame) -> None:
-    """Plot the share of right answers over probability; columns ``chance, right, stage``, a line per stage."""
+    """Plot the share of right answers over probability (columns ``chance, right``), a line per ``stage``."""
     figure, axis = plt.subplots(figsize=(4.6, 3.6), dpi=72)
     axis.plot([0, 1], [0, 1], color="lightgrey")
     for stage, rows in answers.groupby("stage"):
@@ -86,8 +86,9 @@ def show_labels(entities: pd.Series, labels: pd.Series) -> None:
     """Plot rows per entity, with and without a value, and the most frequent units of canonical ``labels``."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2), dpi=72)
     kinds = labels.ne("").map({True: "value", False: "not visible"})
-    colours = {"value": "tab:blue", "not visible": "silver"}
-    pd.crosstab(entities, kinds).plot.barh(stacked=True, ax=left, color=colours)
+    pd.crosstab(entities, kinds).plot.barh(
+        stacked=True, ax=left, color={"value": "tab:blue", "not visible": "silver"}
+    )
     left.set(title="rows per entity", xlabel="rows", ylabel="")
     left.legend(title=None)
     units = labels[labels.ne("")].str.split(n=1).str[1].value_counts().head(12)

@@ -3,7 +3,7 @@
     python -m src.run --data data/sample --out outputs --model data/idefics2-tiny
 
 It runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py in turn,
-prints the time of each, and writes a page to look at every answer (src/report). Every stage reuses what it has
+prints the time of each, and writes a page to look at every answer (src/report). Every stage reuses what it
 finished before. Every setting of a stage is a flag. Exit code: 0 valid predictions, 1 a fault in them, 2
 unusable input.
 """
@@ -85,8 +85,8 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 def _stages(
     settings: Mapping[str, Any], data: DataFolder, out: RunFolder
-) -> list[tuple[str, Callable[[], object]]]:
-    """Return the stages in order, each as (name, function that runs it and returns an exit code or None)."""
+) -> list[tuple[str, Callable[[], int]]]:
+    """Return the stages in order, each as (name, function that runs it and returns an exit code)."""
     shared = overrides_for(RunSettings, settings)
     others = {name: value for name, value in settings.items() if name not in shared}
     folders = {"data": data.root, "out": out.processed, "ocr": settings["ocr"]}
@@ -94,7 +94,7 @@ def _stages(
         f"--{name}={value}" for name, value in (overrides_for(PreprocessSettings, others) | folders).items()
     ]
 
-    def notebook(target: Path, stage: type) -> Callable[[], object]:
+    def notebook(target: Path, stage: type) -> Callable[[], int]:
         values = overrides_for(stage, shared).items()
         parameters = {
             name.upper(): str(value) if isinstance(value, Path) else value for name, value in values
@@ -102,7 +102,7 @@ def _stages(
         parameters["SETTINGS"] = overrides_for(stage, others)
         return partial(execute_notebook, ROOT / target.name, target, parameters)
 
-    stages: list[tuple[str, Callable[[], object]]] = [
+    stages: list[tuple[str, Callable[[], int]]] = [
         ("preprocess", partial(_python, "preprocess.py", *flags)),
         ("rules", partial(_answer_by_rules, data, out)),
         ("training", notebook(out.training_notebook, TrainSettings)),
@@ -118,8 +118,10 @@ def _stages(
     return [(name, stage) for name, stage in stages if is_needed.get(name, True)]
 
 
-def _answer_by_rules(data: DataFolder, out: RunFolder) -> None:
+def _answer_by_rules(data: DataFolder, out: RunFolder) -> int:
+    """Write the predictions by rules; return 0, since rows without an answer do not stop a run."""
     write_predictions(data.root, out.processed, out.by_rules)
+    return 0
 
 
 def _python(*arguments: str) -> int:
@@ -157,8 +159,7 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
     """Execute ``source`` with those ``parameters`` that differ from its own into ``target``; return 0.
 
     The target appears whole or not at all; text output is passed on as it comes. Raises `InputError` with the
-    sentence of one raised inside. After any other error ``failed-NAME`` beside the target is the copy with the
-    traceback.
+    sentence of one raised inside. After any other error, ``failed-NAME`` beside the target has the traceback.
     """
     failed = target.with_name(f"failed-{target.name}")
     defaults = {

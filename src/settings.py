@@ -164,6 +164,30 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesSettings:
+    """Settings of ``src.rules``."""
+
+    data: Path = _required("data folder with test.csv")
+    processed: Path = _required("folder that preprocess.py --ocr wrote")
+    predictions: Path = _required("prediction file to write", spellings=("predictions", "out"))
+    strict: bool = _setting(False, "exit with 1 after an unexpected error on an image")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """Settings of ``src.plan``."""
+
+    data: Path = _setting(DATA, "data folder with train.csv, test.csv and images/")
+    model: str = _setting(MODEL, _MODEL)
+    rows: int = _setting(ROWS, _ROWS, 1)
+    gpu: str | None = _setting(None, "card to estimate for, of those in src/plan; default: the one here")
+    gpus: int | None = _setting(None, "number of GPUs; default: as many as are here, or else one", 1)
+    cores: int | None = _setting(None, "CPU cores of the machine; default: those of this one", 1)
+    catalogues: bool = _setting(False, "also estimate catalogues of 350 thousand to a billion images")
+    hours: float | None = _setting(None, "limit of the run, hours; what would fit it is suggested")
+
+
+@dataclass(frozen=True, slots=True)
 class SanitySettings:
     """Settings of ``src/sanity.py``."""
 

@@ -51,10 +51,11 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], re
     if "_" in field.name:
         parser.add_argument(f"--{field.name}", help=argparse.SUPPRESS, **options)
     if kind is bool and field.default is not False:
-        text = f"the opposite of --{flags[0]}"
-        parser.add_argument(f"--no-{flags[0]}", action="store_false", help=text, **shared)
-        if "_" in field.name:
-            parser.add_argument(f"--no_{field.name}", action="store_false", help=argparse.SUPPRESS, **shared)
+        for flag, text in (
+            (f"--no-{flags[0]}", f"the opposite of --{flags[0]}"),
+            (f"--no_{field.name}", argparse.SUPPRESS),
+        ):
+            parser.add_argument(flag, action="store_false", help=text, **shared)
 
 
 def _truth(text: str) -> bool:

@@ -1,6 +1,5 @@
 """What the folders hold, and where: a data folder, a folder of model images, a run's folder."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,10 +103,3 @@ class RunFolder:
     def answers(self, process: int | str) -> Path:
         """Return the file of a process's answers; ``*`` gives the pattern of all."""
         return self.root / self.all_answers.name.replace("*", str(process))
-
-
-def listing() -> Iterator[tuple[str, str]]:
-    """Yield name and purpose of every entry of a `RunFolder`, in order."""
-    for entry in vars(RunFolder).values():
-        if isinstance(entry, Entry):
-            yield entry.name, entry.purpose
