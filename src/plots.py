@@ -29,9 +29,8 @@ def show_gallery(
     for axis in axes.flat[len(pictures) :]:
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        lines = (
-            textwrap.fill(line, 42) for line in caption.splitlines()
-        )  # longer ones run into the neighbour's
+        # Longer lines would run into the caption beside.
+        lines = (textwrap.fill(line, 42) for line in caption.splitlines())
         axis.set_title("\n".join(lines), fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")

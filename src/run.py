@@ -90,29 +90,20 @@ def _stages(
     shared = overrides_for(RunSettings, settings)
     others = {name: value for name, value in settings.items() if name not in shared}
     folders = {"data": data.root, "out": out.processed, "ocr": settings["ocr"]}
-    flags = [
-        f"--{name}={value}" for name, value in (overrides_for(PreprocessSettings, others) | folders).items()
-    ]
+    preprocess = overrides_for(PreprocessSettings, others) | folders
 
     def notebook(target: Path, stage: type) -> Callable[[], int]:
-        values = overrides_for(stage, shared).items()
-        parameters = {
-            name.upper(): str(value) if isinstance(value, Path) else value for name, value in values
-        }
-        parameters["SETTINGS"] = overrides_for(stage, others)
+        values = {"settings": overrides_for(stage, others), **overrides_for(stage, shared)}
+        parameters = {name.upper(): str(v) if isinstance(v, Path) else v for name, v in values.items()}
         return partial(execute_notebook, ROOT / target.name, target, parameters)
 
+    predictions, test = str(out.predictions), str(data.test)
     stages: list[tuple[str, Callable[[], int]]] = [
-        ("preprocess", partial(_python, "preprocess.py", *flags)),
+        ("preprocess", partial(_python, "preprocess.py", *(f"--{k}={v}" for k, v in preprocess.items()))),
         ("rules", partial(_answer_by_rules, data, out)),
         ("training", notebook(out.training_notebook, TrainSettings)),
         ("inference", notebook(out.inference_notebook, PredictSettings)),
-        (
-            "sanity",
-            partial(
-                _python, "src/sanity.py", "--predictions", str(out.predictions), "--test", str(data.test)
-            ),
-        ),
+        ("sanity", partial(_python, "src/sanity.py", "--predictions", predictions, "--test", test)),
     ]
     is_needed = {"rules": settings["ocr"], "training": data.train.is_file()}
     return [(name, stage) for name, stage in stages if is_needed.get(name, True)]
@@ -162,18 +153,15 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
     sentence of one raised inside. After any other error, ``failed-NAME`` beside the target has the traceback.
     """
     failed = target.with_name(f"failed-{target.name}")
-    defaults = {
-        name: known["default"].strip("'\"") for name, known in papermill.inspect_notebook(source).items()
-    }
+    changed = dict(parameters)
+    for name, parameter in papermill.inspect_notebook(source).items():
+        if str(changed.get(name)) == parameter["default"].strip("'\""):
+            changed.pop(name, None)
     try:
         papermill.execute_notebook(
             source,
             failed,
-            {
-                name: value
-                for name, value in parameters.items()
-                if defaults.get(name, str(value)) != str(value)
-            },
+            changed,
             kernel_name="python3",
             kernel_manager_class=_ThisPython,
             progress_bar=False,

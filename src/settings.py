@@ -44,9 +44,11 @@ def _required(text: str, **metadata: Any) -> Any:
 class EnhanceSettings:
     """Enhancement of a source image into a model image; the defaults are the reference solution's."""
 
-    max_size: int = _setting(600, "longest side of a model image, px; smaller images are not enlarged", 1)
-    clip_limit: float = _setting(1.0, "contrast limit of CLAHE, on 8x8 tiles", 0)
-    sigma: float = _setting(1.0, "standard deviation of the unsharp mask's Gaussian, px", 0)
+    max_size: int = _setting(
+        600, "longest side of a model image, px; smaller images are not enlarged", least=1
+    )
+    clip_limit: float = _setting(1.0, "contrast limit of CLAHE, on 8x8 tiles", least=0)
+    sigma: float = _setting(1.0, "standard deviation of the unsharp mask's Gaussian, px", least=0)
     strength: float = _setting(1.5, "strength of the unsharp mask: image + strength * (image - blurred)")
 
 
@@ -61,14 +63,14 @@ class PreprocessSettings(EnhanceSettings):
         spellings=("processed", "out"),
     )
     ocr: bool = _setting(False, "also read the text of each image into text.jsonl")
-    workers: int | None = _setting(None, "processes; default: by the machine's cores", 1)
-    max_pixels: int = _setting(MAX_PIXELS, "limit of a source image, px; larger ones fail", 1)
-    rows: int = _setting(ROWS, _ROWS, 1)
+    workers: int | None = _setting(None, "processes; default: by the machine's cores", least=1)
+    max_pixels: int = _setting(MAX_PIXELS, "limit of a source image, px; larger ones fail", least=1)
+    rows: int = _setting(ROWS, _ROWS, least=1)
     seed: int = _setting(0, _SEED)
     all: bool = _setting(False, "also process the images of train.csv's rows that are not sampled")
     ray: str | None = _setting(None, _RAY)
     shards: bool = _setting(False, "write tar files with an index instead of a file per image, for very many")
-    per_shard: int = _setting(1000, "images in a shard", 1)
+    per_shard: int = _setting(1000, "images in a shard", least=1)
 
     @property
     def sampled_rows(self) -> int | None:
@@ -80,8 +82,8 @@ class PreprocessSettings(EnhanceSettings):
 class DownloadSettings:
     """Limits of a download: a link takes at most ``attempts`` times ``seconds`` and the waits in between."""
 
-    connections: int = _setting(32, "links that are fetched at the same time", 1)
-    attempts: int = _setting(4, "attempts per link", 1)
+    connections: int = _setting(32, "links that are fetched at the same time", least=1)
+    attempts: int = _setting(4, "attempts per link", least=1)
     timeout: float = _setting(10.0, "longest wait for a connection or the next piece of a response, seconds")
     seconds: float = _setting(60.0, "longest duration of an attempt, seconds")
     backoff: float = _setting(
@@ -90,10 +92,10 @@ class DownloadSettings:
     longest_wait: float = _setting(
         30.0, "longest Retry-After that is waited for, seconds; else the link fails"
     )
-    max_bytes: int = _setting(50_000_000, "limit of a file, bytes", 1)
+    max_bytes: int = _setting(50_000_000, "limit of a file, bytes", least=1)
     max_redirects: int = _setting(5, "redirects that an attempt follows")
     host_failures: int = _setting(
-        10, "failed links in a row after which the other links of a host are left until the end", 1
+        10, "failed links in a row after which the other links of a host are left until the end", least=1
     )
 
 
@@ -101,7 +103,7 @@ class DownloadSettings:
 class LoraSettings:
     """Low-rank adapters of text model and connector (LoRA: arXiv:2106.09685; QLoRA: arXiv:2305.14314)."""
 
-    lora_r: int = _setting(16, "rank of the LoRA matrices", 1)
+    lora_r: int = _setting(16, "rank of the LoRA matrices", least=1)
     lora_alpha: int = _setting(32, "numerator of the LoRA matrices' scale, alpha / rank")
     lora_dropout: float = _setting(0.05, "share of the LoRA inputs left out in training")
 
@@ -113,26 +115,28 @@ class TrainSettings(LoraSettings):
     data: Path = _required("data folder with train.csv")
     out: Path = _required("run folder with processed/; adapter/ and metrics.jsonl are written there")
     model: str = _setting(MODEL, _MODEL)
-    rows: int = _setting(ROWS, _ROWS, 1)
-    epochs: float = _setting(1.0, "passes over the rows", 0)
-    batch_size: int | None = _setting(None, "rows that a process puts through the model at once", 1)
-    accumulation: int | None = _setting(None, "batches per optimizer step", 1)
+    rows: int = _setting(ROWS, _ROWS, least=1)
+    epochs: float = _setting(1.0, "passes over the rows", least=0)
+    batch_size: int | None = _setting(None, "rows that a process puts through the model at once", least=1)
+    accumulation: int | None = _setting(None, "batches per optimizer step", least=1)
     learning_rate: float | None = _setting(None, "learning rate after the warm-up, where it is highest")
-    warmup: float = _setting(0.03, "share of the steps in which the learning rate rises", 0)
+    warmup: float = _setting(0.03, "share of the steps in which the learning rate rises", least=0)
     gradient_checkpointing: bool | None = _setting(None, "save memory for a third more time")
     image_splitting: bool = _setting(
         False, "show an image as five: 320 image tokens instead of 64, about three times the time"
     )
-    workers: int | None = _setting(None, _DECODERS, 0)
+    workers: int | None = _setting(None, _DECODERS, least=0)
     ocr: bool = _setting(True, "put text lines into the prompts, and let the audit decide on the labels")
     audit: bool = _setting(True, "audit the labels; without, they stay (with OCR the audit is still shown)")
     empty_share: float = _setting(
-        0.15, "share of rows with an empty answer, made of questions that the images do not answer", 0
+        0.15, "share of rows with an empty answer, made of questions that the images do not answer", least=0
     )
-    held_out: float = _setting(0.1, "share of the images that are held out of training", 0)
-    scored_rows: int = _setting(500, "held-out rows to score at most, about; all are answered for the F1", 1)
-    evaluations: int = _setting(4, "evaluations in the run; the adapter of the best one is kept", 1)
-    checkpoint_steps: int = _setting(200, "optimizer steps between checkpoints", 1)
+    held_out: float = _setting(0.1, "share of the images that are held out of training", least=0)
+    scored_rows: int = _setting(
+        500, "held-out rows to score at most, about; all are answered for the F1", least=1
+    )
+    evaluations: int = _setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
+    checkpoint_steps: int = _setting(200, "optimizer steps between checkpoints", least=1)
     seed: int = _setting(0, _SEED)
 
 
@@ -144,12 +148,12 @@ class PredictSettings:
     out: Path = _required("run folder with processed/ and adapter/; test_out.csv is written there")
     model: str = _setting(MODEL, f"{_MODEL} that the adapter was trained on")
     predict_batch_size: int | None = _setting(
-        None, "rows answered at once; default: by the model's size; halved when memory is short", 1
+        None, "rows answered at once; default: by the model's size; halved when memory is short", least=1
     )
     merged: bool | None = _setting(
         None, "merge the adapter into the dequantised base model; default: where memory allows it"
     )
-    workers: int | None = _setting(None, _DECODERS, 0)
+    workers: int | None = _setting(None, _DECODERS, least=0)
     ray: str | None = _setting(None, _RAY)
 
 
@@ -179,10 +183,10 @@ class PlanSettings:
 
     data: Path = _setting(DATA, "data folder with train.csv, test.csv and images/")
     model: str = _setting(MODEL, _MODEL)
-    rows: int = _setting(ROWS, _ROWS, 1)
+    rows: int = _setting(ROWS, _ROWS, least=1)
     gpu: str | None = _setting(None, "card to estimate for, of those in src/plan; default: the one here")
-    gpus: int | None = _setting(None, "number of GPUs; default: as many as are here, or else one", 1)
-    cores: int | None = _setting(None, "CPU cores of the machine; default: those of this one", 1)
+    gpus: int | None = _setting(None, "number of GPUs; default: as many as are here, or else one", least=1)
+    cores: int | None = _setting(None, "CPU cores of the machine; default: those of this one", least=1)
     catalogues: bool = _setting(False, "also estimate catalogues of 350 thousand to a billion images")
     hours: float | None = _setting(None, "limit of the run, hours; what would fit it is suggested")
 

@@ -74,9 +74,10 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     assert "predict:" not in second.stderr
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert (out / "test_out.csv").read_bytes() == answers
-    loss_plots = [o for c in json.loads((out / "training.ipynb").read_text())["cells"] for o in c.get("outputs", [])
-                  if "image/png" in o.get("data", {})]  # fmt: skip
-    assert len(loss_plots) >= 3  # a reused run still shows its curve
+    cells = json.loads((out / "training.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    plots = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(plots) >= 3  # a reused run still shows its loss curve
 
 
 def test_without_ocr_the_model_gets_pictures_only(tmp_path):
