@@ -31,7 +31,7 @@ def main() -> int:
         from src.prepare.download import download  # its HTTP library is loaded only where it is needed
         from src.settings import DownloadSettings
 
-        download(settings.data, DownloadSettings(), given.retry_failed, settings.drawn_rows, settings.seed)
+        download(settings.data, DownloadSettings(), given.retry_failed, settings.sampled_rows, settings.seed)
     from src.prepare.preprocessing import preprocess
     from src.prepare.processes import UNREAD
 

@@ -1,4 +1,4 @@
-"""The entities of the challenge and the units an answer may use.
+"""The entities of the challenge and the units that an answer may use.
 
 Source: the rules of the Amazon ML Challenge 2024 (the organisers' ``constants.py``).
 """

@@ -1,13 +1,12 @@
 """The challenge's F1, over all rows and per entity.
 
-    python -m src.metrics --truth data/sample/test_truth.csv --pred outputs/test_out.csv
+    python -m src.metrics --truth data/sample/test_truth.csv --predictions outputs/test_out.csv
 
-TP: answer and truth non-empty and equal. FP: answer non-empty, truth empty or different. FN: answer empty,
-truth not. F1 = 2PR/(P+R) (rules of the Amazon ML Challenge 2024). Numbers are compared, not strings: "500.0
-gram" = "500 gram".
+TP: prediction and truth non-empty and equal. FP: prediction non-empty, truth empty or different. FN:
+prediction empty, truth not. F1 = 2PR/(P+R) (rules of the Amazon ML Challenge 2024). Numbers are compared, not
+strings: "500.0 gram" = "500 gram".
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,17 @@ from pathlib import Path
 import pandas as pd
 
 from src.data.errors import InputError, run_main
-from src.data.tables import integer_column, read_table
+from src.data.flags import settings_from_command_line
+from src.data.tables import read_table
 from src.reading.quantity import parse_answer
+from src.settings import MetricsSettings
 
 _TRUTH_COLUMNS = ("entity_value", "gold", "prediction")
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Counts of answers, and the rates that follow from them."""
+    """Counts of predictions, and the rates that follow from them."""
 
     tp: int = 0
     fp: int = 0
@@ -32,23 +33,22 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """TP / (TP + FP); 0 when nothing was answered."""
+        """TP / (TP + FP); 0 without a non-empty prediction."""
         return self.tp / (self.tp + self.fp) if self.tp + self.fp else 0.0
 
     @property
     def recall(self) -> float:
-        """TP / (TP + FN), with the rules' FN: only silence counts as one; 0 when nothing counts."""
+        """TP / (TP + FN), where only an empty prediction is an FN; 0 without a non-empty truth."""
         return self.tp / (self.tp + self.fn) if self.tp + self.fn else 0.0
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 0 without a true positive."""
+        """The harmonic mean of precision and recall; 0 without a true positive."""
         return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
 
 
 def comparable(text: str) -> tuple[float, str] | str:
-    """What of an answer is compared: number and unit, or for anything else the text itself (empty stays
-    empty)."""
+    """Return what is compared of an answer: number and unit, or the text itself if it is no quantity."""
     quantity = parse_answer(text)
     return text.strip() if quantity is None else (float(quantity.number), quantity.unit)
 
@@ -65,7 +65,7 @@ def score(truths: Sequence[str], answers: Sequence[str]) -> Score:
 
 
 def table(entities: Sequence[str], truths: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
-    """One row per entity, and ``all`` last: rows, tp, fp, fn, tn, precision, recall, f1."""
+    """Return one row per entity, and ``all`` last: rows, tp, fp, fn, tn, precision, recall, f1."""
     frame = pd.DataFrame({"entity": entities, "truth": truths, "answer": answers})
     groups = [*frame.groupby("entity", sort=True), ("all", frame)]
     rows = []
@@ -76,7 +76,7 @@ def table(entities: Sequence[str], truths: Sequence[str], answers: Sequence[str]
 
 
 def confusion_of_units(truths: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
-    """Counts by unit of the truth (rows) and of the answer (columns); ``(none)`` for empty ones."""
+    """Count answers by the unit of the truth (rows) and of the answer (columns); ``(none)``: empty."""
     truth, answer = (
         pd.Series(list(texts)).str.split(n=1).str[1].fillna("(none)") for texts in (truths, answers)
     )
@@ -84,48 +84,45 @@ def confusion_of_units(truths: Sequence[str], answers: Sequence[str]) -> pd.Data
 
 
 def read_truth(path: Path) -> pd.DataFrame:
-    """Read a truth file; its values end up in the column ``truth``, ``index`` as int64. Raises
-    `InputError`."""
-    want = read_table(path, ["index"])
-    column = next((name for name in _TRUTH_COLUMNS if name in want.columns), None)
+    """Read a truth file; the column ``truth`` has its values, ``index`` is int64. Raises `InputError`."""
+    truths = read_table(path, ["index"], numbers=["index"])
+    column = next((name for name in _TRUTH_COLUMNS if name in truths), None)
     if column is None:
         raise InputError(
             f"{path}: has none of the columns {', '.join(_TRUTH_COLUMNS)}; one must hold the true values"
         )
-    return want.assign(index=integer_column(want["index"], path), truth=want[column])
+    return truths.assign(truth=truths[column])
 
 
 def score_files(truth: Path, predictions: Path) -> pd.DataFrame:
-    """`table` of a prediction file against a truth file; rows are joined by ``index``.
+    """Return the `table` of a prediction file against a truth file; rows are joined by ``index``.
 
     The truth file has ``index``, one of ``entity_value``, ``gold`` or ``prediction``, and for a table per
     entity ``entity_name``; it may cover part of the predictions. Raises `InputError`, also for a truth
     without a prediction.
     """
-    want = read_truth(truth)
-    got = read_table(predictions, ["index", "prediction"])
-    found = dict(zip(integer_column(got["index"], predictions), got["prediction"], strict=True))
-    missing = [index for index in want["index"] if index not in found]
+    truths = read_truth(truth)
+    answers = read_table(predictions, ["index", "prediction"], numbers=["index"])
+    prediction_of = dict(zip(answers["index"], answers["prediction"], strict=True))
+    missing = [index for index in truths["index"] if index not in prediction_of]
     if missing:
         raise InputError(
             f"{predictions}: has no prediction for index {missing[0]} ({len(missing)} such rows in {truth})"
         )
-    entities = want["entity_name"] if "entity_name" in want.columns else ["all rows"] * len(want)
-    return table(list(entities), want["truth"].tolist(), [found[index] for index in want["index"]])
+    entities = truths["entity_name"] if "entity_name" in truths else ["all rows"] * len(truths)
+    return table(list(entities), list(truths["truth"]), [prediction_of[index] for index in truths["index"]])
 
 
 def show(scores: pd.DataFrame) -> str:
-    """The table as text, rates with three decimals."""
+    """Return a `table` as text, rates with three decimals."""
     return scores.to_string(index=False, float_format=lambda rate: f"{rate:.3f}")
 
 
 def main() -> int:
-    """Command line: print the table."""
-    parser = argparse.ArgumentParser(description="Score a prediction file with the challenge's F1.")
-    parser.add_argument("--truth", type=Path, required=True, help="CSV with index and entity_value (or gold)")
-    parser.add_argument("--pred", type=Path, required=True, help="CSV with index,prediction")
-    args = parser.parse_args()
-    print(show(score_files(args.truth, args.pred)))
+    """Print the scores of the prediction file that the command line names."""
+    description = "Score a prediction file with the challenge's F1."
+    settings = settings_from_command_line(MetricsSettings, description)
+    print(show(score_files(settings.truth, settings.predictions)))
     return 0
 
 

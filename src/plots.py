@@ -1,5 +1,4 @@
-"""What the notebooks show: pictures with captions, label statistics, the loss curve. Each function draws at
-once."""
+"""Figures of the notebooks: images with captions, label statistics, the loss curve."""
 
 import io
 import textwrap
@@ -14,24 +13,24 @@ from src.data.processed import Pictures
 from src.images.decode import ImageError, read_image
 from src.images.enhance import resize
 
-_THUMBNAIL = 260  # px; keeps a notebook's outputs small
+_THUMBNAIL = 260
+"""Longest side of an image in a gallery, px; keeps a notebook's outputs small."""
 
 
 def show_gallery(
     pictures: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None
 ) -> None:
-    """Pictures in a grid, each with its caption above; one that cannot be read leaves its place grey.
+    """Show images in a grid, each below its caption; the place of one that cannot be read stays grey.
 
-    ``save``: also write the figure there, as PNG.
+    ``save`` is a path to write the figure to as well, as PNG.
     """
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.4 * rows), dpi=72, squeeze=False)
     for axis in axes.flat[len(pictures) :]:
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        lines = [
-            textwrap.fill(line, 42) for line in caption.splitlines()
-        ]  # longer ones run into the neighbour's
+        # Longer lines would run into the caption beside.
+        lines = (textwrap.fill(line, 42) for line in caption.splitlines())
         axis.set_title("\n".join(lines), fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
@@ -50,9 +49,9 @@ def show_gallery(
 def show_answers(
     processed: Path, answers: pd.DataFrame, column: str = "prediction", save: Path | None = None
 ) -> None:
-    """A gallery of answers: columns ``picture`` (in ``processed``), ``entity`` and ``column``.
+    """Show a gallery of answers: columns ``picture`` (in ``processed``), ``entity`` and ``column``.
 
-    Where there, also ``truth``, ``chance`` (that the prediction is right) and ``candidates``.
+    Columns ``truth``, ``chance`` (probability that the prediction is right) and ``candidates`` are optional.
     """
     captions = []
     for row in answers.to_dict("records"):
@@ -61,58 +60,54 @@ def show_answers(
         if "truth" in row:
             lines.append(f"truth: {row['truth'] or '(not visible)'}")
         if "candidates" in row:
-            lines.append(
-                "read: " + textwrap.shorten(row["candidates"] or "nothing that fits", 36, placeholder=" ...")
-            )
+            candidates = row["candidates"] or "nothing that fits"
+            lines.append("read: " + textwrap.shorten(candidates, 36, placeholder=" ..."))
         captions.append("\n".join(lines))
     show_gallery(list(map(Pictures(processed).path, answers["picture"])), captions, save=save)
 
 
 def show_reliability(answers: pd.DataFrame) -> None:
-    """Share of right answers over their probability, a line per ``stage`` (columns ``chance, right,
-    stage``)."""
+    """Plot the share of right answers over probability (columns ``chance, right``), a line per ``stage``."""
     figure, axis = plt.subplots(figsize=(4.6, 3.6), dpi=72)
     axis.plot([0, 1], [0, 1], color="lightgrey")
     for stage, rows in answers.groupby("stage"):
         bins = rows.groupby((rows["chance"] * 5).clip(upper=4.999).astype(int))
-        axis.plot(
-            bins["chance"].mean(), bins["right"].mean(), marker="o", label=f"{stage} ({len(rows)} rows)"
-        )
-    axis.set(
-        title="reliability on held-out rows", xlabel="probability", ylabel="right", xlim=(0, 1), ylim=(0, 1)
-    )
+        means, label = bins[["chance", "right"]].mean(), f"{stage} ({len(rows)} rows)"
+        axis.plot(means["chance"], means["right"], marker="o", label=label)
+    axis.set(title="reliability on held-out rows", xlabel="probability", ylabel="right")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.legend()
     figure.tight_layout()
     plt.show()
 
 
 def show_labels(entities: pd.Series, labels: pd.Series) -> None:
-    """Rows per entity (empty labels set apart) and the most frequent units. ``labels``: canonical texts."""
+    """Plot rows per entity, with and without a value, and the most frequent units of canonical ``labels``."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2), dpi=72)
-    shown = labels.ne("").map({True: "value", False: "not visible"})
-    pd.crosstab(entities, shown).plot.barh(
+    kinds = labels.ne("").map({True: "value", False: "not visible"})
+    pd.crosstab(entities, kinds).plot.barh(
         stacked=True, ax=left, color={"value": "tab:blue", "not visible": "silver"}
     )
     left.set(title="rows per entity", xlabel="rows", ylabel="")
     left.legend(title=None)
-    labels[labels.ne("")].str.split(n=1).str[1].value_counts().head(12)[::-1].plot.barh(
-        ax=right, color="tab:green"
-    )
+    units = labels[labels.ne("")].str.split(n=1).str[1].value_counts().head(12)
+    units[::-1].plot.barh(ax=right, color="tab:green")
     right.set(title="units of the answers", xlabel="rows", ylabel="")
     figure.tight_layout()
     plt.show()
 
 
 def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
-    """Training loss per step (columns ``step, loss``) with its mean over about a tenth of the run, and
-    held-out F1."""
+    """Plot the loss per step with its mean over a tenth of the run, and the F1 on held-out images per step.
+
+    ``losses`` has the columns ``step, loss``, ``f1`` has ``step, f1``.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3), dpi=72)
     left.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
     window = max(5, len(losses) // 10)
     left.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
-    left.set(
-        title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy", ylim=(0, None)
-    )
+    left.set(title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy")
+    left.set(ylim=(0, None))
     left.legend()
     right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")
     right.set(title="F1 on held-out pictures", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())

@@ -1,23 +1,25 @@
-"""Decide whether a prediction file counts: the organisers' format rules, and the ones their checker misses.
+"""The check of a prediction file: the organisers' format rules, and the ones that their checker misses.
 
-    python src/sanity.py --file OUT.csv [--test TEST.csv]      (or: python -m src.sanity ...)
+    python src/sanity.py --predictions OUT.csv [--test TEST.csv]      (or: python -m src.sanity ...)
 
-Exit code 0: the file is valid. 1: it is not; each fault is listed with row and reason (the first 20, then a
+Exit code 0: the file is valid. 1: it is not, and each fault is listed with row and reason (20 at most, then a
 count). 2: a file cannot be read at all.
 """
 
-import argparse
 import csv
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 if not __package__:  # run as a script: make the repository root importable, not src/
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from src.data.errors import InputError, run_main
+from src.data.flags import settings_from_command_line
 from src.data.tables import read_test_file
 from src.entities import ALLOWED_UNITS, ENTITY_UNITS
+from src.settings import SanitySettings
 
 _SHOWN = 20
 _HEADER = ["index", "prediction"]
@@ -28,8 +30,7 @@ _PREDICTION = re.compile(
 
 
 def prediction_fault(prediction: str, entity: str | None = None) -> str:
-    """What is wrong with one prediction; the empty text when it is valid. ``entity`` None: any allowed unit
-    will do."""
+    """Return what is wrong with a prediction, or empty text; ``entity`` None accepts any allowed unit."""
     text = prediction.strip()
     if not text:
         return ""
@@ -49,12 +50,12 @@ def prediction_fault(prediction: str, entity: str | None = None) -> str:
 
 
 def check(file: Path, test: Path | None = None) -> list[str]:
-    """All faults of the prediction file ``file``, one sentence each; an empty list when it is valid.
+    """Return all faults of the prediction file ``file``, one sentence each; none when it is valid.
 
     With the ``test`` file, units must fit each row's entity and the indices must be exactly the test file's.
     Raises `InputError` when a file cannot be read.
     """
-    entities = None
+    entities: dict[int, str] | None = None
     if test is not None:
         table = read_test_file(test)
         entities = dict(zip(table["index"].tolist(), table["entity_name"], strict=True))
@@ -64,34 +65,40 @@ def check(file: Path, test: Path | None = None) -> list[str]:
     (_, header), *rows = lines
     if header != _HEADER:
         return [f"row 1: the header is {','.join(header)!r}, not 'index,prediction'"]
-    faults: list[str] = []
-    seen: dict[int, int] = {}
-    for line, cells in rows:
-        if len(cells) != 2:
-            faults.append(f"row {line}: {len(cells)} columns instead of 2")
-        if re.fullmatch(r"[0-9]{1,18}", cells[0].strip()) is None:
-            faults.append(f"row {line}: index {cells[0]!r} is not a whole number")
-            continue
-        index = int(cells[0])
-        where = f"row {line} (index {index})"
-        if index in seen:
-            faults.append(f"{where}: duplicate index, first in row {seen[index]}")
-        elif entities is not None and index not in entities:
-            faults.append(f"{where}: extra index, the test file does not have it")
-        seen.setdefault(index, line)
-        entity = None if entities is None else entities.get(index)
-        # An entity nobody knows has no units: only the empty prediction fits it.
-        if fault := prediction_fault(cells[1] if len(cells) > 1 else "", entity):
-            faults.append(f"{where}: {fault}")
+    first_rows: dict[int, int] = {}
+    faults = [fault for row, cells in rows for fault in _row_faults(row, cells, entities, first_rows)]
     if entities is not None:
-        faults += [f"index {index}: missing, the test file has it" for index in entities if index not in seen]
+        missing = [index for index in entities if index not in first_rows]
+        faults += [f"index {index}: missing, the test file has it" for index in missing]
     elif not rows:
         faults.append("the file has a header but no rows")
     return faults
 
 
+def _row_faults(
+    row: int, cells: list[str], entities: dict[int, str] | None, first_rows: dict[int, int]
+) -> Iterator[str]:
+    """Yield the faults of a row; ``first_rows`` has each index's first row, and gets this one's."""
+    if len(cells) != 2:
+        yield f"row {row}: {len(cells)} columns instead of 2"
+    if re.fullmatch(r"[0-9]{1,18}", cells[0].strip()) is None:
+        yield f"row {row}: index {cells[0]!r} is not a whole number"
+        return
+    index = int(cells[0])
+    place = f"row {row} (index {index})"
+    if index in first_rows:
+        yield f"{place}: duplicate index, first in row {first_rows[index]}"
+    elif entities is not None and index not in entities:
+        yield f"{place}: extra index, the test file does not have it"
+    first_rows.setdefault(index, row)
+    # An unknown entity has no units: only the empty prediction fits it.
+    entity = None if entities is None else entities.get(index)
+    if fault := prediction_fault(cells[1] if len(cells) > 1 else "", entity):
+        yield f"{place}: {fault}"
+
+
 def _read(file: Path) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of each non-blank row. Raises `InputError`."""
+    """Return (line number, cells) of each row that is not blank. Raises `InputError`."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
@@ -105,25 +112,19 @@ def _read(file: Path) -> list[tuple[int, list[str]]]:
 
 
 def main() -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description="Check a prediction file: exit 0 when it is valid, 1 when it is not."
-    )
-    parser.add_argument("--file", type=Path, required=True, help="the prediction file, index,prediction")
-    parser.add_argument(
-        "--test", type=Path, help="the test file it answers: checks indices and units per entity, too"
-    )
-    args = parser.parse_args()
-    faults = check(args.file, args.test)
+    """Check the file that the command line names; return the exit code."""
+    description = "Check a prediction file: exit 0 when it is valid, 1 when it is not."
+    settings = settings_from_command_line(SanitySettings, description)
+    file, faults = settings.predictions, check(settings.predictions, settings.test)
     for fault in faults[:_SHOWN]:
-        print(f"{args.file}: {fault}")
+        print(f"{file}: {fault}")
     if len(faults) > _SHOWN:
         print(f"... and {len(faults) - _SHOWN} more")
     if faults:
-        print(f"FAIL: {args.file} has {len(faults)} fault{'s' if len(faults) > 1 else ''}")
+        print(f"FAIL: {file} has {len(faults)} fault{'s' if len(faults) > 1 else ''}")
         return 1
-    note = "" if args.test else " (indices and units per entity not checked: give --test)"
-    print(f"PASS: {args.file} is valid{note}")
+    note = "" if settings.test else " (indices and units per entity not checked: give --test)"
+    print(f"PASS: {file} is valid{note}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The settings of every stage, one dataclass each: what a command line, a notebook or ``make run`` can set.
 
-Flags are made of them (`data.flags`): ``learning_rate`` is ``--learning-rate`` everywhere. None means: chosen
-by the machine or by the size of the model.
+`src.data.flags` makes the flags: ``learning_rate`` is ``--learning-rate`` in every command. None stands for a
+value that the machine or the size of the model decides.
 """
 
 import contextlib
@@ -12,161 +12,232 @@ from pathlib import Path
 from typing import Any
 
 MAX_PIXELS = 64_000_000
-"""A 0.9 MB PNG of 30,000 x 30,000 passes OpenCV's own limit and takes 2.5 GiB."""
+"""Default limit of a source image; a 0.9 MB PNG of 30,000 x 30,000 px would take 2.5 GiB in memory."""
 ROWS = 150_000
-_ROWS = "of train.csv, at most so many, entities in the proportions of test.csv; pictures of other rows are not needed"
-_SEED = "of all that is drawn"
-_RAY = "address of a Ray cluster, or auto for the one that runs here: its nodes do the work"
+"""Default number of sampled rows of ``train.csv``."""
+DATA, OUT, MODEL = Path("data/sample"), Path("outputs"), "data/idefics2-tiny"
+"""Defaults of ``--data``, ``--out`` and ``--model``."""
+
+_ROWS = (
+    "rows of train.csv to sample at most, entities in the proportions of test.csv; other rows need no images"
+)
+_SEED = "random seed for sampling rows, the held-out split and training"
+_RAY = "address of a Ray cluster whose nodes do the work, or auto for the one that this machine belongs to"
+_MODEL = "folder or hub id of the IDEFICS2 model"
+_DECODERS = "processes that decode images; default: by the machine's cores"
 
 
-def _setting(default: Any, what: str, least: float | None = None) -> Any:
-    """A field with its default and what it is, with its unit; ``least``: the lowest value that makes
-    sense."""
-    return field(default=default, metadata={"help": what, "least": least})
+def _setting(default: Any, text: str, least: float | None = None, **metadata: Any) -> Any:
+    """Return a field with its default, its help text and the least value that makes sense.
+
+    `src.data.flags` also reads ``spellings`` of the flag, the preferred one first, and ``choices``.
+    """
+    return field(default=default, metadata={"help": text, "least": least, **metadata})
 
 
-def _required(what: str) -> Any:
-    return field(metadata={"help": what, "least": None})
+def _required(text: str, **metadata: Any) -> Any:
+    """Return a field without a default, with its help text and metadata as of `_setting`."""
+    return field(metadata={"help": text, **metadata})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnhanceSettings:
-    """How a picture is made ready for the model (defaults: the reference solution's)."""
+    """Enhancement of a source image into a model image; the defaults are the reference solution's."""
 
     max_size: int = _setting(
-        600, "long side of a processed picture, px; smaller ones are not enlarged", least=1
+        600, "longest side of a model image, px; smaller images are not enlarged", least=1
     )
     clip_limit: float = _setting(1.0, "contrast limit of CLAHE, on 8x8 tiles", least=0)
-    sigma: float = _setting(1.0, "of the unsharp mask's Gaussian, px", least=0)
-    strength: float = _setting(1.5, "of the unsharp mask: picture + strength * (picture - blurred)")
+    sigma: float = _setting(1.0, "standard deviation of the unsharp mask's Gaussian, px", least=0)
+    strength: float = _setting(1.5, "strength of the unsharp mask: image + strength * (image - blurred)")
 
 
 @dataclass(frozen=True, slots=True)
 class PreprocessSettings(EnhanceSettings):
-    """One run of ``preprocess.py``."""
+    """Settings of ``preprocess.py``."""
 
-    data: Path = _setting(Path("data/sample"), "data folder: train.csv, test.csv, images/")
-    out: Path = _setting(Path("outputs/processed"), "folder for the processed pictures")
-    ocr: bool = _setting(False, "also read the text of each picture into text.jsonl")
+    data: Path = _setting(DATA, "data folder with train.csv, test.csv and images/")
+    out: Path = _setting(
+        OUT / "processed",
+        "folder for the model images; a run's is OUT/processed",
+        spellings=("processed", "out"),
+    )
+    ocr: bool = _setting(False, "also read the text of each image into text.jsonl")
     workers: int | None = _setting(None, "processes; default: by the machine's cores", least=1)
-    max_pixels: int = _setting(MAX_PIXELS, "limit of one picture, px; larger ones fail", least=1)
+    max_pixels: int = _setting(MAX_PIXELS, "limit of a source image, px; larger ones fail", least=1)
     rows: int = _setting(ROWS, _ROWS, least=1)
     seed: int = _setting(0, _SEED)
-    all: bool = _setting(False, "also the pictures of rows of train.csv that are not drawn")
+    all: bool = _setting(False, "also process the images of train.csv's rows that are not sampled")
     ray: str | None = _setting(None, _RAY)
-    shards: bool = _setting(
-        False, "into tar files with an index instead of a file per picture: for very many"
-    )
-    per_shard: int = _setting(1000, "pictures in a shard", least=1)
+    shards: bool = _setting(False, "write tar files with an index instead of a file per image, for very many")
+    per_shard: int = _setting(1000, "images in a shard", least=1)
 
     @property
-    def drawn_rows(self) -> int | None:
-        """Rows of train.csv whose pictures are needed; None: all."""
+    def sampled_rows(self) -> int | None:
+        """Number of rows of train.csv whose images are needed; None: all."""
         return None if self.all else self.rows
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """Limits of a download; a link is done with after ``attempts`` times ``seconds`` and the waits between
-    them."""
+    """Limits of a download: a link takes at most ``attempts`` times ``seconds`` and the waits in between."""
 
-    connections: int = _setting(32, "links that are fetched at a time", least=1)
-    attempts: int = _setting(4, "per link", least=1)
-    timeout: float = _setting(10.0, "to connect, and between two pieces of a response, seconds")
-    seconds: float = _setting(60.0, "for one whole attempt, seconds")
+    connections: int = _setting(32, "links that are fetched at the same time", least=1)
+    attempts: int = _setting(4, "attempts per link", least=1)
+    timeout: float = _setting(10.0, "longest wait for a connection or the next piece of a response, seconds")
+    seconds: float = _setting(60.0, "longest duration of an attempt, seconds")
     backoff: float = _setting(
-        0.5, "before the second attempt, then doubled each time; half is jitter, seconds"
+        0.5, "wait before the second attempt, seconds; doubles each time, half is jitter"
     )
     longest_wait: float = _setting(
-        30.0, "a server that asks for more (Retry-After) is not asked again, seconds"
+        30.0, "longest Retry-After that is waited for, seconds; else the link fails"
     )
-    max_bytes: int = _setting(50_000_000, "limit of one file, bytes", least=1)
-    max_redirects: int = _setting(5, "per attempt")
+    max_bytes: int = _setting(50_000_000, "limit of a file, bytes", least=1)
+    max_redirects: int = _setting(5, "redirects that an attempt follows")
     host_failures: int = _setting(
-        10, "links of one host that fail in a row; then its others wait for the end", least=1
+        10, "failed links in a row after which the other links of a host are left until the end", least=1
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraSettings:
-    """Low-rank adapters on text model and connector (Hu et al. 2021, arXiv:2106.09685; QLoRA,
-    arXiv:2305.14314)."""
+    """Low-rank adapters of text model and connector (LoRA: arXiv:2106.09685; QLoRA: arXiv:2305.14314)."""
 
     lora_r: int = _setting(16, "rank of the LoRA matrices", least=1)
-    lora_alpha: int = _setting(32, "their scale is alpha / r")
-    lora_dropout: float = _setting(0.05, "share of their inputs left out in training")
+    lora_alpha: int = _setting(32, "numerator of the LoRA matrices' scale, alpha / rank")
+    lora_dropout: float = _setting(0.05, "share of the LoRA inputs left out in training")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings(LoraSettings):
-    """One run of ``training.ipynb``. None: the preset's value for the model's size (see
-    `modeling.Preset`)."""
+    """Settings of ``training.ipynb`` and ``src.train``; None: as `modeling.Preset` has it for the model."""
 
     data: Path = _required("data folder with train.csv")
     out: Path = _required("run folder with processed/; adapter/ and metrics.jsonl are written there")
-    model: str = _setting("data/idefics2-tiny", "folder or hub id")
+    model: str = _setting(MODEL, _MODEL)
     rows: int = _setting(ROWS, _ROWS, least=1)
     epochs: float = _setting(1.0, "passes over the rows", least=0)
     batch_size: int | None = _setting(None, "rows that a process puts through the model at once", least=1)
     accumulation: int | None = _setting(None, "batches per optimizer step", least=1)
-    learning_rate: float | None = _setting(None, "the highest, after the warm-up")
-    warmup: float = _setting(0.03, "share of the steps", least=0)
-    gradient_checkpointing: bool | None = _setting(None, "less memory, a third more time")
+    learning_rate: float | None = _setting(None, "learning rate after the warm-up, where it is highest")
+    warmup: float = _setting(0.03, "share of the steps in which the learning rate rises", least=0)
+    gradient_checkpointing: bool | None = _setting(None, "save memory for a third more time")
     image_splitting: bool = _setting(
-        False, "a picture as five: 320 image tokens instead of 64, about three times the time"
+        False, "show an image as five: 320 image tokens instead of 64, about three times the time"
     )
-    workers: int | None = _setting(
-        None, "processes that decode pictures; default: by the machine's cores", least=0
-    )
-    ocr: bool = _setting(True, "what was read goes into the prompts, and the audit decides on the labels")
-    audit: bool = _setting(True, "off: labels as they are (with OCR the audit is shown nevertheless)")
+    workers: int | None = _setting(None, _DECODERS, least=0)
+    ocr: bool = _setting(True, "put text lines into the prompts, and let the audit decide on the labels")
+    audit: bool = _setting(True, "audit the labels; without, they stay (with OCR the audit is still shown)")
     empty_share: float = _setting(
-        0.15, "of the rows with an empty answer, made from questions that pictures do not answer", least=0
+        0.15, "share of rows with an empty answer, made of questions that the images do not answer", least=0
     )
-    held_out: float = _setting(0.1, "share of the pictures that are not trained on", least=0)
-    scored_rows: int = _setting(500, "held-out rows at most, about; all are answered for the F1", least=1)
-    evaluations: int = _setting(4, "how often in the run; the adapter of the best one is kept", least=1)
+    held_out: float = _setting(0.1, "share of the images that are held out of training", least=0)
+    scored_rows: int = _setting(
+        500, "held-out rows to score at most, about; all are answered for the F1", least=1
+    )
+    evaluations: int = _setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
     checkpoint_steps: int = _setting(200, "optimizer steps between checkpoints", least=1)
     seed: int = _setting(0, _SEED)
 
 
 @dataclass(frozen=True, slots=True)
 class PredictSettings:
-    """One run of ``inference.ipynb``, or of ``src.predict``."""
+    """Settings of ``inference.ipynb`` and ``src.predict``."""
 
     data: Path = _required("data folder with test.csv")
     out: Path = _required("run folder with processed/ and adapter/; test_out.csv is written there")
-    model: str = _setting("data/idefics2-tiny", "what the adapter was trained on")
+    model: str = _setting(MODEL, f"{_MODEL} that the adapter was trained on")
     predict_batch_size: int | None = _setting(
-        None, "rows; default: by the model's size; halved when memory is short", least=1
+        None, "rows answered at once; default: by the model's size; halved when memory is short", least=1
     )
     merged: bool | None = _setting(
-        None, "adapter merged into the dequantised base; default: where memory allows it"
+        None, "merge the adapter into the dequantised base model; default: where memory allows it"
     )
-    workers: int | None = _setting(
-        None, "processes that decode pictures; default: by the machine's cores", least=0
-    )
+    workers: int | None = _setting(None, _DECODERS, least=0)
     ray: str | None = _setting(None, _RAY)
 
 
-def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores that this process may use: those of its affinity, at most its control groups' quota (a
-    container's limit).
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Settings that ``src.run`` gives to every stage that has them."""
 
-    Version 1 and 2 of Linux' control groups, see its documentation (cgroup-v2.rst, sched-bwc.rst); the quota
-    of a group that this process is in at any level counts, rounded up.
+    data: Path = _setting(DATA, "data folder with test.csv, images/ and, to train on, train.csv")
+    out: Path = _setting(OUT, "run folder; every stage writes there")
+    model: str = _setting(MODEL, _MODEL)
+    ocr: bool = _setting(True, "read the text of the images; without, the model sees images only")
+
+
+@dataclass(frozen=True, slots=True)
+class RulesSettings:
+    """Settings of ``src.rules``."""
+
+    data: Path = _required("data folder with test.csv")
+    processed: Path = _required("folder that preprocess.py --ocr wrote")
+    predictions: Path = _required("prediction file to write", spellings=("predictions", "out"))
+    strict: bool = _setting(False, "exit with 1 after an unexpected error on an image")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """Settings of ``src.plan``."""
+
+    data: Path = _setting(DATA, "data folder with train.csv, test.csv and images/")
+    model: str = _setting(MODEL, _MODEL)
+    rows: int = _setting(ROWS, _ROWS, least=1)
+    gpu: str | None = _setting(None, "card to estimate for, of those in src/plan; default: the one here")
+    gpus: int | None = _setting(None, "number of GPUs; default: as many as are here, or else one", least=1)
+    cores: int | None = _setting(None, "CPU cores of the machine; default: those of this one", least=1)
+    catalogues: bool = _setting(False, "also estimate catalogues of 350 thousand to a billion images")
+    hours: float | None = _setting(None, "limit of the run, hours; what would fit it is suggested")
+
+
+@dataclass(frozen=True, slots=True)
+class SanitySettings:
+    """Settings of ``src/sanity.py``."""
+
+    predictions: Path = _required("prediction file with index,prediction", spellings=("predictions", "file"))
+    test: Path | None = _setting(
+        None, "test file that the predictions answer: checks indices and units per entity, too"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Settings of ``src.metrics``."""
+
+    truth: Path = _required("CSV file with index and entity_value, gold or prediction: the true values")
+    predictions: Path = _required("prediction file with index,prediction", spellings=("predictions", "pred"))
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """Settings of ``src.report``."""
+
+    out: Path = _setting(OUT, "run folder; report.html is written there")
+    data: Path | None = _setting(
+        None, "data folder of the run; default: the one that the run recorded in OUT"
+    )
+    rows: int = _setting(500, "rows to show at most", spellings=("shown", "rows"))
+    train: bool = _setting(False, "also show train rows: label, audit's verdict, held-out answer")
+
+
+def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the cores that this process may use: its affinity, at most its control groups' quota rounded up.
+
+    A container limits its processes by such quotas; those of all groups above this process count. Linux
+    documents their versions 2 (cgroup-v2.rst) and 1 (sched-bwc.rst).
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    groups = own.read_text().splitlines() if own.is_file() else []
-    names = {line.split(":", 2)[-1].strip("/") for line in groups} | {""}
-    paths = {parent for name in names for parent in (Path(name), *Path(name).parents)}
-    quotas = [_quota(cgroups / root / path) for root in ("", "cpu", "cpu,cpuacct") for path in paths]
+    lines = membership.read_text().splitlines() if membership.is_file() else []
+    names = {line.split(":", 2)[-1].strip("/") for line in lines} | {""}
+    groups = {parent for name in names for parent in (Path(name), *Path(name).parents)}
+    quotas = [_quota(cgroups / root / group) for root in ("", "cpu", "cpu,cpuacct") for group in groups]
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota)]))
 
 
 def _quota(group: Path) -> float:
-    """Cores that a control group may use; 0: no limit there, or none that can be read."""
+    """Return the cores that a control group may use; 0 if it has no limit or none that can be read."""
     for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (int(number) for file in files for number in (group / file).read_text().split())
@@ -174,12 +245,12 @@ def _quota(group: Path) -> float:
     return 0
 
 
-def decoding_workers(wanted: int | None, cuda: bool) -> int:
-    """Processes that decode pictures for the model: ``wanted``, or what this machine's cores allow.
+def decoding_workers(workers: int | None, cuda: bool) -> int:
+    """Return the processes that decode images for the model: ``workers``, or by default as the cores allow.
 
     With a GPU, nearly all cores of this process's share; without, the model itself needs them.
     """
-    if wanted is not None:
-        return wanted
+    if workers is not None:
+        return workers
     cores = cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(12, cores - 1)) if cuda else int(cores > 2)

@@ -44,7 +44,9 @@ def test_table_per_entity(tmp_path):
     assert table.loc["height", "fp"] == 1
     assert (table.loc["width", "tp"], table.loc["width", "tn"], table.loc["width", "f1"]) == (1, 1, 1.0)
     assert table.loc["all", "rows"] == 3
-    shown = run_python("-m", "src.metrics", "--truth", tmp_path / "t.csv", "--pred", tmp_path / "p.csv")
+    shown = run_python(
+        "-m", "src.metrics", "--truth", tmp_path / "t.csv", "--predictions", tmp_path / "p.csv"
+    )
     assert shown.returncode == 0
     assert "0.667" in shown.stdout
 

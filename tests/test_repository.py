@@ -1,4 +1,4 @@
-"""What the repository itself promises: its notebooks, its README."""
+"""The promises of the repository itself: its notebooks, its README, its commands."""
 
 import importlib
 import json
@@ -8,7 +8,7 @@ import subprocess
 import nbformat
 import pytest
 
-from src.data.folders import listing
+from src.data.folders import Entry, RunFolder
 from src.run import clean
 from tests.conftest import ROOT
 
@@ -56,22 +56,20 @@ def test_readme_names_only_what_is_there():
 
 def test_readme_lists_what_a_run_leaves():
     shown = re.findall(r"^- `([^`]+)`: (.+)$", (ROOT / "README.md").read_text(), re.M)
-    assert shown[: len(list(listing()))] == list(listing())
+    entries = [(e.name, e.purpose) for e in vars(RunFolder).values() if isinstance(e, Entry)]
+    assert shown[: len(entries)] == entries
+    assert len(entries) >= 15
 
 
-COMMANDS = sorted(
-    {
-        (module or script, tuple(re.findall(r"(--[a-z][\w-]*)", rest)))
-        for text in (ROOT / "README.md", ROOT / "Makefile")
-        for script, module, rest in re.findall(
-            r"(?:python|\$\(PY\)) (?:(\w[\w/]*\.py)|-m ((?:src|benchmarks)[\w.]*)|)([^`\n]*)", text.read_text()
-        ) + [("", *found) for found in re.findall(r"launch .*-m (src\.\w+)([^`\n]*)", text.read_text())]
-        if script or module
-    }
-)  # fmt: skip
+def shown_commands() -> list[tuple[str, tuple[str, ...]]]:
+    """Every command of README and Makefile: script or module, and its flags."""
+    pattern = r"(?:python|\$\(PY\)|launch .*) (?:-m )?(\w[\w/]*\.py|(?:src|benchmarks)\.\w+)([^`\n]*)"
+    text = (ROOT / "README.md").read_text() + (ROOT / "Makefile").read_text()
+    commands = re.findall(pattern, text)
+    return sorted({(name, tuple(re.findall(r"(--[a-z][\w-]*)", rest))) for name, rest in commands})
 
 
-@pytest.mark.parametrize(("command", "flags"), COMMANDS)
+@pytest.mark.parametrize(("command", "flags"), shown_commands())
 def test_every_command_shown_runs_and_knows_its_flags(command, flags, monkeypatch, capsys):
     name = command.removesuffix(".py").replace("/", ".")
     if not hasattr(importlib.import_module(name), "main"):

@@ -74,9 +74,10 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     assert "predict:" not in second.stderr
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert (out / "test_out.csv").read_bytes() == answers
-    loss_plots = [o for c in json.loads((out / "training.ipynb").read_text())["cells"] for o in c.get("outputs", [])
-                  if "image/png" in o.get("data", {})]  # fmt: skip
-    assert len(loss_plots) >= 3  # a reused run still shows its curve
+    cells = json.loads((out / "training.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    plots = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(plots) >= 3  # a reused run still shows its loss curve
 
 
 def test_without_ocr_the_model_gets_pictures_only(tmp_path):
@@ -92,7 +93,7 @@ def test_without_ocr_the_model_gets_pictures_only(tmp_path):
 
 
 def test_a_folder_of_ones_own_pictures_needs_no_labels(tmp_path):
-    """As the README shows it: pictures, and a test.csv written by hand."""
+    """As the README shows it: images, and a test.csv written by hand."""
     data, out = tmp_path / "mine", tmp_path / "out"
     (data / "images").mkdir(parents=True)
     truth = read_test(SAMPLE).merge(
@@ -160,7 +161,7 @@ def test_an_out_that_is_a_file_gets_one_sentence(tmp_path):
         (errno.EIO, "run the same command again"),
     ],
 )
-def test_what_a_file_system_refuses_is_one_sentence(capsys, number, advice):
+def test_an_error_of_the_file_system_is_one_sentence(capsys, number, advice):
     def full() -> int:
         raise OSError(number, os.strerror(number), "results/test_out.csv")
 
@@ -173,7 +174,7 @@ def test_what_a_file_system_refuses_is_one_sentence(capsys, number, advice):
 
 
 def test_a_relative_path_is_one_of_the_current_folder_for_every_stage(tmp_path):
-    """Of a data folder without pictures the first stage tells the path that it looks at."""
+    """The first stage names the path where it looks for images."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "test.csv").write_text("index,image_link,group_id,entity_name\n0,a.jpg,0,height\n")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

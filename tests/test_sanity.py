@@ -53,7 +53,7 @@ def test_each_fault_is_named(check, old, new, words):
     assert any(all(word in fault for word in words) for fault in faults), faults
 
 
-def test_an_unknown_entity_takes_only_silence(tmp_path):
+def test_an_unknown_entity_takes_only_the_empty_prediction(tmp_path):
     (tmp_path / "test.csv").write_text(TEST.replace("height", "colour"))
     (tmp_path / "out.csv").write_text(GOOD)
     assert len(sanity.check(tmp_path / "out.csv", tmp_path / "test.csv")) == 1
@@ -73,7 +73,7 @@ def test_many_faults_are_listed_then_counted(tmp_path):
 def test_exit_codes_both_ways_to_call(tmp_path, how):
     out = tmp_path / "out.csv"
     out.write_text(GOOD)
-    assert run_python(*how, "--file", out).returncode == 0
+    assert run_python(*how, "--predictions", out).returncode == 0
     out.write_text(GOOD.replace("pound", "lbs"))
     assert run_python(*how, "--file", out).returncode == 1
     out.write_bytes(b"index,prediction\n1,\xff\xfe gram\n")

@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""The number of cores that this process may use."""
 
 import os
 
@@ -9,7 +9,7 @@ from src.settings import cpu_count
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """A machine of eight cores: what stands in files of control groups -> the cores."""
+    """A machine of eight cores: a function from the contents of control groups to the cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
     def cores(own, **files):

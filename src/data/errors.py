@@ -1,4 +1,4 @@
-"""How bad input is told: one sentence on stderr and a non-zero exit, never a traceback."""
+"""Errors of a user's input: one sentence on stderr and a non-zero exit code, never a traceback."""
 
 import errno
 import os
@@ -11,30 +11,30 @@ _ADVICE = {
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give a folder that can be written"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "give a folder, not a file"),
 }
-"""What to do about an error of the file system."""
+"""Advice on errors of the file system."""
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used; the message is one sentence that says what, where, and what to
-    do."""
+    """Input that cannot be used; the message is one sentence: what is wrong, where, and what to do."""
 
 
 def unexpected(error: Exception) -> tuple[str, str]:
-    """A reason (``error: ValueError: ...``) and the traceback of an error that costs one picture, not the
-    run."""
+    """Return reason (``error: ValueError: ...``) and traceback of an error that costs only one image."""
     words = " ".join(str(error).split())[:200]
     return f"error: {type(error).__name__}: {words}", "".join(traceback.format_exception(error))
 
 
 def run_main(main: Callable[[], int]) -> None:
-    """Call ``main`` and exit with its code: 2 with one sentence on bad input or a file system's no, 130 on
-    Ctrl-C."""
+    """Call ``main`` and exit with its code; on bad input or an error of the file system, one sentence and 2.
+
+    Ctrl-C exits with 130, a reader of the output that has seen enough (``command | head``) with 1.
+    """
     try:
         sys.exit(main())
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # of a reader that has seen enough: command | head
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:

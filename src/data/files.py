@@ -1,5 +1,4 @@
-"""Files that appear whole or not at all, fingerprints of them, journals of finished work that survive a
-kill."""
+"""Files that appear whole or not at all, their cache keys, and journals of work that survive a kill."""
 
 import contextlib
 import hashlib
@@ -17,19 +16,18 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
 
 
 def located(path: Path) -> Path:
-    """What behaves like the path of what ``path`` names: itself, or what fsspec knows by a URL
-    (``s3://bucket/folder``).
+    """Return ``path``, or for a URL that fsspec knows (``s3://bucket/folder``) what behaves like its path.
 
-    Where there is a file of its name and ``.url``, the URL is what that file says.
+    A file ``NAME.url`` beside the path holds the URL to use instead. Raises `InputError`.
     """
     link = path.with_name(f"{path.name}.url") if path.name else path
     text = link.read_text(encoding="utf-8").strip() if link.suffix == ".url" and link.is_file() else str(path)
-    url = _URL.fullmatch(text)  # of a Path: two slashes have become one
+    url = _URL.fullmatch(text)  # one slash will do: a Path turns two into one
     if not url or "://" in str(path):
         return path
     if url[1] == "file":
         return Path("/", url[2])
-    from upath import UPath  # only where it is used
+    from upath import UPath  # here, since few runs need it
 
     try:
         return cast(Path, UPath(f"{url[1]}://{url[2]}"))
@@ -40,21 +38,21 @@ def located(path: Path) -> Path:
 
 
 def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
-    """Write ``data`` (text as UTF-8, whole or in pieces) to ``path``, making its folder.
+    """Write ``data`` (text as UTF-8, whole or in pieces) to ``path`` and make its folder.
 
     A reader sees the old file or the new one.
     """
     pieces = (data,) if isinstance(data, str | bytes) else data
+    encoded = (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
     if not isinstance(path, Path):  # in a store, where an object appears when it is whole
-        path.write_bytes(b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces))
+        path.write_bytes(b"".join(encoded))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(
-        f".{path.name}.{os.urandom(4).hex()}.part"
-    )  # not a process id: nodes may share the folder
+    # Random, since processes of several nodes may share the folder and have the same id.
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         with beside.open("wb") as stream:
-            stream.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+            stream.writelines(encoded)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -71,9 +69,9 @@ def replace_folder(new: Path, final: Path) -> None:
 
 
 def fingerprint(text: str, files: Mapping[Path, str]) -> str:
-    """SHA-256 of ``text`` and of the contents of ``files``: tells whether a finished stage still stands.
+    """Return the cache key of a finished stage: the SHA-256 of ``text`` and of the contents of ``files``.
 
-    ``files`` says of each what to do when it is missing, for the `InputError` that is raised then.
+    ``files`` has for each path what to do when it is missing, for the `InputError` that is raised then.
     """
     digest = hashlib.sha256(text.encode())
     for path, what_to_do in files.items():
@@ -84,32 +82,31 @@ def fingerprint(text: str, files: Mapping[Path, str]) -> str:
 
 
 class Journal:
-    """Finished work as lines of JSON, appended as it comes; a line that a killed run was writing is passed
-    over.
+    """Finished work as lines of JSON, appended as it comes; a line that a killed run left torn is skipped.
 
-    Used as a context manager to `add`; `read` and `remove` need no opening.
+    `add` needs the journal as a context manager, `read`, `scan`, `at` and `remove` do not.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole entries, oldest first; none where there is no file."""
+        """Return all whole entries, oldest first; none if there is no file."""
         return [entry for _, entry in self.scan()]
 
     def scan(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The same one at a time, each with its offset in the file (for `at`)."""
+        """Yield the same entries, each as (offset in the file for `at`, entry)."""
         if not self.path.is_file():
             return
         with self.path.open("rb") as stream:
             offset = 0
-            for line in stream:  # of bytes: of text it would also end at signs that JSON leaves as they are
+            for line in stream:  # bytes: lines of text would also end at characters that JSON does not escape
                 with contextlib.suppress(ValueError):
                     yield offset, json.loads(line)
                 offset += len(line)
 
     def at(self, offset: int) -> dict[str, Any]:
-        """The entry at ``offset``."""
+        """Return the entry at ``offset``."""
         with self.path.open("rb") as stream:
             stream.seek(offset)
             return json.loads(stream.readline())
@@ -126,8 +123,7 @@ class Journal:
         self._stream.close()
 
     def add(self, entry: Mapping[str, object]) -> int:
-        """Append an entry, return its offset; it is with the system then, and a kill of this process cannot
-        lose it."""
+        """Append an entry and return its offset; a kill of this process cannot lose it any more."""
         offset = self._stream.seek(0, os.SEEK_END)
         self._stream.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
         self._stream.flush()

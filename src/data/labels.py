@@ -1,4 +1,4 @@
-"""Labels of train.csv: which of their writings are understood, and what they mean."""
+"""Labels of train.csv: the forms of them that are understood, and what they mean."""
 
 import re
 from decimal import Decimal
@@ -7,14 +7,18 @@ from src.entities import ALLOWED_UNITS, ENTITY_UNITS
 from src.reading.quantity import MEANT, Quantity
 from src.reading.units import BY_NAME, unit_at
 
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,2})?"
-_UNIT = r"([^0-9\s][^0-9]{0,30})"
-_LABEL = re.compile(rf"({_NUMBER})\s*{_UNIT}")
-_LABEL_LIST = re.compile(rf"\[({_NUMBER}), ({_NUMBER})\]\s*{_UNIT}")
-_LABEL_RANGE = re.compile(rf"({_NUMBER})\s*{_UNIT} to ({_NUMBER})\s*{_UNIT}")
-
 USABLE_REASONS = frozenset({"ok", "empty", "range", "spelling", "unit repaired"})
 """Reasons of `normalise_label` whose label can be trained on."""
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,2})?"
+_UNIT = r"[^0-9\s][^0-9]{0,30}"
+_FORMS = (
+    re.compile(rf"(?P<number>{_NUMBER})\s*(?P<unit>{_UNIT})"),  # 12.5 inch
+    re.compile(rf"\[(?P<number>{_NUMBER}), (?P<end>{_NUMBER})\]\s*(?P<unit>{_UNIT})"),  # [100.0, 240.0] volt
+    re.compile(  # 1.5 inch to 2 inch
+        rf"(?P<number>{_NUMBER})\s*(?P<unit>{_UNIT}) to (?P<end>{_NUMBER})\s*(?P<end_unit>{_UNIT})"
+    ),
+)
 
 
 def normalise_label(value: str, entity: str) -> tuple[str, str]:
@@ -30,25 +34,33 @@ def normalise_label(value: str, entity: str) -> tuple[str, str]:
     text = " ".join(value.lower().split())
     if not text:
         return "", "empty"
-    if match := _LABEL_RANGE.fullmatch(text):
-        if match[2] != match[4]:
-            return "", "units differ"
-        number, unit, reason = max(Decimal(match[1]), Decimal(match[3])), match[2], "range"
-    elif match := _LABEL_LIST.fullmatch(text):
-        number, unit, reason = max(Decimal(match[1]), Decimal(match[2])), match[3], "range"
-    elif match := _LABEL.fullmatch(text):
-        number, unit, reason = Decimal(match[1]), match[2], "ok"
-    else:
-        return "", "not a value"
-    if unit not in ALLOWED_UNITS:
-        named = unit_at(unit)
-        if named is None or named[1] < len(unit):
-            return "", "unknown unit"
-        spelled = BY_NAME[named[0]]
-        unit, reason = spelled.answer or spelled.name, "spelling" if reason == "ok" else reason
-        number *= spelled.size / BY_NAME[unit].size if spelled.answer else 1
+    number, unit, reason = _parse(text)
     if (entity, unit) in MEANT:
         unit, reason = MEANT[entity, unit], "unit repaired"
-    if unit not in ENTITY_UNITS[entity]:
-        return "", "unit of another entity" if unit in ALLOWED_UNITS else "unknown unit"
+    if unit and unit not in ENTITY_UNITS[entity]:
+        unit, reason = "", "unit of another entity" if unit in ALLOWED_UNITS else "unknown unit"
+    if not unit:
+        return "", reason
     return str(Quantity(number.normalize() if reason == "spelling" else number, unit)), reason
+
+
+def _parse(text: str) -> tuple[Decimal, str, str]:
+    """Return number, unit and reason of a label; the unit is empty where the label cannot be used."""
+    match = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
+    if match is None:
+        return Decimal(), "", "not a value"
+    parts = match.groupdict()
+    number, unit, reason = Decimal(parts["number"]), parts["unit"], "ok"
+    if parts.get("end_unit", unit) != unit:
+        return Decimal(), "", "units differ"
+    if "end" in parts:
+        number, reason = max(number, Decimal(parts["end"])), "range"
+    if unit in ALLOWED_UNITS:
+        return number, unit, reason
+    name, length = unit_at(unit) or ("", 0)
+    if length < len(unit):
+        return Decimal(), "", "unknown unit"
+    spelled = BY_NAME[name]
+    if spelled.answer:
+        number *= spelled.size / BY_NAME[spelled.answer].size
+    return number, spelled.answer or name, "spelling" if reason == "ok" else reason

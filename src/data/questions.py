@@ -3,7 +3,7 @@ it."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,26 +58,29 @@ class Question:
         return tuple(option.text for option in self.options if option.texts)
 
 
-class _Unusable:
-    """Why questions cannot be asked, for the images of one folder."""
+def _images(
+    table: pd.DataFrame, processed: Path, files: Mapping[str, str]
+) -> Iterator[tuple[str, Path, str]]:
+    """Yield name, model image and refusal of each row.
 
-    def __init__(self, processed: Path, pictures: Pictures) -> None:
-        self._pictures = pictures
-        is_made = ProcessedFolder(processed).is_made
-        table = read_manifest(processed, ["image", "status"]) if is_made else pd.DataFrame()
-        blank = table.loc[table["status"].eq("blank"), "image"] if len(table) else ()
-        self._blank = frozenset(blank)
-
-    def __call__(self, image: str, entity: str) -> str:
-        """Return ``blank link``, ``unknown entity``, ``blank picture`` (of one colour), ``no picture``, or
-        ""."""
+    The refusal says why the question cannot be asked: ``blank link``, ``unknown entity``, ``blank picture``
+    (of one colour) or ``no picture``; it is empty if there is a model image.
+    """
+    pictures = Pictures(processed)
+    blank: frozenset[str] = frozenset()
+    if ProcessedFolder(processed).is_made:
+        manifest = read_manifest(processed, ["image", "status"])
+        blank = frozenset(manifest.loc[manifest["status"].eq("blank"), "image"])
+    for image, entity in zip(picture_names(table["image_link"], files), table["entity_name"], strict=True):
+        model_image = pictures.path(processed_name(image))
         if not image:
-            return "blank link"
-        if entity not in ENTITY_UNITS:
-            return "unknown entity"
-        if image in self._blank:
-            return "blank picture"
-        return "" if self._pictures.of(image) else "no picture"
+            yield image, model_image, "blank link"
+        elif entity not in ENTITY_UNITS:
+            yield image, model_image, "unknown entity"
+        elif image in blank:
+            yield image, model_image, "blank picture"
+        else:
+            yield image, model_image, "" if pictures.of(image) else "no picture"
 
 
 def train_questions(
@@ -85,42 +88,31 @@ def train_questions(
 ) -> tuple[list[Question], Counter[str]]:
     """Return the questions of all usable rows of (a part of) a `read_train` table, and the rows per reason.
 
-    Reasons are those of `labels.normalise_label` (the unusable ones are left out) and of `_Unusable`.
+    Reasons are those of `labels.normalise_label` (rows whose reason is not usable are left out) and the
+    refusals of `_images`.
     """
     questions: list[Question] = []
     reasons: Counter[str] = Counter()
-    pictures = Pictures(processed)
-    unusable = _Unusable(processed, pictures)
-    names = picture_names(table["image_link"], files)
-    columns = (names, table["entity_name"], table["entity_value"], table["group_id"], table["image_link"])
-    for row, image, entity, value, group, link in zip(table.index, *columns, strict=True):
+    names = ("entity_name", "entity_value", "group_id", "image_link")
+    cells = zip(table.index, *(table[name] for name in names), strict=True)
+    images = _images(table, processed, files)
+    for (row, entity, value, group, link), (image, model_image, refusal) in zip(cells, images, strict=True):
         label, reason = normalise_label(value, entity)
-        reason = unusable(image, entity) or reason
-        reasons[reason] += 1
-        if reason in USABLE_REASONS:
-            model_image = pictures.path(processed_name(image))
+        reasons[refusal or reason] += 1
+        if not refusal and reason in USABLE_REASONS:
             questions.append(Question(int(row), image, model_image, entity, label, group, link))
     return questions, reasons
 
 
 def test_questions(table: pd.DataFrame, processed: Path, files: Mapping[str, str]) -> list[Question]:
-    """Return the question of each row of a `read_test` table; those that cannot be asked have a
-    ``reason``."""
-    pictures = Pictures(processed)
-    unusable = _Unusable(processed, pictures)
-    names = picture_names(table["image_link"], files)
-    columns = (table["index"], names, table["entity_name"], table["group_id"], table["image_link"])
+    """Return the question of each row of a `read_test` table; one that cannot be asked has a ``reason``."""
+    names = ("index", "entity_name", "group_id", "image_link")
+    cells = zip(*(table[name] for name in names), strict=True)
     return [
-        Question(
-            int(index),
-            image,
-            pictures.path(processed_name(image)),
-            entity,
-            group=group,
-            link=link,
-            reason=unusable(image, entity),
+        Question(int(index), image, model_image, entity, group=group, link=link, reason=refusal)
+        for (index, entity, group, link), (image, model_image, refusal) in zip(
+            cells, _images(table, processed, files), strict=True
         )
-        for index, image, entity, group, link in zip(*columns, strict=True)
     ]
 
 

@@ -19,7 +19,7 @@ from transformers import Idefics2Config
 from src.data.errors import InputError, run_main
 from src.data.folders import DataFolder
 from src.data.names import picture_names, read_files
-from src.data.sampling import Drawn, read_drawn
+from src.data.sampling import SampledTables, read_sampled
 from src.model import memory
 from src.model.modeling import card_memory, load_config
 from src.model.precision import compute_dtype
@@ -34,7 +34,7 @@ WORKER_BYTES = 0.9e9
 """Of a process that reads text (measured: 0.5 to 0.9 GB, by the sizes of its pictures)."""
 
 
-def work_of(data: Path, drawn: Drawn) -> Work:
+def work_of(data: Path, drawn: SampledTables) -> Work:
     """Counts of what a run has to do."""
     files, images = read_files(data), DataFolder(data).images
     trained, tested = (
@@ -49,7 +49,7 @@ def work_of(data: Path, drawn: Drawn) -> Work:
 
 def plan(args: argparse.Namespace) -> str:
     """Measure, estimate, and put it into words. Raises `InputError`."""
-    drawn = read_drawn(args.data, args.rows, 0)
+    drawn = read_sampled(args.data, args.rows, 0)
     work, config = work_of(args.data, drawn), _config(args.model)
     here = torch.cuda.is_available()
     machine = Machine(args.cores or cpu_count(), 0, "", None)

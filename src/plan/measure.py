@@ -13,7 +13,7 @@ from src.data.errors import InputError
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import picture_names, read_files
 from src.data.samples import Sample, test_samples, train_samples
-from src.data.sampling import Drawn
+from src.data.sampling import SampledTables
 from src.data.tables import read_test, read_train, table_text
 from src.data.text_store import TextStore
 from src.model.collator import TrainingCollator, model_inputs
@@ -62,7 +62,7 @@ class ModelRates:
     answer: float
 
 
-def some_pictures(data: Path, drawn: Drawn, count: int, folder: Path) -> Path:
+def some_pictures(data: Path, drawn: SampledTables, count: int, folder: Path) -> Path:
     """A data folder of ``count`` of the pictures that are there and used, with their rows, in the tables'
     order.
 
@@ -95,7 +95,7 @@ def some_pictures(data: Path, drawn: Drawn, count: int, folder: Path) -> Path:
     return folder
 
 
-def picture_rates(data: Path, drawn: Drawn, cores: int, folder: Path) -> PictureRates:
+def picture_rates(data: Path, drawn: SampledTables, cores: int, folder: Path) -> PictureRates:
     """Preprocess some pictures and answer their test rows by rules; ``folder/more`` is left with what was
     made."""
     seconds, counts = [], []

@@ -20,7 +20,7 @@ from src.data.errors import InputError
 from src.data.files import Journal, write_whole
 from src.data.folders import DataFolder
 from src.data.names import image_name, with_hash
-from src.data.sampling import read_drawn
+from src.data.sampling import read_sampled
 from src.data.tables import read_table, table_text
 from src.images.formats import HEAD, not_a_picture
 from src.prepare.bounded_map import in_flight
@@ -46,7 +46,7 @@ def download(
 ) -> pd.DataFrame:
     """Fetch every image that ``data``'s tables name and ``images/`` lacks; return the table of `COLUMNS`.
 
-    ``rows`` and ``seed`` limit train.csv to its sampled rows, see `sampling.read_drawn`. Links that failed in
+    ``rows`` and ``seed`` limit train.csv to its sampled rows, see `sampling.read_sampled`. Links that failed in
     an earlier run are left alone unless ``retry_failed``. Raises `InputError` when the tables cannot be read
     or the folder not be written.
     """
@@ -58,7 +58,7 @@ def download(
             unfinished.unlink()
         journaled = (Download(**entry) for entry in journal.read())
         earlier = {row.link: row for row in [*_read(folder.downloads), *journaled]}
-        wanted = plan(read_drawn(data, rows, seed).links, earlier.values())
+        wanted = plan(read_sampled(data, rows, seed).links, earlier.values())
         for row in wanted:
             _compare(row, images / row.file)
         todo = [row for row in wanted if not row.status or (retry_failed and row.status == "failed")]

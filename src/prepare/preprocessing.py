@@ -16,7 +16,7 @@ from src.data.errors import InputError
 from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, picture_names, processed_name, read_files
-from src.data.sampling import read_drawn
+from src.data.sampling import read_sampled
 from src.prepare.manifest import ManifestRow, TextOffset, is_current
 from src.prepare.processes import Job
 from src.prepare.ray_backend import runner
@@ -33,7 +33,7 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     """
     images, present = DataFolder(settings.data).images, _present_images(settings.data)
     files = read_files(settings.data)
-    sampled = read_drawn(settings.data, settings.drawn_rows, settings.seed)
+    sampled = read_sampled(settings.data, settings.sampled_rows, settings.seed)
     asked = asked_entities(sampled.tables, files)
     links: Iterable[str] = () if sampled.left_out is None else sampled.left_out["image_link"]
     unneeded = set(picture_names(links, files)) - asked.keys()

@@ -1,33 +1,21 @@
-"""A page to look at answers: OUT/report.html, one file, no server, no network.
+"""The command that writes OUT/report.html, a page to look at every answer: one file, no server, no network.
 
-    python -m src.report --out outputs [--data data/sample] [--rows 500] [--train]
+    python -m src.report --out outputs [--data data/sample] [--shown 500] [--train]
 
-Shows all wrong answers where the truth is known, the least sure, and some of the rest, at most ``--rows`` of
-them.
+It shows all wrong answers where the truth is known, the least sure ones and some of the others.
 """
 
-import argparse
-from pathlib import Path
-
 from src.data.errors import run_main
-from src.report.page import ROWS, write_report
+from src.data.flags import settings_from_command_line
+from src.report.page import write_report
+from src.settings import ReportSettings
 
 
 def main() -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description="Write OUT/report.html: every answer with its picture and reasons."
-    )
-    parser.add_argument("--out", type=Path, default=Path("outputs"), help="run folder (default: %(default)s)")
-    parser.add_argument(
-        "--data", type=Path, help="its data folder; default: the one that make run noted in OUT"
-    )
-    parser.add_argument("--rows", type=int, default=ROWS, help="at most so many (default: %(default)s)")
-    parser.add_argument(
-        "--train", action="store_true", help="also train rows: label, audit's verdict, held-out answer"
-    )
-    args = parser.parse_args()
-    print(write_report(args.out, args.data, args.rows, args.train))
+    """Write the page that the command line asks for."""
+    description = "Write OUT/report.html: every answer with its image and reasons."
+    settings = settings_from_command_line(ReportSettings, description)
+    print(write_report(settings.out, settings.data, settings.rows, settings.train))
     return 0
 
 

@@ -17,7 +17,7 @@ from src.data.label_prior import LabelPrior
 from src.data.labels import USABLE_REASONS
 from src.data.names import read_files
 from src.data.questions import Question, split_by_image, train_questions
-from src.data.sampling import drawn_rows, in_proportions, test_counts
+from src.data.sampling import in_proportions, sampled_rows, test_counts
 from src.data.tables import read_train
 from src.data.text_store import TextStore
 from src.model.letterbox import letterboxed_sizes
@@ -87,7 +87,7 @@ def _usable_questions(
     """Return the questions of the sampled rows that can be used, and the rows per reason; print what is left
     out."""
     table = read_train(settings.data)
-    table = table.iloc[drawn_rows(table, settings.rows, shares, settings.seed)]
+    table = table.iloc[sampled_rows(table, settings.rows, shares, settings.seed)]
     processed, path = RunFolder(settings.out).processed, settings.data / "train.csv"
     questions, reasons = train_questions(table, processed, read_files(settings.data))
     left_out = {reason: count for reason, count in reasons.items() if reason not in USABLE_REASONS}

@@ -1,9 +1,9 @@
-"""One name for a setting everywhere: flags, notebook overrides, what is in an adapter's fingerprint."""
+"""Settings have one name everywhere: as flags, in notebooks, in the cache key of an adapter."""
 
 import json
 import os
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, field, fields, make_dataclass
 from pathlib import Path
 
 import pytest
@@ -11,24 +11,88 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.data.errors import InputError
-from src.data.flags import overridden, parser_for, settings_of
+from src.data.flags import overridden, parser_for, settings_from_command_line, settings_of
 from src.run import execute_notebook
-from src.settings import DownloadSettings, PredictSettings, PreprocessSettings, TrainSettings
+from src.settings import (
+    DownloadSettings,
+    MetricsSettings,
+    PlanSettings,
+    PredictSettings,
+    PreprocessSettings,
+    ReportSettings,
+    RulesSettings,
+    RunSettings,
+    SanitySettings,
+    TrainSettings,
+)
 from src.train import _fingerprint, resolve
 from tests.conftest import ROOT, TINY
 
 STAGES = (PreprocessSettings, TrainSettings, PredictSettings)
+COMMANDS = (RunSettings, RulesSettings, PlanSettings, SanitySettings, MetricsSettings, ReportSettings)
 
 
-@pytest.mark.parametrize("stage", [*STAGES, DownloadSettings])
+@pytest.mark.parametrize("stage", [*STAGES, DownloadSettings, *COMMANDS])
 def test_every_setting_is_a_flag_with_a_text(stage):
-    shown = parser_for(stage, description="").format_help()
-    for field in fields(stage):
-        assert f"--{field.name.replace('_', '-')}" in shown
-        assert field.metadata["help"]
+    shown = " ".join(parser_for(stage, description="").format_help().split())
+    for setting in fields(stage):
+        assert f"--{setting.name.replace('_', '-')}" in shown
+        assert setting.metadata["help"]
+        if setting.default not in (None, MISSING):
+            assert f"(default: {setting.default})" in shown
 
 
-def test_only_what_is_named_is_given():
+@pytest.mark.parametrize(
+    ("stage", "name", "spellings"),
+    [
+        (SanitySettings, "predictions", ["--predictions", "--file"]),
+        (MetricsSettings, "predictions", ["--predictions", "--pred"]),
+        (RulesSettings, "predictions", ["--predictions", "--out"]),
+        (PreprocessSettings, "out", ["--processed", "--out"]),
+        (TrainSettings, "out", ["--out"]),
+        (TrainSettings, "model", ["--model"]),
+    ],
+)
+def test_old_spellings_of_a_flag_keep_working(stage, name, spellings):
+    parser = parser_for(stage, PredictSettings if stage is TrainSettings else stage, description="")
+    for spelling in spellings:
+        assert str(vars(parser.parse_args([spelling, "a.csv"]))[name]) == "a.csv"
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["--ocr"], {"ocr": True}),
+        (["--ocr=False", "--audit", "no"], {"ocr": False, "audit": False}),
+        (["--no-audit", "--no_ocr"], {"ocr": False, "audit": False}),
+        (["--gradient_checkpointing", "--merged", "true"], {"gradient_checkpointing": True, "merged": True}),
+        (["--no-merged", "--learning_rate", "1e-3"], {"merged": False, "learning_rate": 0.001}),
+    ],
+)
+def test_a_switch_is_a_word_or_a_value_and_underscores_are_hyphens(words, settings):
+    assert vars(parser_for(*STAGES, description="").parse_args(words)) == settings
+    with pytest.raises(SystemExit):
+        parser_for(*STAGES, description="").parse_args(["--ocr", "perhaps"])
+
+
+def test_what_has_no_default_is_required_of_one_stage_and_lists_take_several(capsys):
+    with pytest.raises(SystemExit):
+        parser_for(SanitySettings, description="").parse_args([])
+    assert "required: --predictions/--file" in capsys.readouterr().err
+    counts = make_dataclass(
+        "Counts", [("count", list[int], field(metadata={"help": "counts", "choices": [1, 2]}))]
+    )
+    assert vars(parser_for(counts, description="").parse_args(["--count", "1", "2"])) == {"count": [1, 2]}
+    with pytest.raises(SystemExit):
+        parser_for(counts, description="").parse_args(["--count", "1", "3"])
+
+
+def test_the_command_line_makes_the_settings_of_a_stage(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["report", "--out", "a", "--rows", "3"])
+    assert settings_from_command_line(ReportSettings, "") == ReportSettings(Path("a"), None, 3, False)
+
+
+def test_only_what_the_command_line_names_is_set():
     parser = parser_for(*STAGES, description="")
     assert vars(parser.parse_args([])) == {}
     named = parser.parse_args(["--learning-rate", "0.01", "--rows", "5", "--no-audit", "--max-size", "300"])
@@ -52,7 +116,7 @@ def test_values_that_make_no_sense_are_one_sentence(name, value):
         settings_of(TrainSettings, {"data": Path("a"), "out": Path("b"), name: value})
 
 
-def test_what_does_not_change_an_adapter_is_not_in_its_fingerprint(processed):
+def test_the_cache_key_of_an_adapter_holds_only_settings_that_change_it(processed):
     data, out = processed
 
     def key(**changes):
@@ -78,7 +142,7 @@ def test_what_does_not_change_an_adapter_is_not_in_its_fingerprint(processed):
 
 
 def test_a_notebook_runs_in_this_python_with_this_source(tmp_path, monkeypatch):
-    """A foreign python3 kernel and a foreign src stand in the way."""
+    """Neither a foreign kernel named python3 nor a foreign src gets in the way."""
     kernel = tmp_path / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
     spec = {"argv": ["no-such-python", "{connection_file}"], "display_name": "Python 3", "language": "python"}

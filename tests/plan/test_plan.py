@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from src.data.sampling import read_drawn
+from src.data.sampling import read_sampled
 from src.model import memory
 from src.plan import __main__ as plan_command
 from src.plan import measure
@@ -73,7 +73,7 @@ def measured(processed):
     data, out = processed
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "PER_CORE", 2)
-        return picture_rates(data, read_drawn(data, None, 0), 2, out / "measured")
+        return picture_rates(data, read_sampled(data, None, 0), 2, out / "measured")
 
 
 @pytest.fixture

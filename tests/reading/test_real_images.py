@@ -2,9 +2,9 @@
 them."""
 
 import pytest
+from src.data.samples import Sample
 
 from src import rules
-from src.data.samples import Sample
 from src.data.text_store import TextStore
 from src.images.decode import read_image
 from src.metrics import score

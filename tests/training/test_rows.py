@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from src.data.questions import Question, train_questions
-from src.data.sampling import in_proportions, read_drawn
+from src.data.sampling import in_proportions, read_sampled
 from src.data.tables import read_train
 from src.images.decode import read_image
 from src.model.letterbox import letterbox, letterboxed_sizes
@@ -100,7 +100,7 @@ def test_only_pictures_of_drawn_rows_and_of_the_test_are_read(tmp_path):
     train.loc[0, "entity_value"] = "about as heavy as a cat"  # of no use, so it is never drawn
     train.to_csv(data / "train.csv", index=False)
     settings = PreprocessSettings(data, out / "processed", max_size=112, rows=12, seed=1, workers=1)
-    drawn = read_drawn(data, 12, 1)
+    drawn = read_sampled(data, 12, 1)
     assert [len(table) for table in (*drawn.tables, drawn.left_out)] == [12, 3, 18]
     assert 0 in drawn.left_out.index
     needed = {link.rpartition("/")[2] for link in drawn.links}
@@ -121,9 +121,9 @@ def test_only_pictures_of_drawn_rows_and_of_the_test_are_read(tmp_path):
 
 def test_rows_are_drawn_once_for_every_stage(tmp_path):
     data = make_folder(tmp_path / "data", 30, 5)
-    some, same, other = (read_drawn(data, 10, seed) for seed in (3, 3, 4))
+    some, same, other = (read_sampled(data, 10, seed) for seed in (3, 3, 4))
     assert some.links == same.links != other.links
-    assert len(read_drawn(data, None, 3).left_out) == len(read_drawn(data, 30, 3).left_out) == 0
+    assert len(read_sampled(data, None, 3).left_out) == len(read_sampled(data, 30, 3).left_out) == 0
     (data / "train.csv").unlink()
-    assert read_drawn(data, 10, 3).left_out is None
-    pd.testing.assert_frame_equal(read_drawn(data, 10, 3).tables[0], some.tables[1])
+    assert read_sampled(data, 10, 3).left_out is None
+    pd.testing.assert_frame_equal(read_sampled(data, 10, 3).tables[0], some.tables[1])
