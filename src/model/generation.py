@@ -19,9 +19,9 @@ from src.data.samples import Sample
 from src.data.text_store import TextStore
 from src.model.batches import Batch, Preparation, Unanswered, described_lengths, in_batches
 from src.model.collator import on_device
-from src.model.decoding import AnswerGrammar, Decoded, generate_in_grammar
+from src.model.decoding import AnswerGrammar, ModelAnswer, generate_in_grammar
 from src.model.precision import in_float32
-from src.model.scoring import Weighed, put_together, weigh
+from src.model.scoring import score_options
 from src.settings import decoding_workers
 
 NO_NUMBER = "probabilities that are no numbers"
@@ -36,12 +36,13 @@ class Answered:
     """A sample with the model's answer."""
 
     sample: Sample
-    weighed: Weighed
+    weighed: ModelAnswer
 
     def entry(self) -> dict[str, Any]:
         """What is kept of it: `ENTRY`; ``weighed`` has text and log probability of each possible answer."""
         own = self.weighed
-        values = own.answer, own.confidence, own.silence, own.overridden, [list(pair) for pair in own.chances]
+        pairs = [list(pair) for pair in own.log_probabilities]
+        values = own.answer, own.confidence, own.abstain, own.overridden, pairs
         return dict(zip(ENTRY, values, strict=True))
 
 
@@ -100,14 +101,14 @@ def generate(
 
 def finite_answers(
     model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
-) -> list[Weighed | None]:
+) -> list[ModelAnswer | None]:
     """`answer`; rows whose probabilities are no numbers come from a second try in float32, else are None."""
-    weighed: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
+    weighed: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
     if all(row and row.is_finite for row in weighed):
         return weighed
     try:
         with in_float32(model):
-            again: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
+            again: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
         again = [None] * len(weighed)
     better = [
@@ -117,7 +118,9 @@ def finite_answers(
 
 
 @torch.inference_mode()
-def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False) -> list[Weighed]:
+def answer(
+    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
+) -> list[ModelAnswer]:
     """Answer the rows of a batch.
 
     Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for
@@ -140,15 +143,24 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
     cache.batch_select_indices(picture_index)
     entities = [sample.entity for sample in batch.questions]
     before, begun = prefix_mask[picture_index], prefixes[picture_index]
-    chances: list[list[float]] = [[]] * len(entities)
+    answers: dict[int, ModelAnswer] = {}
     if any(batch.options):
-        chances = weigh(base, grammar, entities, batch.options, cache, before, suffixes, suffix_mask)
+        scored = score_options(
+            base,
+            grammar,
+            entities,
+            batch.options,
+            cache=cache,
+            before=before,
+            questions=suffixes,
+            question_mask=suffix_mask,
+        )
+        answers = dict(enumerate(scored))
     rows = [row for row, texts in enumerate(batch.options) if not texts]
-    written: dict[int, Decoded] = {}
     if rows:
         if len(rows) < len(entities):
             cache.batch_select_indices(torch.tensor(rows, device=device))
-        decoded = generate_in_grammar(
+        free_form = generate_in_grammar(
             base,
             grammar,
             [entities[row] for row in rows],
@@ -157,6 +169,5 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
             attention_mask=torch.cat([before[rows], suffix_mask[rows]], dim=1),
             past_key_values=cache,
         )
-        written = dict(zip(rows, decoded, strict=True))
-    parts = zip(entities, batch.options, chances, strict=True)
-    return [put_together(*part, written.get(row)) for row, part in enumerate(parts)]
+        answers |= zip(rows, free_form, strict=True)
+    return [answers[row] for row in range(len(entities))]

@@ -26,7 +26,7 @@ from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
 from src.model.option_loss import option_loss, with_options
 from src.model.prompts import completion, prompt
-from src.model.scoring import NEVER, Tree
+from src.model.scoring import NEVER, OptionTree
 from src.reading import options as rule_options
 from src.reading.cross_line import parse_lines
 from tests.conftest import TINY
@@ -78,13 +78,13 @@ def test_probabilities_equal_those_of_a_plain_pass_per_option(model, processor, 
     samples, readings, _, options = asked
     batch, _ = Preparation(processor, readings, options)(samples)
     for sample, weighed in zip(batch.questions, answer(model, grammar, batch), strict=True):
-        texts = [text for text, _ in weighed.chances]
+        texts = [text for text, _ in weighed.log_probabilities]
         assert texts == [*options[sample], ""]
-        for text, value in weighed.chances:
+        for text, value in weighed.log_probabilities:
             assert value == pytest.approx(plain(model, processor, grammar, sample, readings, text), abs=1e-4)
-        assert weighed.answer == max(weighed.chances, key=lambda pair: pair[1])[0]
-        chances = {text: math.exp(value) for text, value in weighed.chances}
-        assert weighed.silence == pytest.approx(chances[""] / sum(chances.values()))
+        assert weighed.answer == max(weighed.log_probabilities, key=lambda pair: pair[1])[0]
+        chances = {text: math.exp(value) for text, value in weighed.log_probabilities}
+        assert weighed.abstain == pytest.approx(chances[""] / sum(chances.values()))
         assert weighed.confidence == pytest.approx(max(chances.values()) / sum(chances.values()))
 
 
@@ -152,9 +152,11 @@ def test_it_writes_where_there_are_no_options(model, processor, grammar, asked):
     found = {result.sample: result.weighed for result in results if isinstance(result, Answered)}
     freely = {r.sample: r.weighed for r in generate(model, processor, samples, readings, sizes, 4, 0)}
     assert found[samples[0]].answer == freely[samples[0]].answer
-    assert dict(found[samples[0]].chances) == pytest.approx(dict(freely[samples[0]].chances), abs=1e-4)
+    assert dict(found[samples[0]].log_probabilities) == pytest.approx(
+        dict(freely[samples[0]].log_probabilities), abs=1e-4
+    )
     for sample in some:
-        assert [text for text, _ in found[sample].chances] == [*some[sample], ""]
+        assert [text for text, _ in found[sample].log_probabilities] == [*some[sample], ""]
 
 
 def test_what_the_grammar_does_not_have_is_never_chosen(model, processor, grammar, asked):
@@ -163,7 +165,7 @@ def test_what_the_grammar_does_not_have_is_never_chosen(model, processor, gramma
     odd = (f"1234567 {unit}", f"0.12345 {unit}", f"5 {unit}", "5 parsec")
     batch, _ = Preparation(processor, readings, {samples[0]: odd})(samples[:1])
     (weighed,) = answer(model, grammar, batch)
-    assert [value == NEVER for _, value in weighed.chances] == [True, True, False, True, False]
+    assert [value == NEVER for _, value in weighed.log_probabilities] == [True, True, False, True, False]
 
 
 @pytest.mark.parametrize("entity", list(ENTITY_UNITS))
@@ -177,7 +179,7 @@ def test_the_path_of_an_answer_is_its_tokens(processor, grammar, entity):
 
 
 def test_options_see_the_question_and_themselves_only(grammar):
-    tree = Tree.of(grammar, ["height", "height"], [("12 inch", "3.5 inch"), ("7 inch",)])
+    tree = OptionTree.of(grammar, ["height", "height"], [("12 inch", "3.5 inch"), ("7 inch",)])
     before = torch.tensor([[0, 1, 1], [1, 1, 1]])
     question = torch.tensor([[1, 1], [0, 1]])
     mask, positions = tree.mask(before, question)[:, 0], tree.positions(before, question)
