@@ -41,7 +41,7 @@ from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import MAX_NEW_TOKENS
 from src.model.letterbox import letterboxed_sizes
 from src.model.memory import PATCHES
-from src.model.modeling import add_lora, load_adapter, load_base, load_processor, merge
+from src.model.modeling import add_lora, load_adapter, load_base, load_processor, lora_config, merge
 from src.model.precision import compute_dtype, vision_in_bfloat16
 from src.plan.measure import seconds_after_the_first
 from src.plan.sizes import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
@@ -184,7 +184,7 @@ def agreement(samples: list[Sample], processed: Path) -> str:
 def write_model(size: str, folder: Path) -> Path:
     """A random model and an adapter that has not learnt anything."""
     models.write(size, folder)
-    add_lora(load_base(str(folder)), LoraSettings()).save_pretrained(str(folder / "adapter"))
+    add_lora(load_base(str(folder)), lora_config(LoraSettings())).save_pretrained(str(folder / "adapter"))
     return folder
 
 

@@ -217,13 +217,13 @@ class Guide(LogitsProcessor):
         An answer whose probability is no number is empty.
         """
         grammar, written = self.grammar, sequences[:, self.prompt_length :]
-        abstain = torch.log_softmax(scores[0].float(), dim=1)[:, grammar.end]
-        states, total = self.starts, torch.zeros_like(abstain)
+        empty = torch.log_softmax(scores[0].float(), dim=1)[:, grammar.end]
+        states, total = self.starts, torch.zeros_like(empty)
         for tokens, logits in zip(written.T, scores, strict=True):
             chosen = torch.log_softmax(logits.float(), dim=1).gather(1, tokens.unsqueeze(1)).squeeze(1)
             total += chosen.where(~grammar.determined[states], 0.0)  # the rest is forced, or padding
             states = grammar.step[states, grammar.column[tokens]]
-        columns = written, states, total.clamp(min=NEVER), abstain.clamp(min=NEVER), self.overridden
+        columns = written, states, total.clamp(min=NEVER), empty.clamp(min=NEVER), self.overridden
         answers = []
         for row in zip(self.entities, *(column.tolist() for column in columns), strict=True):
             entity, ids, state, log_confidence, log_abstain, overridden = row

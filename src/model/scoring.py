@@ -46,7 +46,8 @@ class OptionTree:
                     initial[row, number] = 0.0
         width = max(1, *map(len, rows))
         table = torch.tensor([row + [(grammar.end, DONE, -1, 0)] * (width - len(row)) for row in rows])
-        return cls(*table.unbind(-1), initial).to(grammar.step.device)
+        tokens, states, option, depth = table.unbind(-1)
+        return cls(tokens, states, option, depth, initial).to(grammar.step.device)
 
     @property
     def most(self) -> int:
