@@ -1,8 +1,7 @@
 """Loading of an IDEFICS2: processor, NF4 base, LoRA. No other module knows how weights come into memory."""
 
-import contextlib
+import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,9 @@ from src.settings import LoraSettings
 
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+# The bar over weights would leave a dead widget in a notebook, and dequantised weights get a note on dtypes.
+transformers_logging.disable_progress_bar()
+logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
 
 VISION_AT_ONCE = 8
 """Images that a GPU puts through the vision tower at once in training: 15,000 patches fill it."""
@@ -162,19 +164,17 @@ def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Ide
     ``quantization``: another configuration. Raises `InputError`.
     """
     preset_for(load_config(model))
-    with _quiet_loading():
-        try:
-            base = AutoModelForImageTextToText.from_pretrained(
-                model,
-                dtype=compute_dtype(),
-                quantization_config=quantization or quantization_config(),
-                device_map={"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
-                use_safetensors=True,
-            )
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{model}: its weights cannot be loaded ({str(error).splitlines()[0]})"
-            ) from None
+    try:
+        base = AutoModelForImageTextToText.from_pretrained(
+            model,
+            dtype=compute_dtype(),
+            quantization_config=quantization or quantization_config(),
+            device_map={"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{model}: its weights cannot be loaded ({reason})") from None
     for layer in base.modules():
         if isinstance(layer, Linear4bit):
             # On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first eval forward, after which
@@ -248,8 +248,7 @@ def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForCo
 
 def dequantised(base: Idefics2ForConditionalGeneration) -> Idefics2ForConditionalGeneration:
     """Turn the NF4 weights of a base from `load_base` into `compute_dtype` with the same values, in place."""
-    with _quiet_loading():
-        return base.dequantize(dtype=compute_dtype())
+    return base.dequantize(dtype=compute_dtype())
 
 
 def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
@@ -276,16 +275,3 @@ def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftMo
             f"{min(unfit)}); give the MODEL that it was trained on, or remove it and train again"
         )
     return model
-
-
-@contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Show no bar while shards are read (a notebook would keep a dead widget), and no notes on dtypes."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.enable_progress_bar()
-        transformers_logging.set_verbosity(before)

@@ -61,7 +61,8 @@ class OptionTree:
     def mask(self, before: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
         """Return the positions that the tokens of question and tree see.
 
-        bool (rows, 1, q + width, b + q + width). ``before`` (rows, b) and ``question`` (rows, q), left-padded: 1 where a token is the row's own.
+        bool (rows, 1, q + width, b + q + width). ``before`` (rows, b) and ``question`` (rows, q) are masks of
+        left-padded rows: 1 where a token is the row's own.
         """
         new = question.shape[1] + self.option.shape[1]
         before, question = (part.bool().unsqueeze(1).expand(-1, new, -1) for part in (before, question))
@@ -82,8 +83,9 @@ class OptionTree:
     ) -> torch.Tensor:
         """Return log-probabilities float32 (rows, most options + 1): each option's and, last, of abstaining.
 
-        They are relative to all that the grammar allows. ``first`` (rows, columns) and ``inside`` (rows, width,
-        columns) are the logits of ``grammar.tokens`` after the question and after each token of the tree.
+        They are relative to all that the grammar allows. ``first`` (rows, columns) and ``inside`` (rows,
+        width, columns) are the logits of ``grammar.tokens`` after the question and after each token of the
+        tree.
         """
         starts = torch.tensor([grammar.start[entity] for entity in entities], device=first.device)
         abstain = _log_softmax(grammar, first, starts)[:, grammar.column[grammar.end], None]

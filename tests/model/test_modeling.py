@@ -7,12 +7,13 @@ import torch
 from bitsandbytes.nn import Linear4bit
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration, LlamaConfig
 
+from benchmarks.models import config
 from src.data.errors import InputError
 from src.data.samples import train_samples
 from src.data.tables import read_train
 from src.model import modeling
 from src.model.collator import TrainingCollator, model_inputs
-from src.model.modeling import (  # fmt: skip
+from src.model.modeling import (
     add_lora,
     load_adapter,
     load_base,
@@ -188,16 +189,8 @@ def test_the_merged_model_answers_like_base_and_adapter(lora_model, batch, tmp_p
 
 def test_the_full_size_has_the_published_counts():
     """idefics2-8b without its weights: sizes as published, LoRA parameters as computed by hand."""
-    config = Idefics2Config(
-        text_config={"model_type": "mistral", "vocab_size": 32003, "hidden_size": 4096, "intermediate_size": 14336,
-                     "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8},
-        vision_config={"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
-                       "num_attention_heads": 16, "image_size": 980, "patch_size": 14},
-        perceiver_config={"hidden_size": 4096, "resampler_n_latents": 64, "resampler_depth": 3,
-                          "resampler_n_heads": 16, "resampler_head_dim": 96, "num_key_value_heads": 4},
-    )  # fmt: skip
     with torch.device("meta"):
-        base = Idefics2ForConditionalGeneration(config)
+        base = Idefics2ForConditionalGeneration(config("8b"))
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in base.model.named_children()}
     assert sum(p.numel() for p in base.parameters()) == 8_402_768_112
     assert count["vision_model"] == 417_792_240

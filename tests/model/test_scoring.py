@@ -58,8 +58,8 @@ def asked(processed):
     return samples, TextStore(out / "processed"), letterboxed_sizes(out / "processed"), options
 
 
-def plain(model, processor, grammar, sample, readings, text):
-    """The log probability of an answer by a pass of its own over picture, prompt and answer."""
+def plain(model, processor, grammar, sample, *, readings, text):
+    """Return the log-probability of an answer by a pass of its own over image, prompt and answer."""
     start = prompt_of(sample, readings)
     inputs = encode(processor, [open_picture(sample)], [start + completion(text)], "right")
     ids = inputs["input_ids"][0]
@@ -81,7 +81,9 @@ def test_probabilities_equal_those_of_a_plain_pass_per_option(model, processor, 
         texts = [text for text, _ in weighed.log_probabilities]
         assert texts == [*options[sample], ""]
         for text, value in weighed.log_probabilities:
-            assert value == pytest.approx(plain(model, processor, grammar, sample, readings, text), abs=1e-4)
+            assert value == pytest.approx(
+                plain(model, processor, grammar, sample, readings=readings, text=text), abs=1e-4
+            )
         assert weighed.answer == max(weighed.log_probabilities, key=lambda pair: pair[1])[0]
         chances = {text: math.exp(value) for text, value in weighed.log_probabilities}
         assert weighed.abstain == pytest.approx(chances[""] / sum(chances.values()))
@@ -108,7 +110,9 @@ def test_the_loss_over_options_is_that_of_plain_passes_and_leaves_the_usual_one(
     assert output.loss.item() == pytest.approx(alone.item(), abs=1e-5)
     wanted = []
     for sample, own, number in zip(samples[:-1], texts[:-1], right[:-1], strict=True):
-        chances = [plain(model, processor, grammar, sample, readings, text) for text in [*own, ""]]
+        chances = [
+            plain(model, processor, grammar, sample, readings=readings, text=text) for text in [*own, ""]
+        ]
         wanted.append(-torch.log_softmax(torch.tensor(chances), dim=0)[number].item())
     assert option_loss(grammar, output.logits[:, grammar.tokens], more).item() == pytest.approx(
         sum(wanted) / len(samples), abs=1e-4
@@ -136,8 +140,10 @@ def test_training_weighs_the_options_that_were_read(processor, grammar, asked):
 
 def test_a_table_of_sizes_does_not_fill_the_memory(asked):
     samples, _, _, _ = asked
-    many = [[f"{number} cm", 0.9, [[0, 9 * number], [50, 9 * number], [50, 9 * number + 8], [0, 9 * number + 8]]]
-            for number in range(1, 100)]  # fmt: skip
+    many = [
+        [f"{number} cm", 0.9, [[0, top], [50, top], [50, top + 8], [0, top + 8]]]
+        for number, top in enumerate(range(9, 900, 9), start=1)
+    ]
     found = {samples[0].image: parse_lines(many, 1000, 1000)}
     texts, right = options_of(replace(samples[0], entity="height", answer="77 centimetre"), found)
     assert len(texts) == MOST_OPTIONS
