@@ -38,6 +38,7 @@ from src.model.modeling import (
     load_base,
     load_config,
     load_processor,
+    lora_config,
     merge,
 )
 from src.model.precision import compute_dtype
@@ -117,7 +118,7 @@ def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]
 def write_model(size: str, folder: Path) -> None:
     """A random model, and an adapter whose matrices are random, too, so that merging it changes something."""
     models.write(size, folder)
-    network = add_lora(load_base(str(folder)), LoraSettings())
+    network = add_lora(load_base(str(folder)), lora_config(LoraSettings()))
     torch.manual_seed(1)
     for name, parameter in network.named_parameters():
         if "lora_B" in name:

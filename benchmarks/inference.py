@@ -2,17 +2,17 @@
 
     make bench-infer DATA=path/to/data/folder OUT=path/to/results
 
-Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M
-parameters, on a GPU it is idefics2-8b's size; the weights are random, with an adapter that does nothing.
+Needs the images and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M
+parameters, on a GPU it is idefics2-8b's size. The weights are random, and the adapter has learnt nothing.
 
-- ours: `src.model.generation.generate`: a picture encoded once for its questions, batches of one picture size, what was
-  read weighed in one pass, the grammar, pictures prepared in other processes, the adapter merged, on a CPU with AMX the
-  vision tower in bfloat16.
-- reference: rows in the order of the file, a picture encoded for each, prepared in the main process, no grammar, the
-  adapter beside the NF4 base, up to 30 tokens: the reference solution's way.
+- ours: `src.model.generation.generate`. An image is encoded once for its questions, batches have one image
+  size, options are scored in one pass, the grammar constrains free-form answers, images are prepared in other
+  processes, the adapter is merged, and on a CPU with AMX the vision tower computes in bfloat16.
+- reference: the reference solution's way. Rows in the order of the file, an image encoded for each and
+  prepared in the main process, no grammar, the adapter beside the NF4 base, up to 30 tokens.
 
-First with the same number of answer tokens for both, because random weights do not stop by themselves; then
-each by its own rule. Each loop runs in a process of its own, the rounds alternate; the first batch is not
+First both write the same number of answer tokens, because random weights do not stop by themselves. Then each
+follows its own rule. Each loop runs in a process of its own, and the rounds alternate. The first batch is not
 counted.
 """
 
@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from src.model.collator import encode, open_picture, prompt_of
 from src.model.decoding import MAX_NEW_TOKENS
 from src.model.letterbox import letterboxed_sizes
 from src.model.memory import PATCHES
-from src.model.modeling import add_lora, load_adapter, load_base, load_processor, merge
+from src.model.modeling import add_lora, load_adapter, load_base, load_processor, lora_config, merge
 from src.model.precision import compute_dtype, vision_in_bfloat16
 from src.plan.measure import seconds_after_the_first
 from src.plan.sizes import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
@@ -50,12 +51,24 @@ from src.settings import LoraSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKENS = MAX_NEW_TOKENS
-"""Of an answer where both write the same number."""
+"""Tokens of an answer where both loops write the same number."""
 SAME, OWN = f"{TOKENS} tokens each", "each by its own rule"
+"""The two ways in which each loop is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The questions that both loops answer."""
+
+    samples: list[Sample]
+    processed: Path
+    texts: TextStore
+    processor: Idefics2Processor
+    batch_size: int
 
 
 class Clock:
-    """Seconds in the parts of a model, by hooks; each is waited for, so that only its own pass is timed."""
+    """Seconds in the parts of a model, by hooks that wait for the device, so that only the part is timed."""
 
     def __init__(self, base: Any) -> None:
         self.seconds = {"vision": 0.0, "prefill": 0.0, "decode": 0.0}
@@ -76,75 +89,62 @@ class Clock:
         self.seconds[part] += time.monotonic() - self.start
 
 
-def loop(name: str, model: Path, samples: list[Sample], processed: Path, batch_size: int) -> dict[str, Any]:
-    """Answer the samples with the same number of tokens, then by the loop's own rule; ours once more part by
-    part.
-
-    Rows per second each, peak memory in GiB, seconds per part.
-    """
-    readings, processor = TextStore(processed), load_processor(str(model))
+def loop(name: str, model: Path, questions: Questions) -> dict[str, Any]:
+    """Answer in both ways; return rows per second of each, peak memory in GiB and, for ours, the parts."""
     base, adapter = load_base(str(model)), model / "adapter"
-    run = ours if name == "ours" else reference
     if name == "ours":
         vision_in_bfloat16(base)
-    network = merge(base, adapter) if name == "ours" else load_adapter(base, adapter)
-    measured: dict[str, Any] = {
-        mode: run(network, processor, samples, readings, processed, batch_size, mode == SAME)
-        for mode in (SAME, OWN)
-    }
-    cuda = torch.cuda.is_available()
-    memory = (
-        torch.cuda.max_memory_allocated()
-        if cuda
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
-    measured["memory"] = memory / 2**30
+        run, network = ours, merge(base, adapter)
+    else:
+        run, network = reference, load_adapter(base, adapter)
+    measured: dict[str, Any] = {way: run(network, questions, way) for way in (SAME, OWN)}
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    measured["memory"] = peak / 2**30
     if name == "ours":
         clock, start = Clock(network), time.monotonic()
-        run(network, processor, samples, readings, processed, batch_size, False)
-        rest = time.monotonic() - start - sum(clock.seconds.values())
-        measured["parts"] = clock.seconds | {"input and the rest": max(0.0, rest)}
+        run(network, questions, OWN)
+        others = time.monotonic() - start - sum(clock.seconds.values())
+        measured["parts"] = clock.seconds | {"input and the rest": max(0.0, others)}
     return measured
 
 
-def ours(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: TextStore,
-    processed: Path, batch_size: int, same_tokens: bool,
-) -> float:  # fmt: skip
-    """Rows per second of `generation.generate`: options weighed, or as many tokens written as the other
-    does."""
-    sizes, by_rules = letterboxed_sizes(processed), [] if same_tokens else answer_samples(samples, readings)
-    options = {sample: found.texts for sample, found in zip(samples, by_rules, strict=False)}
+def ours(network: generation.Model, questions: Questions, way: str) -> float:
+    """Return rows per second of `generation.generate`."""
+    samples, texts = questions.samples, questions.texts
+    by_rules = answer_samples(samples, texts) if way == OWN else []
     answers = generation.generate(
         network,
-        processor,
+        questions.processor,
         samples,
-        readings,
-        sizes,
-        batch_size,
+        texts,
+        letterboxed_sizes(questions.processed),
+        questions.batch_size,
         bar_name="",
-        to_the_limit=same_tokens,
-        options=options,
+        to_the_limit=way == SAME,
+        options={sample: answer.texts for sample, answer in zip(samples, by_rules, strict=False)},
     )
     times = [time.monotonic() for _ in answers]
     return 1 / (seconds_after_the_first(times) or float("nan"))
 
 
-def reference(
-    network: generation.Model, processor: Idefics2Processor, samples: list[Sample], readings: TextStore, _: Path,
-    batch_size: int, same_tokens: bool,
-) -> float:  # fmt: skip
-    """Rows per second of the plain loop."""
-    new = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS} if same_tokens else {"max_new_tokens": 30}
-    marks = []
-    for start in range(0, len(samples), batch_size):
-        batch = samples[start : start + batch_size]
-        pictures, prompts = [open_picture(s) for s in batch], [prompt_of(s, readings) for s in batch]
-        inputs = encode(processor, pictures, prompts, "left").to(network.device, network.dtype)
+def reference(network: generation.Model, questions: Questions, way: str) -> float:
+    """Return rows per second of the plain loop."""
+    limits = {"max_new_tokens": 30}
+    if way == SAME:
+        limits = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS}
+    samples, size, times = questions.samples, questions.batch_size, []
+    for start in range(0, len(samples), size):
+        batch = samples[start : start + size]
+        images = [open_picture(sample) for sample in batch]
+        prompts = [prompt_of(sample, questions.texts) for sample in batch]
+        inputs = encode(questions.processor, images, prompts, "left").to(network.device, network.dtype)
         with torch.inference_mode():
-            network.generate(**inputs, **new, do_sample=False, eos_token_id=[2, 32002], pad_token_id=0)
-        marks.append(time.monotonic())
-    return (len(samples) - batch_size) / (marks[-1] - marks[0])
+            network.generate(**inputs, **limits, do_sample=False, eos_token_id=[2, 32002], pad_token_id=0)
+        times.append(time.monotonic())
+    return (len(samples) - size) / (times[-1] - times[0])
 
 
 def _wait() -> None:
@@ -153,7 +153,7 @@ def _wait() -> None:
 
 
 def some_rows(data: Path, processed: Path, count: int) -> list[Sample]:
-    """All questions of the first pictures of ``test.csv``, at least ``count``, in the order of the file."""
+    """Return all questions of the first images of ``test.csv``, at least ``count``, in the file's order."""
     samples, _ = test_samples(read_test(data), processed, read_files(data))
     chosen: set[int] = set()
     for group in by_picture(samples):
@@ -164,40 +164,37 @@ def some_rows(data: Path, processed: Path, count: int) -> list[Sample]:
 
 
 def agreement(samples: list[Sample], processed: Path) -> str:
-    """How many answers of the bundled, trained model are the same in bfloat16 as in `compute_dtype`."""
-    processor, sizes = load_processor(str(models.TINY)), letterboxed_sizes(processed)
+    """Say how many answers of the bundled, trained model are the same in bfloat16 as in `compute_dtype`."""
+    processor, sizes, texts = (
+        load_processor(str(models.TINY)),
+        letterboxed_sizes(processed),
+        TextStore(processed),
+    )
     answers = []
     for dtype in (compute_dtype(), torch.bfloat16):
         network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
-        found = generation.generate(network, processor, samples, TextStore(processed), sizes, 16, bar_name="")
-        answers.append(
-            {
-                result.sample: result.weighed.answer
-                for result in found
-                if isinstance(result, generation.Answered)
-            }
-        )
+        results = generation.generate(network, processor, samples, texts, sizes, 16, bar_name="")
+        answers.append({r.sample: r.weighed.answer for r in results if isinstance(r, generation.Answered)})
     same = sum(answers[1][sample] == text for sample, text in answers[0].items())
     return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(samples)} answers are the same"
 
 
 def write_model(size: str, folder: Path) -> Path:
-    """A random model and an adapter that has not learnt anything."""
+    """Write a random model and an adapter that has not learnt anything."""
     models.write(size, folder)
-    add_lora(load_base(str(folder)), LoraSettings()).save_pretrained(str(folder / "adapter"))
+    add_lora(load_base(str(folder)), lora_config(LoraSettings())).save_pretrained(str(folder / "adapter"))
     return folder
 
 
 def main() -> int:
-    """Command line: both loops, some rounds; prints the table."""
+    """Run both loops for some rounds and print the table."""
+    is_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description="Speed of answering.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder with processed/")
-    parser.add_argument(
-        "--size", choices=["8b", "100m", "tiny"], default="8b" if torch.cuda.is_available() else "100m"
-    )
-    parser.add_argument("--rows", type=int, default=512 if torch.cuda.is_available() else 48)
-    parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 16)
+    parser.add_argument("--size", choices=["8b", "100m", "tiny"], default="8b" if is_gpu else "100m")
+    parser.add_argument("--rows", type=int, default=512 if is_gpu else 48)
+    parser.add_argument("--batch-size", type=int, default=64 if is_gpu else 16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--loop", choices=["ours", "reference"], help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
@@ -205,41 +202,47 @@ def main() -> int:
     processed = args.out / "processed"
     samples = some_rows(args.data, processed, args.rows)
     if args.loop:
-        print(json.dumps(loop(args.loop, args.model, samples, processed, args.batch_size)))
+        processor = load_processor(str(args.model))
+        questions = Questions(samples, processed, TextStore(processed), processor, args.batch_size)
+        print(json.dumps(loop(args.loop, args.model, questions)))
         return 0
-    pictures = len(by_picture(samples))
-    print(f"{models.machine()}, {args.size}, batch {args.batch_size}, {len(samples)} rows of {pictures} pictures, "
-          f"{args.rounds} rounds")  # fmt: skip
+    images = len(by_picture(samples))
+    print(
+        f"{models.machine()}, {args.size}, batch {args.batch_size}, {len(samples)} rows of {images} images, "
+        f"{args.rounds} rounds"
+    )
+    measured: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
     with tempfile.TemporaryDirectory() as folder:
         model = write_model(args.size, Path(folder))
-        found: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
         for round_ in range(args.rounds):
-            for name in ("ours", "reference") if round_ % 2 == 0 else ("reference", "ours"):
-                found[name].append(_apart(["--loop", name, "--model", str(model)]))
-    for mode in (SAME, OWN):
-        middle = {n: statistics.median(r[mode] for r in rounds) for n, rounds in found.items()}
-        for name, rounds in found.items():
-            every = ", ".join(f"{r[mode]:.2f}" for r in rounds)
-            print(f"{mode}: {name} {middle[name]:.2f} rows/s ({every}), peak {rounds[0]['memory']:.2f} GiB")
-        print(f"{mode}: x {middle['ours'] / middle['reference']:.2f}")
+            for name in sorted(measured, reverse=round_ % 2 == 1):
+                measured[name].append(_in_own_process(["--loop", name, "--model", str(model)]))
+    _report(measured)
     print(agreement(samples, processed))
-    parts = found["ours"][0]["parts"].items()
-    print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts))
-    config = models.config(args.size)
-    picture = forward_flops(config, PATCHES, PROMPT_TOKENS)
-    row = (
-        sum(picture.values()) * pictures / len(samples)
-        + forward_flops(config, 0, QUESTION_TOKENS + TOKENS)["text"]
+    rate = statistics.median(run[OWN] for run in measured["ours"])
+    image_flops = sum(forward_flops(models.config(args.size), PATCHES, PROMPT_TOKENS).values())
+    question_flops = forward_flops(models.config(args.size), 0, QUESTION_TOKENS + TOKENS)["text"]
+    row, best = image_flops * images / len(samples) + question_flops, models.matmul_rate()
+    print(
+        f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: "
+        f"{rate * row / best:.0%}; 131,187 rows in {131_187 / rate / 60:.0f} min"
     )
-    best = models.matmul_rate()
-    rate = middle["ours"]
-    print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: {rate * row / best:.0%}; "
-          f"131,187 rows in {131_187 / rate / 60:.0f} min")  # fmt: skip
     return 0
 
 
-def _apart(flags: list[str]) -> dict[str, Any]:
-    """One loop in a process of its own."""
+def _report(measured: dict[str, list[dict[str, Any]]]) -> None:
+    for way in (SAME, OWN):
+        middle = {name: statistics.median(run[way] for run in runs) for name, runs in measured.items()}
+        for name, runs in measured.items():
+            rates = ", ".join(f"{run[way]:.2f}" for run in runs)
+            print(f"{way}: {name} {middle[name]:.2f} rows/s ({rates}), peak {runs[0]['memory']:.2f} GiB")
+        print(f"{way}: x {middle['ours'] / middle['reference']:.2f}")
+    parts = measured["ours"][0]["parts"].items()
+    print("ours, seconds by part: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts))
+
+
+def _in_own_process(flags: list[str]) -> dict[str, Any]:
+    """Run one loop in a process of its own; return what it measured."""
     call = [sys.executable, "-m", "benchmarks.inference", *sys.argv[1:], *flags]
     done = subprocess.run(call, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -30,7 +30,7 @@ from src.data.folders import RunFolder
 from src.data.labels import normalise_label
 from src.data.tables import read_table, read_train
 from src.model.letterbox import letterboxed_sizes
-from src.model.modeling import add_lora, load_base
+from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.reading.quantity import canonical
 from src.settings import LoraSettings, PredictSettings, TrainSettings
@@ -90,7 +90,7 @@ def bundled(settings: TrainSettings, processed: Path) -> pd.DataFrame:
     settings.out.mkdir(parents=True, exist_ok=True)
     if not RunFolder(settings.out).adapter.is_dir():
         RunFolder(settings.out).processed.symlink_to(processed.resolve())
-        add_lora(load_base(settings.model), LoraSettings()).save_pretrained(
+        add_lora(load_base(settings.model), lora_config(LoraSettings())).save_pretrained(
             str(RunFolder(settings.out).adapter)
         )
     return answer(settings)

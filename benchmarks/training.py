@@ -38,7 +38,7 @@ from src.data.text_store import TextStore
 from src.model.collator import TrainingCollator, prompt_of
 from src.model.decoding import AnswerGrammar
 from src.model.memory import PATCHES
-from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
+from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor, lora_config
 from src.model.prompts import completion
 from src.plan.sizes import forward_flops
 from src.settings import TrainSettings
@@ -95,7 +95,7 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
         grammars = [AnswerGrammar(processor.tokenizer) for _ in range(2)]  # as in trainer.py
         if name == "ours":
             network: torch.nn.Module = add_lora(
-                load_base(model), settings, bool(settings.gradient_checkpointing)
+                load_base(model), lora_config(settings), bool(settings.gradient_checkpointing)
             )
             collator: TrainingCollator | OfficialCollator = TrainingCollator(
                 processor, data.readings, grammars[0]

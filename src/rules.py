@@ -6,7 +6,6 @@ On all cores. Parsed images are kept in a journal as they come; training and inf
 Exit code 1: with --strict, an unexpected error has cost an image its answers.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from src.data.errors import run_main, unexpected
 from src.data.files import Journal, fingerprint, write_whole
+from src.data.flags import settings_from_command_line
 from src.data.names import read_files
 from src.data.questions import Question, test_questions
 from src.data.tables import read_test
@@ -25,7 +25,7 @@ from src.prepare.processes import WORKER_DIED
 from src.prepare.ray_backend import runner
 from src.reading.image_text import ImageText, parse_image_text
 from src.reading.options import rules_answer
-from src.settings import cpu_count
+from src.settings import RulesSettings, cpu_count
 
 PER_PROCESS = 500
 """Images that are worth another process: one that loads torch takes as long to start as to parse so many."""
@@ -141,16 +141,9 @@ def write_predictions(data: Path, processed: Path, out: Path) -> int:
 
 def main() -> int:
     """Answer test.csv from the command line."""
-    parser = argparse.ArgumentParser(description="Answer test.csv by rules.")
-    parser.add_argument("--data", type=Path, required=True, help="data folder with test.csv")
-    parser.add_argument("--processed", type=Path, required=True, help="output of preprocess.py --ocr")
-    parser.add_argument("--out", type=Path, required=True, help="prediction file to write")
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 after an unexpected error on a picture"
-    )
-    args = parser.parse_args()
-    failed = write_predictions(args.data, args.processed, args.out)
-    return 1 if args.strict and failed else 0
+    settings = settings_from_command_line(RulesSettings, "Answer test.csv by rules.")
+    failed = write_predictions(settings.data, settings.processed, settings.predictions)
+    return 1 if settings.strict and failed else 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from src.model.modeling import (
     load_base,
     load_config,
     load_processor,
+    lora_config,
     model_stamp,
     preset_for,
 )
@@ -74,7 +75,7 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     torch.manual_seed(settings.seed)  # LoRA's starting weights
     if arguments.process_index == 0:
         _print_estimate(settings)
-    model = add_lora(load_base(settings.model), settings, bool(settings.gradient_checkpointing))
+    model = add_lora(load_base(settings.model), lora_config(settings), bool(settings.gradient_checkpointing))
     log = fit(model, processor, data, settings, arguments)
     if arguments.process_index == 0:
         record = {

@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from src.model.collator import TrainingCollator
 from src.model.decoding import AnswerGrammar
-from src.model.modeling import add_lora, load_base, load_processor
+from src.model.modeling import add_lora, load_base, load_processor, lora_config
 from src.settings import TrainSettings
 from src.train import resolve
 from src.training.rows import load_data
@@ -41,7 +41,7 @@ def main(data, out, batch, file):
     processor = load_processor(model)
     torch.manual_seed(0)
     trainer = F1Trainer(
-        model=add_lora(load_base(model), settings),
+        model=add_lora(load_base(model), lora_config(settings)),
         args=arguments,
         train_dataset=samples[:4],
         eval_dataset=[],

@@ -14,7 +14,7 @@ from src.data.details import details_table, read_details
 from src.data.errors import InputError
 from src.data.tables import read_test, read_train
 from src.entities import ENTITY_UNITS
-from src.model.modeling import add_lora, load_base
+from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.settings import LoraSettings, PredictSettings
 from tests.conftest import ROOT, TINY, run_python
@@ -26,7 +26,7 @@ def ready(fresh):
     trained."""
     data, out = fresh
     torch.manual_seed(0)
-    add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(out / "adapter")
+    add_lora(load_base(str(TINY)), lora_config(LoraSettings())).save_pretrained(out / "adapter")
     return PredictSettings(data, out, str(TINY), 2), data, out
 
 
@@ -155,7 +155,7 @@ def test_another_adapter_is_noticed(ready):
     settings, _, out = ready
     predict(settings)
     torch.manual_seed(1)
-    model = add_lora(load_base(str(TINY)), LoraSettings())
+    model = add_lora(load_base(str(TINY)), lora_config(LoraSettings()))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:

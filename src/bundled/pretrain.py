@@ -41,7 +41,7 @@ from src.model.decoding import AnswerGrammar
 from src.model.modeling import SPECIAL_TOKENS, load_processor, model_stamp
 from src.model.option_loss import IGNORED, option_loss, with_options
 from src.model.prompts import describe, prompt
-from src.model.scoring import weigh
+from src.model.scoring import score_options
 from src.reading.cross_line import parse_lines
 from src.reading.options import options
 
@@ -246,12 +246,12 @@ def evaluate(
         )
         empty = DynamicCache(config=model.config)
         ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
-        chances = weigh(
-            model, grammar, [row.entity for row in some], [row.options for row in some], empty, mask[:, :0], ids, mask,
-            **inputs,
+        answers = score_options(
+            model, grammar, [row.entity for row in some], [row.options for row in some],
+            cache=empty, before=mask[:, :0], questions=ids, question_mask=mask, **inputs,
         )  # fmt: skip
-        for row, own in zip(some, chances, strict=True):
-            right[bool(row.answer)].append([*row.options, ""][int(np.argmax(own))] == row.answer)
+        for row, scored in zip(some, answers, strict=True):
+            right[bool(row.answer)].append(scored.answer == row.answer)
     every = right[True] + right[False]
     shares = {"all": every, "with a value": right[True], "without": right[False]}
     return {name: round(float(np.mean(hits)), 3) for name, hits in shares.items()} | {"scenes": len(every)}

@@ -1,122 +1,128 @@
-"""The answer grammar: what the model may write next, one table for all rows of a batch.
+"""The answer grammar: the tokens that the model may write next, in one table for all rows of a batch.
 
 An answer is empty, or a number and a unit of the question's entity: ``(END | digits ("." digits)? UNIT
 END)``, after the space piece that ends the prompt. A state is an entity and a point in that grammar. The
-tables are made once; at each step the written tokens are replayed through them, so that no Python runs per
-token and row.
+tables are made once. Each step replays the written tokens through them, so no Python runs per token and row.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import (
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
 
 from src.entities import ENTITY_UNITS
 from src.model.prompts import completion, prompt
+from src.reading.quantity import canonical
 
 MAX_NEW_TOKENS = 16
-_NEVER_WRITTEN = 2
-"""The end token of the text model's pretraining, outside the grammar."""
-WHOLE_DIGITS, DECIMALS, NUMBER_LENGTH = 6, 4, 10
-"""Digits before and after the point, and characters in all: with a unit (4 tokens) and the end they fit."""
+"""Tokens of the longest answer: a number of 10 characters, a unit of 4 tokens, and the end."""
+NEVER = -50.0
+"""Lowest log-probability of an answer, and that of an option that the grammar does not have."""
+_NUMBER = re.compile(r"(?=.{1,10}$)(0|[1-9]\d{0,5})(\.\d{0,4})?")
+"""Every beginning of a number: at most 6 digits before the point, 4 after it, and 10 characters in all."""
+_PAD, _TEXT_END = 0, 2
+"""The padding token, and the end token of the text model's pretraining, which is outside the grammar."""
+DONE = 0
+"""The state after the end token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """What was written for one row."""
+class ModelAnswer:
+    """The model's answer to a question and the log-probabilities that it rests on."""
 
-    text: str  # canonical but for trailing zeros; may be empty
-    confidence: float  # probability of the answer, of all that the grammar allows
-    silence: float  # probability of the empty answer, likewise
-    overridden: bool  # whether the model wanted something else at some step
+    answer: str  # canonical; may be empty
+    confidence: float  # its probability: among the options, or in the whole grammar if there are none
+    abstain: float  # probability of the empty answer, likewise
+    log_probabilities: tuple[tuple[str, float], ...]
+    """Text and log-probability in the whole grammar: the options in order, then the empty answer. Without
+    options: the empty answer, then the free-form answer unless it is empty."""
+    overridden: bool = False  # whether the grammar forbade what the model wanted at some step
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all probabilities are numbers."""
+        values = (value for _, value in self.log_probabilities)
+        return math.isfinite(self.confidence) and all(map(math.isfinite, values))
 
 
 class AnswerGrammar:
-    """The tables for a tokenizer.
+    """The tables of the grammar for a tokenizer.
 
-    ``mask`` bool (states, vocabulary): allowed next tokens; ``tokens`` int64 (columns - 1,) are those of the
-    grammar, ``allowed`` bool (states, columns - 1) their part of the mask. ``step`` int64 (states, columns):
-    the next state, where ``column`` int64 (vocabulary,) maps a token to its column; others (padding) change
-    nothing. ``determined`` bool (states,): only one way is left, `tail`.
+    - ``start``: the state before the answer, by entity; ``end``: the id of the end token.
+    - ``mask`` bool (states, vocabulary): the tokens allowed next. ``tokens`` int64 (columns - 1,): ids of the
+      grammar's tokens; ``allowed`` bool (states, columns - 1): their part of the mask.
+    - ``column`` int64 (vocabulary,): the column of each token; the last one stands for all tokens outside the
+      grammar. ``step`` int64 (states, columns): the next state; tokens outside the grammar change nothing.
+    - ``determined`` bool (states,): whether only one continuation is left, see `tail`.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        self.end = _tail_of(tokenizer, "height", "")[-1]
-        self.start: dict[str, int] = {}
-        self._edges: list[dict[int, int]] = []
-        self._pieces: dict[str, list[int]] = {}  # of digits, the point and units
-        done = self._state()
-        for entity, units in ENTITY_UNITS.items():
-            self.start[entity] = self._entity(entity, units, done)
-            self._edges[self.start[entity]][self.end] = done
-        self._edges[done][self.end] = done
-        tokens = sorted({token for edges in self._edges for token in edges})
-        self.column = torch.full((len(tokenizer),), len(tokens))
-        self.column[tokens] = torch.arange(len(tokens))
+        self.end = _answer_ids(tokenizer, "height", "")[-1]
+        self._pieces: dict[str, list[int]] = {}  # token ids of each digit, the point and each unit
+        self._edges: list[dict[int, int]] = []  # of each state: the next state by token
+        self._edges[self._new_state()][self.end] = DONE
+        self.start = {entity: self._add_entity(entity, units) for entity, units in ENTITY_UNITS.items()}
+        edges = [(state, *edge) for state, edges in enumerate(self._edges) for edge in edges.items()]
+        states, tokens, next_states = torch.tensor(edges).T
+        self.tokens = tokens.unique()
+        self.column = torch.full((len(tokenizer),), len(self.tokens))
+        self.column[self.tokens] = torch.arange(len(self.tokens))
         self.mask = torch.zeros((len(self._edges), len(tokenizer)), dtype=torch.bool)
-        self.step = torch.arange(len(self._edges)).unsqueeze(1).repeat(1, len(tokens) + 1)
-        for state, edges in enumerate(self._edges):
-            for token, after in edges.items():
-                self.mask[state, token] = True
-                self.step[state, self.column[token]] = after
-        self.tokens = torch.tensor(tokens)
+        self.mask[states, tokens] = True
         self.allowed = self.mask[:, self.tokens]
+        self.step = torch.arange(len(self._edges)).unsqueeze(1).repeat(1, len(self.tokens) + 1)
+        self.step[states, self.column[tokens]] = next_states
         self.determined = torch.tensor([self._is_determined(state) for state in range(len(self._edges))])
 
-    def _state(self) -> int:
+    def _new_state(self) -> int:
         self._edges.append({})
         return len(self._edges) - 1
 
-    def _entity(self, entity: str, units: Sequence[str], done: int) -> int:
-        """Add the states of an entity; return the one before the number."""
-        digit = [_tail_of(self.tokenizer, entity, f"{i} {units[0]}")[0] for i in range(10)]
-        point = _tail_of(self.tokenizer, entity, f"1.5 {units[0]}")[1]
-        self._pieces |= {str(number): [token] for number, token in enumerate(digit)} | {".": [point]}
-        unit_edges: dict[int, int] = {}
+    def _add_entity(self, entity: str, units: Sequence[str]) -> int:
+        """Add the states of an entity; return the one before the answer."""
+        after_number: dict[int, int] = {}  # the edges that begin a unit
         for unit in units:
-            tokens = _tail_of(self.tokenizer, entity, f"1 {unit}")[1:]
-            self._pieces[unit] = tokens[:-1]
-            edges = unit_edges
-            for token in tokens[:-1]:
+            self._pieces[unit] = _answer_ids(self.tokenizer, entity, f"1 {unit}")[1:-1]
+            edges = after_number
+            for token in self._pieces[unit]:
                 if token not in edges:
-                    edges[token] = self._state()
+                    edges[token] = self._new_state()
                 edges = self._edges[edges[token]]
-            edges[tokens[-1]] = done  # the end token
-        start, zero = self._state(), self._state()
-        whole = [self._state() for _ in range(WHOLE_DIGITS)]
-        self._edges[start].update(dict.fromkeys(digit[1:], whole[0]) | {digit[0]: zero})
-        for length, state in enumerate([zero, *whole]):  # zero counts as one digit
-            digits = max(1, length)
-            if 0 < length < WHOLE_DIGITS:
-                self._edges[state].update(dict.fromkeys(digit, whole[length]))
-            self._edges[state].update(unit_edges)
-            before = self._edges[state][point] = self._state()
-            for _ in range(min(DECIMALS, NUMBER_LENGTH - digits - 1)):
-                after = self._state()
-                self._edges[before].update(dict.fromkeys(digit, after))
-                self._edges[after].update(unit_edges)
-                before = after
+            edges[self.end] = DONE
+        characters = {
+            str(digit): _answer_ids(self.tokenizer, entity, f"{digit} {units[0]}")[0] for digit in range(10)
+        }
+        characters["."] = _answer_ids(self.tokenizer, entity, f"1.5 {units[0]}")[1]
+        self._pieces |= {character: [token] for character, token in characters.items()}
+        # Numbers of one shape (0, 9, 99, 9.9) have one state.
+        start = self._new_state()
+        shapes, states = [""], {"": start}
+        for shape in shapes:
+            edges = self._edges[states[shape]]
+            for character, token in characters.items():
+                if not _NUMBER.fullmatch(shape + character):
+                    continue
+                longer = re.sub(r"\d", "0" if (shape + character)[0] == "0" else "9", shape + character)
+                if longer not in states:
+                    states[longer] = self._new_state()
+                    shapes.append(longer)
+                edges[token] = states[longer]
+            if shape[-1:].isdigit():
+                edges.update(after_number)
+        self._edges[start][self.end] = DONE
         return start
 
     def _is_determined(self, state: int) -> bool:
-        """Whether one way is left from here; the end itself is one."""
-        seen = set()
-        while len(self._edges[state]) == 1 and state not in seen:
-            seen.add(state)
-            (state,) = self._edges[state].values()
-        return state in seen
+        edges = self._edges[state]
+        return state == DONE or (len(edges) == 1 and self._is_determined(*edges.values()))
 
     def tail(self, state: int) -> list[int]:
-        """The tokens from a determined state to before the end."""
+        """Return the tokens from a determined state to before the end."""
         tokens: list[int] = []
         while self.end not in self._edges[state]:
             ((token, state),) = self._edges[state].items()
@@ -124,7 +130,7 @@ class AnswerGrammar:
         return tokens
 
     def path(self, entity: str, answer: str) -> list[tuple[int, int]]:
-        """The tokens of a canonical answer, each with the state before it, to where one way is left.
+        """Return the tokens of a canonical answer before its end, each with the state before it.
 
         Empty when the grammar has no such answer.
         """
@@ -137,116 +143,96 @@ class AnswerGrammar:
             state = self._edges[state][token]
         return path if self.end in self._edges[state] else []
 
-    def replay(self, starts: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
-        """States int64 (rows,) after the tokens ``written`` (rows, steps) from the states ``starts``
-        (rows,)."""
-        states = starts
-        for tokens in written.T:
-            states = self.step[states, self.column[tokens]]
-        return states
-
     def to(self, device: torch.device) -> "AnswerGrammar":
-        """Move the tables."""
+        """Move the tables to a device."""
         for name in ("mask", "step", "column", "determined", "tokens", "allowed"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
 
-def _tail_of(tokenizer: PreTrainedTokenizerBase, entity: str, answer: str) -> list[int]:
-    """Token ids of an answer and its end, as they stand after the prompt."""
+def _answer_ids(tokenizer: PreTrainedTokenizerBase, entity: str, answer: str) -> list[int]:
+    """Return the token ids of an answer and its end, as they stand after the prompt."""
     start = tokenizer(prompt(entity)).input_ids
     return tokenizer(prompt(entity) + completion(answer)).input_ids[len(start) :]
 
 
 def generate_in_grammar(
     model: Any, grammar: AnswerGrammar, entities: Sequence[str], to_the_limit: bool = False, **inputs: Any
-) -> list[Decoded]:
-    """Greedy answers of a model within the grammar, one per row of ``inputs`` (those of its ``generate``).
+) -> list[ModelAnswer]:
+    """Return greedy free-form answers of a model, one per row of ``inputs`` (those of its ``generate``).
 
-    Each row ends as soon as one way is left; ``to_the_limit``: after `MAX_NEW_TOKENS`, to measure speed.
+    Each row ends as soon as one continuation is left. With ``to_the_limit``, which is for measuring speed, it
+    ends after `MAX_NEW_TOKENS`.
     """
     guide = Guide(grammar, entities, inputs["input_ids"].shape[1])
     generated = model.generate(
         **inputs,
         max_new_tokens=MAX_NEW_TOKENS,
         do_sample=False,
-        eos_token_id=[_NEVER_WRITTEN if to_the_limit else grammar.end],
-        pad_token_id=0,
+        eos_token_id=[_TEXT_END if to_the_limit else grammar.end],
+        pad_token_id=_PAD,
         logits_processor=LogitsProcessorList([guide]),
-        stopping_criteria=StoppingCriteriaList([] if to_the_limit else [Determined(guide)]),
+        stopping_criteria=StoppingCriteriaList([] if to_the_limit else [guide.is_determined]),
         return_dict_in_generate=True,
         output_scores=True,
     )
-    return guide.decode(generated.sequences, generated.scores)
+    return guide.answers(generated.sequences, generated.scores)
 
 
 class Guide(LogitsProcessor):
-    """Keeps the rows of a batch in the grammar: logits of tokens that are not allowed become -inf.
+    """A processor that keeps the rows of a batch in the grammar: forbidden tokens get the logit -inf.
 
     ``prompt_length`` is that of the padded prompts.
     """
 
     def __init__(self, grammar: AnswerGrammar, entities: Sequence[str], prompt_length: int) -> None:
         device = grammar.step.device
-        self.grammar, self.prompt_length = grammar, prompt_length
+        self.grammar, self.entities, self.prompt_length = grammar, entities, prompt_length
         self.starts = torch.tensor([grammar.start[entity] for entity in entities], device=device)
         self.overridden = torch.zeros(len(entities), dtype=torch.bool, device=device)
 
     def states(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """States int64 (rows,) after what was written."""
-        return self.grammar.replay(self.starts, input_ids[:, self.prompt_length :])
+        """Return the states int64 (rows,) after what was written."""
+        states = self.starts
+        for tokens in input_ids[:, self.prompt_length :].T:
+            states = self.grammar.step[states, self.grammar.column[tokens]]
+        return states
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Logits float (rows, vocabulary)."""
+        """Return the logits ``scores``, float (rows, vocabulary), with -inf for forbidden tokens."""
         states = self.states(input_ids)
         allowed = self.grammar.mask[states]
-        wanted = (
-            allowed.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1) | self.grammar.determined[states]
-        )
-        self.overridden |= ~wanted
+        is_allowed = allowed.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1)
+        self.overridden |= ~(is_allowed | self.grammar.determined[states])
         return scores.masked_fill(~allowed, -torch.inf)
 
-    def decode(self, sequences: torch.Tensor, scores: Sequence[torch.Tensor]) -> list[Decoded]:
-        """What greedy `generate` wrote: its ``sequences`` (rows, tokens) and processed ``scores``, one per
-        step."""
-        written = sequences[:, self.prompt_length :]
-        states, log_chance = self.starts, torch.zeros(len(written), device=written.device)
-        counted = torch.zeros_like(written, dtype=torch.bool)
-        for step, (tokens, row_scores) in enumerate(zip(written.T, scores, strict=True)):
-            open_rows = ~self.grammar.determined[states]
-            chances = torch.log_softmax(row_scores.float(), dim=1)
-            if step == 0:
-                silence = chances[:, self.grammar.end].exp()
-            log_chance += torch.where(open_rows, chances.gather(1, tokens.unsqueeze(1)).squeeze(1), 0.0)
-            counted[:, step] = open_rows
-            states = self.grammar.step[states, self.grammar.column[tokens]]
-        ended = self.grammar.determined[states]
-        columns = [log_chance.exp(), silence, self.overridden, ended, states]
-        # One transfer for all of it; float64 holds each of these exactly. A token that does not count becomes
-        # -1.
-        tokens = written.where(counted, -1)
-        table = torch.cat(
-            [torch.stack([c.double() for c in columns], dim=1), tokens.double()], dim=1
-        ).tolist()
-        return [self._decoded(row) for row in table]
+    def is_determined(self, input_ids: torch.Tensor, scores: object = None, **_: object) -> torch.Tensor:
+        """Tell which rows have only one continuation left, bool (rows,): a stopping criterion."""
+        return self.grammar.determined[self.states(input_ids)]
 
-    def _decoded(self, row: list[float]) -> Decoded:
-        """A row of the table; where the logits were no numbers, it may have left the grammar: no probability,
-        then."""
-        chance, silence, overridden, ended, state = row[:5]
-        if not ended:
-            return Decoded("", float("nan"), silence, bool(overridden))
-        tokens = [*(int(token) for token in row[5:] if token >= 0), *self.grammar.tail(int(state))]
-        text = str(self.grammar.tokenizer.decode([t for t in tokens if t != self.grammar.end])).strip()
-        return Decoded(text, chance, silence, bool(overridden))
+    def answers(self, sequences: torch.Tensor, scores: Sequence[torch.Tensor]) -> list[ModelAnswer]:
+        """Return the answers in what greedy ``generate`` returned.
 
-
-class Determined(StoppingCriteria):
-    """Ends a row as soon as only one way is left; `Guide.decode` adds the rest."""
-
-    def __init__(self, guide: Guide) -> None:
-        self.guide = guide
-
-    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
-        """Bool (rows,): which are ended."""
-        return self.guide.grammar.determined[self.guide.states(input_ids)]
+        ``sequences`` int64 (rows, tokens); ``scores``: for each step the processed logits (rows, vocabulary).
+        An answer whose probability is no number is empty.
+        """
+        grammar, written = self.grammar, sequences[:, self.prompt_length :]
+        empty = torch.log_softmax(scores[0].float(), dim=1)[:, grammar.end]
+        states, total = self.starts, torch.zeros_like(empty)
+        for tokens, logits in zip(written.T, scores, strict=True):
+            chosen = torch.log_softmax(logits.float(), dim=1).gather(1, tokens.unsqueeze(1)).squeeze(1)
+            total += chosen.where(~grammar.determined[states], 0.0)  # the rest is forced, or padding
+            states = grammar.step[states, grammar.column[tokens]]
+        columns = written, states, total.clamp(min=NEVER), empty.clamp(min=NEVER), self.overridden
+        answers = []
+        for row in zip(self.entities, *(column.tolist() for column in columns), strict=True):
+            entity, ids, state, log_confidence, log_abstain, overridden = row
+            text, pairs = "", [("", log_abstain)]
+            if math.isfinite(log_confidence):
+                ids = [token for token in ids if token not in (_PAD, grammar.end)] + grammar.tail(state)
+                text = canonical(str(grammar.tokenizer.decode(ids)).strip(), entity)
+            if text:
+                pairs.append((text, log_confidence))
+            confidence, abstain = math.exp(log_confidence), math.exp(log_abstain)
+            answers.append(ModelAnswer(text, confidence, abstain, tuple(pairs), overridden))
+        return answers

@@ -17,9 +17,9 @@ from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics
 from src.data.questions import Question
 from src.model.batches import Batch, Preparation, in_batches
 from src.model.collator import on_device
-from src.model.decoding import AnswerGrammar, Decoded, generate_in_grammar
+from src.model.decoding import AnswerGrammar, ModelAnswer, generate_in_grammar
 from src.model.precision import in_float32
-from src.model.scoring import Weighed, put_together, weigh
+from src.model.scoring import score_options
 from src.reading.options import Option
 from src.settings import decoding_workers
 
@@ -79,16 +79,16 @@ def generate(
     bar.close()
 
 
-def scored(question: Question, answer: Weighed | None) -> Question:
+def scored(question: Question, answer: ModelAnswer | None) -> Question:
     """Return a question with the model's answer and scores; None: a ``reason`` instead."""
     if answer is None:
         return replace(question, reason=NO_NUMBER)
     asked_options = question.options or (Option(),)
     options = [
         replace(option, log_probability=value)
-        for option, (_, value) in zip(asked_options, answer.chances, strict=False)
+        for option, (_, value) in zip(asked_options, answer.log_probabilities, strict=False)
     ]
-    free_form = answer.chances[len(asked_options) :]
+    free_form = answer.log_probabilities[len(asked_options) :]
     return replace(
         question,
         options=(*options, *(Option((text,), log_probability=value) for text, value in free_form)),
@@ -100,15 +100,14 @@ def scored(question: Question, answer: Weighed | None) -> Question:
 
 def finite_answers(
     model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
-) -> list[Weighed | None]:
-    """Return `answer`; rows whose probabilities are no numbers come from a second try in float32, else are
-    None."""
-    answers: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
+) -> list[ModelAnswer | None]:
+    """Return `answer`; rows whose probabilities are no numbers are tried in float32, and None if that fails."""
+    answers: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
     if all(row and row.is_finite for row in answers):
         return answers
     try:
         with in_float32(model):
-            again: list[Weighed | None] = [*answer(model, grammar, batch, to_the_limit)]
+            again: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
         again = [None] * len(answers)
     better = [
@@ -118,7 +117,9 @@ def finite_answers(
 
 
 @torch.inference_mode()
-def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False) -> list[Weighed]:
+def answer(
+    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
+) -> list[ModelAnswer]:
     """Return the model's answer to each question of a batch.
 
     Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for
@@ -142,15 +143,24 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
     entities = [question.entity for question in batch.questions]
     options = [question.option_texts for question in batch.questions]
     before, begun = prefix_mask[image_index], prefixes[image_index]
-    chances: list[list[float]] = [[]] * len(entities)
+    answers: dict[int, ModelAnswer] = {}
     if any(options):
-        chances = weigh(base, grammar, entities, options, cache, before, suffixes, suffix_mask)
+        scores = score_options(
+            base,
+            grammar,
+            entities,
+            options,
+            cache=cache,
+            before=before,
+            questions=suffixes,
+            question_mask=suffix_mask,
+        )
+        answers = dict(enumerate(scores))
     rows = [row for row, texts in enumerate(options) if not texts]
-    written: dict[int, Decoded] = {}
     if rows:
         if len(rows) < len(entities):
             cache.batch_select_indices(torch.tensor(rows, device=device))
-        decoded = generate_in_grammar(
+        free_form = generate_in_grammar(
             base,
             grammar,
             [entities[row] for row in rows],
@@ -159,6 +169,5 @@ def answer(model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: boo
             attention_mask=torch.cat([before[rows], suffix_mask[rows]], dim=1),
             past_key_values=cache,
         )
-        written = dict(zip(rows, decoded, strict=True))
-    parts = zip(entities, options, chances, strict=True)
-    return [put_together(*part, written.get(row)) for row, part in enumerate(parts)]
+        answers |= zip(rows, free_form, strict=True)
+    return [answers[row] for row in range(len(entities))]

@@ -1,4 +1,4 @@
-"""Pad pictures so that IDEFICS2's image processor neither stretches nor cuts them."""
+"""Padding of images, so that IDEFICS2's image processor neither stretches nor cuts them."""
 
 from pathlib import Path
 
@@ -6,12 +6,11 @@ from src.data.processed import read_manifest
 from src.images.decode import cv2, np
 
 PATCH = 14
-"""Side of a vision patch of IDEFICS2 in pixels; what does not fill a patch at the right and bottom is not
-seen."""
+"""Side of a vision patch of IDEFICS2 in pixels; what fills no patch at the right and bottom is not seen."""
 
 
 def letterboxed(height: int, width: int, shortest: int = 378) -> tuple[int, int]:
-    """Height and width of a picture after `letterbox`."""
+    """Return height and width of an image after `letterbox`."""
     floor = min(shortest, max(height, width))
     return -(-max(height, floor) // PATCH) * PATCH, -(-max(width, floor) // PATCH) * PATCH
 
@@ -23,15 +22,12 @@ def letterbox(image: np.ndarray) -> np.ndarray:
     pixels: the short side becomes at least ``min(378, long side)``, both sides multiples of 14.
     """
     height, width = image.shape[:2]
-    bottom, right = (
-        after - before for after, before in zip(letterboxed(height, width), (height, width), strict=True)
-    )
+    bottom, right = np.subtract(letterboxed(height, width), (height, width)).tolist()
     return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
 def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
-    """Height and width of each processed picture, by its file's name, as the model gets it (see
-    `letterbox`)."""
+    """Return height and width of each model image after `letterbox`, by its file's name."""
     table = read_manifest(processed, ["file", "status", "width", "height"])
     table = table[table["status"].eq("ok")]
     sides = zip(table["height"], table["width"], strict=True)

@@ -1,8 +1,7 @@
-"""Load an IDEFICS2: processor, NF4 base, LoRA. The only place that knows how the weights come into memory."""
+"""Loading of an IDEFICS2: processor, NF4 base, LoRA. No other module knows how weights come into memory."""
 
-import contextlib
+import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from bitsandbytes.nn import Linear4bit
 from huggingface_hub.errors import LocalEntryNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
+from torch.distributed._composable import checkpoint
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -33,45 +33,51 @@ from src.settings import LoraSettings
 
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+# The bar over weights would leave a dead widget in a notebook, and dequantised weights get a note on dtypes.
+transformers_logging.disable_progress_bar()
+logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
 
 VISION_AT_ONCE = 8
-"""Pictures that a GPU puts through the vision tower at once in training: 15,000 patches fill it."""
+"""Images that a GPU puts through the vision tower at once in training: 15,000 patches fill it."""
 LORA_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj$"
-# An explicit list replaces the default one (so lm_head must be named) and matches from the start of the name.
+"""Modules that LoRA adapts: all linear layers of text model and connector."""
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
+"""Modules left out of 4 bits; names match from their start. The library's own list (lm_head) is replaced."""
 SPECIAL_TOKENS = {
     "<unk>": 0,
     "<fake_token_around_image>": 32000,
     "<image>": 32001,
     "<end_of_utterance>": 32002,
 }
+"""Ids of the tokens that IDEFICS2 adds to its text model's, and of the padding."""
 
 
 def load_config(model: str) -> Idefics2Config:
     """Read the configuration of ``model``, a folder or a hub id.
 
-    `InputError` when it is not an IDEFICS2, or when weights in the folder are not whole.
+    Raises `InputError` when it is not an IDEFICS2, or when weights in the folder are not whole.
     """
-    if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
+    is_folder = Path(model).is_dir()
+    if is_folder and not (Path(model) / "config.json").is_file():
         raise InputError(
             f"{model}: no config.json in this folder, so it holds no model; give an IDEFICS2 folder"
         )
     try:
         config = AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
-        if Path(model).is_dir() or not isinstance(error, OSError):
-            raise InputError(
-                f"{model}: has a configuration that cannot be read; fetch the model again"
-            ) from None
-        if isinstance(error.__cause__, LocalEntryNotFoundError):
-            raise InputError(
-                f"{model}: the hub cannot be reached, and the model is not in its cache here; without a network, "
-                f"download the model's files elsewhere and give their folder"
-            ) from None
-        raise InputError(
-            f"{model}: is neither a folder here nor a model of the hub; give data/idefics2-tiny or "
-            f"HuggingFaceM4/idefics2-8b"
-        ) from None
+        if is_folder or not isinstance(error, OSError):
+            fault = "has a configuration that cannot be read; fetch the model again"
+        elif isinstance(error.__cause__, LocalEntryNotFoundError):
+            fault = (
+                "the hub cannot be reached, and the model is not in its cache here; without a network, "
+                "download the model's files elsewhere and give their folder"
+            )
+        else:
+            fault = (
+                "is neither a folder here nor a model of the hub; give data/idefics2-tiny or "
+                "HuggingFaceM4/idefics2-8b"
+            )
+        raise InputError(f"{model}: {fault}") from None
     if config.model_type != "idefics2":
         raise InputError(
             f"{model}: is a {config.model_type} model, not an IDEFICS2; only IDEFICS2 is supported"
@@ -79,16 +85,15 @@ def load_config(model: str) -> Idefics2Config:
     tokens = config.get_text_config().vocab_size
     if tokens <= SPECIAL_TOKENS["<end_of_utterance>"]:
         raise InputError(
-            f"{model}: has {tokens} tokens, and lacks <end_of_utterance>, which ends each prompt: it is a base model; "
-            f"give HuggingFaceM4/idefics2-8b"
+            f"{model}: has {tokens} tokens, and lacks <end_of_utterance>, which ends each prompt: it is "
+            f"a base model; give HuggingFaceM4/idefics2-8b"
         )
     check_weights(Path(model))
     return config
 
 
 def model_stamp(model: str) -> str:
-    """Tells whether ``model`` is still the same one: its id, and for a folder its files with sizes and
-    times."""
+    """Return a text that changes with the model: its id, and for a folder its files with sizes and times."""
     files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
     return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
 
@@ -113,12 +118,11 @@ def card_memory() -> int:
 
 
 def load_processor(model: str, image_splitting: bool = False) -> Idefics2Processor:
-    """Load tokenizer and image processor of ``model``: 64 image tokens per picture, 320 with
-    ``image_splitting``.
+    """Load tokenizer and image processor: 64 image tokens per image, 320 with ``image_splitting``.
 
-    Splitting is set here and not per call, where it would change the pictures but not the tokens. The Pillow
-    image processor is asked for and checked, because pixels must not depend on torchvision being installed;
-    token ids are checked, because a wrongly converted tokenizer loads without a word. Raises `InputError`.
+    Splitting is set here and not per call, where it would change the images but not the tokens. The Pillow
+    image processor is asked for and checked, because pixels must not depend on torchvision being installed.
+    Token ids are checked, because a wrongly converted tokenizer loads without a word. Raises `InputError`.
     """
     load_config(model)
     try:
@@ -133,40 +137,44 @@ def load_processor(model: str, image_splitting: bool = False) -> Idefics2Process
             f"{model}: loaded {type(processor.image_processor).__name__}, not the Pillow image processor"
         )
     tokenizer = processor.tokenizer
-    found = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
-    ids = tokenizer("a").input_ids
-    if found != SPECIAL_TOKENS or len(tokenizer) != 32003 or tokenizer.pad_token_id != 0 or ids.count(1) != 1:
-        raise InputError(f"{model}: its tokenizer is not IDEFICS2's (ids {found}, {len(tokenizer)} tokens)")
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    begins = tokenizer("a").input_ids.count(1)
+    if ids != SPECIAL_TOKENS or len(tokenizer) != 32003 or tokenizer.pad_token_id != 0 or begins != 1:
+        raise InputError(f"{model}: its tokenizer is not IDEFICS2's (ids {ids}, {len(tokenizer)} tokens)")
     return processor
 
 
-def load_base(model: str) -> Idefics2ForConditionalGeneration:
-    """Load ``model`` with its text layers in NF4 (double quantisation), all weights frozen; on the GPU if
-    there is one.
+def quantization_config() -> BitsAndBytesConfig:
+    """Return the configuration of NF4 with double quantisation for the text layers.
 
-    Vision tower, connector and lm_head stay in `compute_dtype`. Raises `InputError`.
+    Vision tower, connector and lm_head stay in `compute_dtype`.
     """
-    preset_for(load_config(model))
-    quantisation = BitsAndBytesConfig(
+    return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute_dtype(),
         llm_int8_skip_modules=NOT_QUANTISED,
     )
-    with _quiet_loading():
-        try:
-            base = AutoModelForImageTextToText.from_pretrained(
-                model,
-                dtype=compute_dtype(),
-                quantization_config=quantisation,
-                device_map={"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
-                use_safetensors=True,
-            )
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{model}: its weights cannot be loaded ({str(error).splitlines()[0]})"
-            ) from None
+
+
+def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Idefics2ForConditionalGeneration:
+    """Load ``model`` with all weights frozen, on the GPU if there is one, quantised by `quantization_config`.
+
+    ``quantization``: another configuration. Raises `InputError`.
+    """
+    preset_for(load_config(model))
+    try:
+        base = AutoModelForImageTextToText.from_pretrained(
+            model,
+            dtype=compute_dtype(),
+            quantization_config=quantization or quantization_config(),
+            device_map={"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{model}: its weights cannot be loaded ({reason})") from None
     for layer in base.modules():
         if isinstance(layer, Linear4bit):
             # On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first eval forward, after which
@@ -177,95 +185,77 @@ def load_base(model: str) -> Idefics2ForConditionalGeneration:
     return base.requires_grad_(False).eval()
 
 
-def add_lora(
-    base: Idefics2ForConditionalGeneration, settings: LoraSettings, gradient_checkpointing: bool = False
-) -> PeftModel:
-    """Put fresh, trainable LoRA layers (float32) on a base from `load_base`.
-
-    ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and
-    lm_head to float32 (about 2.9 GB more for the 8b model); the gradients are the same without it.
-    """
-    _frozen_vision(base)
-    if gradient_checkpointing:
-        base.activation_checkpointing_enable({"use_reentrant": False})
-        _checkpoint_connector(base)
-    config = LoraConfig(
+def lora_config(settings: LoraSettings) -> LoraConfig:
+    """Return the configuration of LoRA on text model and connector."""
+    return LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         target_modules=LORA_TARGETS,
         task_type="CAUSAL_LM",
     )
+
+
+def add_lora(
+    base: Idefics2ForConditionalGeneration, config: LoraConfig, gradient_checkpointing: bool = False
+) -> PeftModel:
+    """Put fresh, trainable LoRA layers (float32) on a base from `load_base`.
+
+    ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and
+    lm_head to float32 (about 2.9 GB more for the 8b model). The gradients are the same without it.
+    """
+    base.model.vision_model = FrozenVision(base.model.vision_model)
+    if gradient_checkpointing:
+        base.activation_checkpointing_enable({"use_reentrant": False})
+        # transformers leaves the connector out: 0.78 GB per row at 588 x 588.
+        connector = base.model.connector
+        for part in (connector.modality_projection, *connector.perceiver_resampler.layers):
+            checkpoint(part)
     return get_peft_model(base, config)
 
 
-def _frozen_vision(base: Idefics2ForConditionalGeneration) -> None:
-    """Run the vision tower without gradients (checkpointing would make it run backward), few pictures at a
-    time.
+class FrozenVision(torch.nn.Module):
+    """The vision tower without gradients, on few images at a time.
 
-    Nothing of it is kept, so a batch takes no more memory than its part; a CPU is as fast on one as on many.
+    Without it, checkpointing would make the tower run backward. Nothing of a part is kept, so a batch takes
+    no more memory than a part. A CPU is as fast on one image as on many.
     """
-    vision = base.model.vision_model
-    forward = vision.forward
-    at_once = VISION_AT_ONCE if base.device.type == "cuda" else 1
+
+    def __init__(self, tower: torch.nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
 
     @torch.no_grad()
-    def in_parts(
-        pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor, **rest: Any
+    def forward(
+        self, pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor, **kwargs: Any
     ) -> BaseModelOutput:
-        parts = zip(pixel_values.split(at_once), patch_attention_mask.split(at_once), strict=True)
-        states = [
-            forward(pixels, patch_attention_mask=mask, **rest).last_hidden_state for pixels, mask in parts
-        ]
-        return BaseModelOutput(last_hidden_state=torch.cat(states))
-
-    vision.forward = in_parts
-
-
-def _checkpoint_connector(base: Idefics2ForConditionalGeneration) -> None:
-    """Recompute the connector in the backward pass, too: transformers leaves it out (0.78 GB per row at 588 x
-    588).
-
-    Few pictures at a time, as in `_frozen_vision`.
-    """
-    connector = base.model.connector
-    forward = connector.forward
-    at_once = VISION_AT_ONCE if base.device.type == "cuda" else 1
-
-    def recomputed(image_hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        if not torch.is_grad_enabled():
-            return forward(image_hidden_states, attention_mask=attention_mask)
-        parts = zip(image_hidden_states.split(at_once), attention_mask.split(at_once), strict=True)
-        return torch.cat(
-            [
-                torch.utils.checkpoint.checkpoint(forward, states, attention_mask=mask, use_reentrant=False)
-                for states, mask in parts
-            ]
-        )
-
-    connector.forward = recomputed
+        """Return ``last_hidden_state`` (images, patches, width), as the tower itself does."""
+        size = VISION_AT_ONCE if pixel_values.device.type == "cuda" else 1
+        parts = zip(pixel_values.split(size), patch_attention_mask.split(size), strict=True)
+        outputs = [self.tower(pixels, patch_attention_mask=mask, **kwargs) for pixels, mask in parts]
+        return BaseModelOutput(last_hidden_state=torch.cat([output.last_hidden_state for output in outputs]))
 
 
 def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForConditionalGeneration:
-    """The adapter in ``folder`` merged into the dequantised weights of a base from `load_base`, in
-    `compute_dtype`.
+    """Merge the adapter in ``folder`` into the dequantised weights of a base from `load_base`.
 
-    Equal to base and adapter but for rounding. Merging into the 4-bit weights, or into the ones before
-    quantisation, would give other answers. ``save_pretrained`` of the result writes an ordinary IDEFICS2
-    checkpoint.
+    The result computes in `compute_dtype` and equals base and adapter but for rounding. Merging into the
+    4-bit weights, or into those before quantisation, would give other answers. ``save_pretrained`` of the
+    result writes an ordinary IDEFICS2 checkpoint.
     """
     return load_adapter(dequantised(base), folder).merge_and_unload()
 
 
 def dequantised(base: Idefics2ForConditionalGeneration) -> Idefics2ForConditionalGeneration:
-    """A base from `load_base` with the values of its NF4 weights in `compute_dtype`, in place."""
-    with _quiet_loading():
-        return base.dequantize(dtype=compute_dtype())
+    """Turn the NF4 weights of a base from `load_base` into `compute_dtype` with the same values, in place."""
+    return base.dequantize(dtype=compute_dtype())
 
 
 def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
-    """Put a trained adapter on a base from `load_base`, for inference. Raises `InputError` unless all of it
-    fits."""
+    """Put a trained adapter on a base from `load_base`, for inference.
+
+    Raises `InputError` unless all of it fits.
+    """
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise InputError(f"{folder}: no trained adapter here; run training.ipynb first")
@@ -281,21 +271,7 @@ def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftMo
         unfit = set(file.keys()) ^ set(get_peft_model_state_dict(model))
     if unfit:
         raise InputError(
-            f"{folder}: does not fit this model ({len(unfit)} weights are on one side only, the first: {min(unfit)}); "
-            f"give the MODEL that it was trained on, or remove it and train again"
+            f"{folder}: does not fit this model ({len(unfit)} weights are on one side only, the first: "
+            f"{min(unfit)}); give the MODEL that it was trained on, or remove it and train again"
         )
     return model
-
-
-@contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """No bar while shards are read (in a notebook it would leave a dead widget behind), no notes on
-    dtypes."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.enable_progress_bar()
-        transformers_logging.set_verbosity(before)

@@ -1,6 +1,6 @@
 """The loss over options: of what can be meant, the answer shall be the most probable (a softmax over them).
 
-The options stand behind the row that is trained on, as a tree that sees the prompt only (see `scoring.Tree`):
+The options stand behind the row that is trained on, as a tree that sees the prompt only (see `OptionTree`):
 one pass gives the usual loss of the answer's tokens, unchanged, and this one.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from src.model.decoding import AnswerGrammar
-from src.model.scoring import Tree
+from src.model.scoring import OptionTree
 
 IGNORED = -100
 """Label of a token the usual loss leaves out (the only value PyTorch's cross entropy ignores)."""
@@ -30,7 +30,7 @@ def with_options(
     width of the tree); ``attention_mask`` stays (rows, tokens), see `attention`. ``right``: which option is
     the answer of a row; their number for silence, -1 where none is.
     """
-    tree = Tree.of(grammar, entities, options)
+    tree = OptionTree.of(grammar, entities, options)
     ids, own, labels = batch["input_ids"], batch["attention_mask"].bool(), batch["labels"]
     width = ids.shape[1]
     prompts = own & (labels == IGNORED)
@@ -86,6 +86,6 @@ def option_loss(grammar: AnswerGrammar, logits: torch.Tensor, batch: Mapping[str
     table = table.index_put(keep.nonzero(as_tuple=True), logits.float())
     rows = torch.arange(len(keep), device=device)
     first, inside = table[rows, batch["after"].to(device)], table[:, keep.shape[1] - tree.tokens.shape[1] :]
-    chances = torch.log_softmax(tree.log_chances(grammar, batch["entities"], first, inside), dim=1)
+    chances = torch.log_softmax(tree.log_probabilities(grammar, batch["entities"], first, inside), dim=1)
     chosen = chances.gather(1, right.clamp(min=0).unsqueeze(1)).squeeze(1)
     return -torch.where(right >= 0, chosen, 0.0).sum() / len(right)

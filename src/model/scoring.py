@@ -1,162 +1,128 @@
-"""What the model makes of options that are given: the probability of each, and of silence, in one pass.
+"""Log-probabilities of the options of each question, and of abstaining, in one pass through the model.
 
-All options of a question are put behind it side by side, each seeing the question and its own tokens only, at
-the positions it would have alone: the question is run once and its cache never copied (tree attention, as in
-SpecInfer, Miao et al. 2023, arXiv:2305.09781).
+The options of a question stand behind it side by side. Each sees the question and itself only, at the
+positions that it would have alone. So the question runs once, and its cache is never copied (tree attention,
+as in SpecInfer, Miao et al. 2023, arXiv:2305.09781). A plain pass over each option on a repeated cache gives
+the same and takes twice as long.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from src.model.decoding import AnswerGrammar, Decoded
-from src.reading.quantity import canonical
-
-NEVER = -50.0
-"""The log probability of an option that the grammar does not have: a number of too many digits."""
+from src.model.decoding import DONE, NEVER, AnswerGrammar, ModelAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """What could be answered to a question, and what the model makes of each."""
+class OptionTree:
+    """The tokens of all options of each question of a batch, option after option, right-padded.
 
-    answer: str
-    confidence: float  # probability of the answer: among the options, or of all that the grammar allows where none are
-    silence: float  # of the empty answer, likewise
-    chances: tuple[tuple[str, float], ...]
-    """Text and log probability, of all that the grammar allows: options in order and silence, or silence and
-    what it wrote."""
-    overridden: bool = False  # whether it wanted to write something else at some step
+    int64 (rows, width), but for ``initial``.
+    """
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether all probabilities are numbers."""
-        return all(math.isfinite(value) for _, value in self.chances)
-
-
-def put_together(
-    entity: str, options: Sequence[str], chances: Sequence[float], written: Decoded | None
-) -> Weighed:
-    """Return what `weigh` gives for a question with ``options``, or what the model wrote where it has
-    none."""
-    if written is not None:
-        text = canonical(written.text, entity)
-        pairs = [("", _log(written.silence))]
-        if text or not math.isfinite(written.confidence):
-            pairs.append((text, _log(written.confidence)))
-        return Weighed(text, written.confidence, written.silence, tuple(pairs), written.overridden)
-    pairs = list(zip([*options, ""], chances, strict=True))
-    total = sum(math.exp(value) for _, value in pairs)
-    best, chance = max(pairs, key=lambda pair: pair[1])
-    share, silence = (math.exp(value) / total if total else math.nan for value in (chance, chances[-1]))
-    return Weighed(best, share, silence, tuple(pairs))
-
-
-def _log(chance: float) -> float:
-    return max(NEVER, math.log(chance)) if chance > 0 else NEVER if chance == 0 else math.nan
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The options of each question of a batch, side by side, right-padded; int64 (rows, width) but for
-    ``most``."""
-
-    tokens: torch.Tensor
-    states: torch.Tensor  # of the grammar before each token
-    option: torch.Tensor  # each token's option in its row, -1 for padding
-    depth: torch.Tensor  # its place in its option
-    most: int  # options that a row has
+    tokens: torch.Tensor  # padded with the end token
+    states: torch.Tensor  # state of the grammar before each token
+    option: torch.Tensor  # index of the token's option in its row, -1 for padding
+    depth: torch.Tensor  # index of the token in its option
+    initial: torch.Tensor
+    """float32 (rows, most options of a row): 0, but `NEVER` where a row has no such option or the grammar no
+    such answer. The log-probabilities of the tokens are added to it."""
 
     @classmethod
-    def of(cls, grammar: AnswerGrammar, entities: Sequence[str], options: Sequence[Sequence[str]]) -> "Tree":
-        """Of the answers that could be given to each question."""
-        rows = [
-            [
-                (token, state, number, depth)
-                for number, text in enumerate(texts)
-                for depth, (token, state) in enumerate(grammar.path(entity, text))
-            ]
-            for entity, texts in zip(entities, options, strict=True)
-        ]
+    def of(
+        cls, grammar: AnswerGrammar, entities: Sequence[str], options: Sequence[Sequence[str]]
+    ) -> "OptionTree":
+        """Make the tree of the texts ``options`` of each question."""
+        rows: list[list[tuple[int, int, int, int]]] = [[] for _ in entities]
+        initial = torch.full((len(entities), max(1, *map(len, options))), NEVER)
+        for row, (entity, texts) in enumerate(zip(entities, options, strict=True)):
+            for number, text in enumerate(texts):
+                path = grammar.path(entity, text)
+                rows[row] += [(token, state, number, depth) for depth, (token, state) in enumerate(path)]
+                if path:
+                    initial[row, number] = 0.0
         width = max(1, *map(len, rows))
-        table = torch.tensor(
-            [row + [(0, 0, -1, 0)] * (width - len(row)) for row in rows], device=grammar.step.device
-        )
+        table = torch.tensor([row + [(grammar.end, DONE, -1, 0)] * (width - len(row)) for row in rows])
         tokens, states, option, depth = table.unbind(-1)
-        return cls(tokens, states, option, depth, max(map(len, options)))
+        return cls(tokens, states, option, depth, initial).to(grammar.step.device)
 
-    def to(self, device: torch.device) -> "Tree":
-        """On a device."""
-        parts = [part.to(device) for part in (self.tokens, self.states, self.option, self.depth)]
-        return Tree(parts[0], parts[1], parts[2], parts[3], self.most)
+    @property
+    def most(self) -> int:
+        """Options of the row that has most, at least 1."""
+        return self.initial.shape[1]
+
+    def to(self, device: torch.device) -> "OptionTree":
+        """Return the tree on a device."""
+        return OptionTree(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def mask(self, before: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
-        """Which positions the tokens of question and tree see: bool (rows, 1, q + width, b + q + width).
+        """Return the positions that the tokens of question and tree see.
 
-        ``before`` (rows, b) and ``question`` (rows, q), left-padded: 1 where a token is the row's own.
+        bool (rows, 1, q + width, b + q + width). ``before`` (rows, b) and ``question`` (rows, q) are masks of
+        left-padded rows: 1 where a token is the row's own.
         """
-        rows, asked, width = len(self.tokens), question.shape[1], self.tokens.shape[1]
-        before, question = before.bool().unsqueeze(1), question.bool().unsqueeze(1)
-        earlier = torch.ones(asked, asked, dtype=torch.bool, device=question.device).tril()
-        later = torch.zeros(rows, asked, width, dtype=torch.bool, device=question.device)
-        of_question = torch.cat([before.expand(-1, asked, -1), question & earlier, later], dim=2)
-        same = self.option.unsqueeze(2) == self.option.unsqueeze(1)
-        same &= self.depth.unsqueeze(2) >= self.depth.unsqueeze(1)
-        of_tree = torch.cat([before.expand(-1, width, -1), question.expand(-1, width, -1), same], dim=2)
-        return torch.cat([of_question, of_tree], dim=1).unsqueeze(1)
+        new = question.shape[1] + self.option.shape[1]
+        before, question = (part.bool().unsqueeze(1).expand(-1, new, -1) for part in (before, question))
+        same_option = self.option.unsqueeze(2) == self.option.unsqueeze(1)
+        same_option = torch.nn.functional.pad(
+            same_option, (0, 0, question.shape[2], 0)
+        )  # none for the question
+        return torch.cat([before, torch.cat([question, same_option], dim=2).tril()], dim=2).unsqueeze(1)
 
     def positions(self, before: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
-        """Position ids int64 (rows, q + width) of question and tree."""
+        """Return the position ids int64 (rows, q + width) of question and tree; arguments as of `mask`."""
         start = before.sum(dim=1, keepdim=True)
-        asked = (start + question.cumsum(dim=1) - 1).clamp(min=0)
-        return torch.cat([asked, start + question.sum(dim=1, keepdim=True) + self.depth], dim=1)
+        of_question = (start + question.cumsum(dim=1) - 1).clamp(min=0)
+        return torch.cat([of_question, start + question.sum(dim=1, keepdim=True) + self.depth], dim=1)
 
-    def log_chances(
+    def log_probabilities(
         self, grammar: AnswerGrammar, entities: Sequence[str], first: torch.Tensor, inside: torch.Tensor
     ) -> torch.Tensor:
-        """Log probabilities float32 (rows, most options of a row + 1) of each option and, last, of silence.
+        """Return log-probabilities float32 (rows, most options + 1): each option's and, last, of abstaining.
 
-        `NEVER` where a row has no such option or the grammar no such answer. ``first`` (rows, columns) and
-        ``inside`` (rows, width, columns) are the logits of ``grammar.tokens`` after the question and after
-        each of the tokens.
+        They are relative to all that the grammar allows. ``first`` (rows, columns) and ``inside`` (rows,
+        width, columns) are the logits of ``grammar.tokens`` after the question and after each token of the
+        tree.
         """
         starts = torch.tensor([grammar.start[entity] for entity in entities], device=first.device)
-        silence = _log_chances(grammar, first, starts)[:, grammar.column[grammar.end]]
-        earlier = torch.where(self.depth.unsqueeze(2) == 0, first.unsqueeze(1), inside.roll(1, dims=1))
-        own = self.option >= 0
-        chances = _log_chances(grammar, earlier[own], self.states[own])
-        chances = chances.gather(1, grammar.column[self.tokens[own]].unsqueeze(1)).squeeze(1)
-        sums = torch.zeros(len(entities), max(1, self.most), dtype=chances.dtype, device=chances.device)
-        places = own.nonzero()[:, 0], self.option[own]
-        written = torch.zeros_like(sums, dtype=torch.bool).index_put_(places, torch.ones_like(own[own]))
-        sums = sums.index_put(places, chances, accumulate=True).masked_fill(~written, NEVER)
-        return torch.cat([sums, silence.unsqueeze(1)], dim=1)
+        abstain = _log_softmax(grammar, first, starts)[:, grammar.column[grammar.end], None]
+        logits = torch.where(self.depth.unsqueeze(2) == 0, first.unsqueeze(1), inside.roll(1, dims=1))
+        columns = grammar.column[self.tokens].unsqueeze(2)
+        tokens = _log_softmax(grammar, logits, self.states).gather(2, columns).squeeze(2)
+        rows = torch.arange(len(starts), device=first.device).unsqueeze(1).expand_as(self.option)
+        # Padding adds 0 to the last column: only the end token is allowed there.
+        return torch.cat([self.initial, abstain], dim=1).index_put(
+            (rows, self.option), tokens, accumulate=True
+        )
 
 
-def weigh(
+def _log_softmax(grammar: AnswerGrammar, logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """Return float32 log-probabilities of the grammar's tokens in some states, by their logits."""
+    return torch.log_softmax(logits.float().masked_fill(~grammar.allowed[states], -torch.inf), dim=-1)
+
+
+def score_options(
     model: Any,
     grammar: AnswerGrammar,
     entities: Sequence[str],
     options: Sequence[Sequence[str]],
+    *,
     cache: DynamicCache,
     before: torch.Tensor,
     questions: torch.Tensor,
     question_mask: torch.Tensor,
-    **pictures: torch.Tensor,
-) -> list[list[float]]:
-    """Log probabilities of each question's options in order, and of silence last, of all that the grammar
-    allows.
+    **images: torch.Tensor,
+) -> list[ModelAnswer]:
+    """Return for each question the most probable of its options and the empty answer.
 
     ``cache`` holds what stands before the questions, with the mask ``before`` (rows, tokens), and is left as
-    it was; ``questions`` int64 (rows, tokens) left-padded, with their mask; ``pictures``: the model's inputs
-    of those in them. Equal to a plain pass per option (to 1e-4).
+    it was; ``questions`` int64 (rows, tokens) left-padded, with their mask; ``images``: the model's inputs of
+    those in them. Log-probabilities equal those of a plain pass per option to 1e-4.
     """
-    tree = Tree.of(grammar, entities, options)
-    asked = questions.shape[1]
+    tree = OptionTree.of(grammar, entities, options)
     seen = tree.mask(before, question_mask)
     hidden = model.model(
         input_ids=torch.cat([questions, tree.tokens], dim=1),
@@ -166,15 +132,21 @@ def weigh(
         position_ids=tree.positions(before, question_mask),
         past_key_values=cache,
         use_cache=True,
-        **pictures,
+        **images,
     ).last_hidden_state
     cache.crop(-seen.shape[2])
-    logits = torch.nn.functional.linear(hidden[:, asked - 1 :], model.lm_head.weight[grammar.tokens])
-    table = tree.log_chances(grammar, entities, logits[:, 0], logits[:, 1:]).tolist()  # one transfer
-    return [[*row[: len(texts)], row[-1]] for texts, row in zip(options, table, strict=True)]
+    logits = torch.nn.functional.linear(
+        hidden[:, questions.shape[1] - 1 :], model.lm_head.weight[grammar.tokens]
+    )
+    table = tree.log_probabilities(grammar, entities, logits[:, 0], logits[:, 1:]).tolist()
+    return [
+        _best([*texts, ""], [*row[: len(texts)], row[-1]]) for texts, row in zip(options, table, strict=True)
+    ]
 
 
-def _log_chances(grammar: AnswerGrammar, logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    """Log probabilities float32 (positions, columns) of the grammar's tokens, by their logits, in these
-    states."""
-    return torch.log_softmax(logits.float().masked_fill(~grammar.allowed[states], -torch.inf), dim=1)
+def _best(texts: Sequence[str], log_probabilities: Sequence[float]) -> ModelAnswer:
+    """Return the most probable of texts, of which the last is empty, with its share among them."""
+    shares = torch.tensor(log_probabilities, dtype=torch.float64).softmax(dim=0).tolist()
+    pairs = tuple(zip(texts, log_probabilities, strict=True))
+    answer, confidence = max(zip(texts, shares, strict=True), key=lambda pair: pair[1])
+    return ModelAnswer(answer, confidence, shares[-1], pairs)

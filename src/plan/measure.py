@@ -28,6 +28,7 @@ from src.model.modeling import (
     load_base,
     load_config,
     load_processor,
+    lora_config,
     preset_for,
 )
 from src.model.precision import vision_in_bfloat16
@@ -144,7 +145,7 @@ def model_rates(model: str, data: Path) -> ModelRates:
         return ModelRates(load, 0.0, answer)
     samples = train_samples(read_train(data), data / "processed", {})[0]
     network = add_lora(
-        load_base(model) if merged else base, LoraSettings(), preset.gradient_checkpointing
+        load_base(model) if merged else base, lora_config(LoraSettings()), preset.gradient_checkpointing
     ).train()
     collator = TrainingCollator(processor, readings, AnswerGrammar(processor.tokenizer))
     size, seconds = preset.train_batch_size, []

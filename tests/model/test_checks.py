@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from src.data.errors import InputError
 from src.model import checks
 from src.model.checks import check_weights, weights_fault
-from src.model.modeling import add_lora, load_adapter, load_base, load_config
+from src.model.modeling import add_lora, load_adapter, load_base, load_config, lora_config
 from src.settings import LoraSettings
 from tests.conftest import TINY, assert_one_sentence, run_python
 
@@ -62,7 +62,7 @@ def test_whatever_stands_in_a_file_is_weights_or_a_fault(tmp_path_factory, conte
 
 
 def test_an_adapter_whose_weights_do_not_fit_is_refused(tmp_path):
-    add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(tmp_path)
+    add_lora(load_base(str(TINY)), lora_config(LoraSettings())).save_pretrained(tmp_path)
     weights = tmp_path / "adapter_model.safetensors"
     tensors = load_file(weights)
     load_adapter(load_base(str(TINY)), tmp_path)

@@ -1,13 +1,13 @@
 import pytest
 import torch
+from src.data.samples import test_samples as make_test_samples
 from transformers import LogitsProcessorList
 
-from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test
 from src.data.text_store import TextStore
 from src.entities import ENTITY_UNITS
 from src.model.collator import encode, open_picture, prompt_of
-from src.model.decoding import AnswerGrammar, Determined, Guide, generate_in_grammar
+from src.model.decoding import AnswerGrammar, Guide, generate_in_grammar
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import completion, prompt
 from src.reading.quantity import parse_answer
@@ -113,18 +113,17 @@ def test_generate_stays_in_the_grammar_and_agrees_where_it_was_valid(processed, 
     written = processor.tokenizer.batch_decode(whole[:, length:], skip_special_tokens=True)
     guide = Guide(grammar, entities, length)
     ended = [
-        bool(Determined(guide)(whole[:, : length + step], None).all())
-        for step in range(whole.shape[1] - length)
+        bool(guide.is_determined(whole[:, : length + step]).all()) for step in range(whole.shape[1] - length)
     ]
     assert any(ended)  # before the last token: the rest is forced
-    assert [answer.text for answer in decoded] == [
+    assert [answer.answer for answer in decoded] == [
         text.strip() for text in written
     ]  # the forced tail is the same
     for entity, answer, ids in zip(entities, decoded, free, strict=True):
-        assert prediction_fault(answer.text, entity) == ""
+        assert prediction_fault(answer.answer, entity) == ""
         assert 0 < answer.confidence <= 1
-        assert 0 <= answer.silence <= 1
+        assert 0 <= answer.abstain <= 1
         text = processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
         if parse_answer(text, entity):
-            assert answer.text == text
+            assert answer.answer == text
             assert not answer.overridden

@@ -84,7 +84,7 @@ def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, ask
         answered = got[key(question)]
         assert answered.model_answer == canonical(want.text, question.entity)
         assert answered.confidence == pytest.approx(want.confidence, abs=1e-4)
-        assert abstaining(answered) == pytest.approx(want.silence, abs=1e-4)
+        assert abstaining(answered) == pytest.approx(want.abstain, abs=1e-4)
 
 
 def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processor, asked):

@@ -7,7 +7,7 @@ from transformers import Idefics2ForConditionalGeneration
 from benchmarks.models import config
 from src.model import memory
 from src.model.memory import answering, preset, saved_by_connector, saved_by_layer, training
-from src.model.modeling import add_lora, load_config, preset_for
+from src.model.modeling import add_lora, load_config, lora_config, preset_for
 from src.settings import LoraSettings
 from tests.conftest import TINY
 
@@ -29,7 +29,7 @@ def meta_model():
         torch.set_default_dtype(torch.bfloat16)
         base = Idefics2ForConditionalGeneration(FULL).requires_grad_(False)
         torch.set_default_dtype(default)
-    model = add_lora(base, LoraSettings()).train()
+    model = add_lora(base, lora_config(LoraSettings())).train()
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     return model.get_base_model()

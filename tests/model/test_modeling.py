@@ -8,16 +8,18 @@ from bitsandbytes.nn import Linear4bit
 from src.data.samples import train_samples
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration, LlamaConfig
 
+from benchmarks.models import config
 from src.data.errors import InputError
 from src.data.tables import read_train
 from src.model import modeling
 from src.model.collator import TrainingCollator, model_inputs
-from src.model.modeling import (  # fmt: skip
+from src.model.modeling import (
     add_lora,
     load_adapter,
     load_base,
     load_config,
     load_processor,
+    lora_config,
     merge,
     preset_for,
 )
@@ -28,7 +30,7 @@ from tests.conftest import TINY
 @pytest.fixture(scope="module")
 def lora_model():
     torch.manual_seed(0)
-    return add_lora(load_base(str(TINY)), LoraSettings(lora_dropout=0.0))
+    return add_lora(load_base(str(TINY)), lora_config(LoraSettings(lora_dropout=0.0)))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,9 @@ def test_checkpointing_gives_the_same_gradients(batch):
     for checkpointing in (False, True):
         torch.manual_seed(0)
         model = add_lora(
-            load_base(str(TINY)), LoraSettings(lora_dropout=0.0), gradient_checkpointing=checkpointing
+            load_base(str(TINY)),
+            lora_config(LoraSettings(lora_dropout=0.0)),
+            gradient_checkpointing=checkpointing,
         ).train()
         assert model.get_base_model().is_activation_checkpointing is checkpointing
         model(**batch).loss.backward()
@@ -143,7 +147,7 @@ def test_in_float16_the_connector_computes_in_float32(batch, monkeypatch):
     assert base.model.connector.modality_projection.up_proj.weight.dtype is torch.float32
     assert base.dtype is torch.float16
     assert (got.float().softmax(-1) - want.softmax(-1)).abs().max() < 0.05
-    model = add_lora(base, LoraSettings(lora_dropout=0.0), gradient_checkpointing=True).train()
+    model = add_lora(base, lora_config(LoraSettings(lora_dropout=0.0)), gradient_checkpointing=True).train()
     with torch.autocast("cpu", torch.float16):
         loss = model(**batch).loss
     loss.backward()
@@ -161,7 +165,7 @@ def test_no_gradient_runs_through_the_vision_tower(lora_model, batch):
     mask = torch.ones(len(pixels), height, width, dtype=torch.bool)
     hidden = vision(pixels, patch_attention_mask=mask).last_hidden_state
     assert not hidden.requires_grad
-    plain = type(vision).forward(vision, pixels, patch_attention_mask=mask).last_hidden_state  # all at once
+    plain = vision.tower(pixels, patch_attention_mask=mask).last_hidden_state  # all at once
     assert torch.allclose(hidden, plain, atol=1e-5)
     assert not any(p.requires_grad for p in vision.parameters())
 
@@ -185,22 +189,14 @@ def test_the_merged_model_answers_like_base_and_adapter(lora_model, batch, tmp_p
 
 def test_the_full_size_has_the_published_counts():
     """idefics2-8b without its weights: sizes as published, LoRA parameters as computed by hand."""
-    config = Idefics2Config(
-        text_config={"model_type": "mistral", "vocab_size": 32003, "hidden_size": 4096, "intermediate_size": 14336,
-                     "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8},
-        vision_config={"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
-                       "num_attention_heads": 16, "image_size": 980, "patch_size": 14},
-        perceiver_config={"hidden_size": 4096, "resampler_n_latents": 64, "resampler_depth": 3,
-                          "resampler_n_heads": 16, "resampler_head_dim": 96, "num_key_value_heads": 4},
-    )  # fmt: skip
     with torch.device("meta"):
-        base = Idefics2ForConditionalGeneration(config)
+        base = Idefics2ForConditionalGeneration(config("8b"))
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in base.model.named_children()}
     assert sum(p.numel() for p in base.parameters()) == 8_402_768_112
     assert count["vision_model"] == 417_792_240
     assert count["connector"] == 743_219_200
     assert base.lm_head.weight.numel() == 131_084_288
-    model = add_lora(base.requires_grad_(False), LoraSettings())
+    model = add_lora(base.requires_grad_(False), lora_config(LoraSettings()))
     trained = {"text_model": 0, "perceiver_resampler": 0, "modality_projection": 0}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

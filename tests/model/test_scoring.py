@@ -26,7 +26,7 @@ from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
 from src.model.option_loss import option_loss, with_options
 from src.model.prompts import completion, prompt
-from src.model.scoring import NEVER, Tree
+from src.model.scoring import NEVER, OptionTree
 from src.reading import options as rule_options
 from src.reading.cross_line import parse_lines
 from tests.conftest import TINY
@@ -58,8 +58,8 @@ def asked(processed):
     return samples, TextStore(out / "processed"), letterboxed_sizes(out / "processed"), options
 
 
-def plain(model, processor, grammar, sample, readings, text):
-    """The log probability of an answer by a pass of its own over picture, prompt and answer."""
+def plain(model, processor, grammar, sample, *, readings, text):
+    """Return the log-probability of an answer by a pass of its own over image, prompt and answer."""
     start = prompt_of(sample, readings)
     inputs = encode(processor, [open_picture(sample)], [start + completion(text)], "right")
     ids = inputs["input_ids"][0]
@@ -78,13 +78,15 @@ def test_probabilities_equal_those_of_a_plain_pass_per_option(model, processor, 
     samples, readings, _, options = asked
     batch, _ = Preparation(processor, readings, options)(samples)
     for sample, weighed in zip(batch.questions, answer(model, grammar, batch), strict=True):
-        texts = [text for text, _ in weighed.chances]
+        texts = [text for text, _ in weighed.log_probabilities]
         assert texts == [*options[sample], ""]
-        for text, value in weighed.chances:
-            assert value == pytest.approx(plain(model, processor, grammar, sample, readings, text), abs=1e-4)
-        assert weighed.answer == max(weighed.chances, key=lambda pair: pair[1])[0]
-        chances = {text: math.exp(value) for text, value in weighed.chances}
-        assert weighed.silence == pytest.approx(chances[""] / sum(chances.values()))
+        for text, value in weighed.log_probabilities:
+            assert value == pytest.approx(
+                plain(model, processor, grammar, sample, readings=readings, text=text), abs=1e-4
+            )
+        assert weighed.answer == max(weighed.log_probabilities, key=lambda pair: pair[1])[0]
+        chances = {text: math.exp(value) for text, value in weighed.log_probabilities}
+        assert weighed.abstain == pytest.approx(chances[""] / sum(chances.values()))
         assert weighed.confidence == pytest.approx(max(chances.values()) / sum(chances.values()))
 
 
@@ -108,7 +110,9 @@ def test_the_loss_over_options_is_that_of_plain_passes_and_leaves_the_usual_one(
     assert output.loss.item() == pytest.approx(alone.item(), abs=1e-5)
     wanted = []
     for sample, own, number in zip(samples[:-1], texts[:-1], right[:-1], strict=True):
-        chances = [plain(model, processor, grammar, sample, readings, text) for text in [*own, ""]]
+        chances = [
+            plain(model, processor, grammar, sample, readings=readings, text=text) for text in [*own, ""]
+        ]
         wanted.append(-torch.log_softmax(torch.tensor(chances), dim=0)[number].item())
     assert option_loss(grammar, output.logits[:, grammar.tokens], more).item() == pytest.approx(
         sum(wanted) / len(samples), abs=1e-4
@@ -136,8 +140,10 @@ def test_training_weighs_the_options_that_were_read(processor, grammar, asked):
 
 def test_a_table_of_sizes_does_not_fill_the_memory(asked):
     samples, _, _, _ = asked
-    many = [[f"{number} cm", 0.9, [[0, 9 * number], [50, 9 * number], [50, 9 * number + 8], [0, 9 * number + 8]]]
-            for number in range(1, 100)]  # fmt: skip
+    many = [
+        [f"{number} cm", 0.9, [[0, top], [50, top], [50, top + 8], [0, top + 8]]]
+        for number, top in enumerate(range(9, 900, 9), start=1)
+    ]
     found = {samples[0].image: parse_lines(many, 1000, 1000)}
     texts, right = options_of(replace(samples[0], entity="height", answer="77 centimetre"), found)
     assert len(texts) == MOST_OPTIONS
@@ -152,9 +158,11 @@ def test_it_writes_where_there_are_no_options(model, processor, grammar, asked):
     found = {result.sample: result.weighed for result in results if isinstance(result, Answered)}
     freely = {r.sample: r.weighed for r in generate(model, processor, samples, readings, sizes, 4, 0)}
     assert found[samples[0]].answer == freely[samples[0]].answer
-    assert dict(found[samples[0]].chances) == pytest.approx(dict(freely[samples[0]].chances), abs=1e-4)
+    assert dict(found[samples[0]].log_probabilities) == pytest.approx(
+        dict(freely[samples[0]].log_probabilities), abs=1e-4
+    )
     for sample in some:
-        assert [text for text, _ in found[sample].chances] == [*some[sample], ""]
+        assert [text for text, _ in found[sample].log_probabilities] == [*some[sample], ""]
 
 
 def test_what_the_grammar_does_not_have_is_never_chosen(model, processor, grammar, asked):
@@ -163,7 +171,7 @@ def test_what_the_grammar_does_not_have_is_never_chosen(model, processor, gramma
     odd = (f"1234567 {unit}", f"0.12345 {unit}", f"5 {unit}", "5 parsec")
     batch, _ = Preparation(processor, readings, {samples[0]: odd})(samples[:1])
     (weighed,) = answer(model, grammar, batch)
-    assert [value == NEVER for _, value in weighed.chances] == [True, True, False, True, False]
+    assert [value == NEVER for _, value in weighed.log_probabilities] == [True, True, False, True, False]
 
 
 @pytest.mark.parametrize("entity", list(ENTITY_UNITS))
@@ -177,7 +185,7 @@ def test_the_path_of_an_answer_is_its_tokens(processor, grammar, entity):
 
 
 def test_options_see_the_question_and_themselves_only(grammar):
-    tree = Tree.of(grammar, ["height", "height"], [("12 inch", "3.5 inch"), ("7 inch",)])
+    tree = OptionTree.of(grammar, ["height", "height"], [("12 inch", "3.5 inch"), ("7 inch",)])
     before = torch.tensor([[0, 1, 1], [1, 1, 1]])
     question = torch.tensor([[1, 1], [0, 1]])
     mask, positions = tree.mask(before, question)[:, 0], tree.positions(before, question)

@@ -16,7 +16,7 @@ import torch
 from src.data.errors import InputError
 from src.data.files import Journal
 from src.data.folders import ProcessedFolder
-from src.model.modeling import add_lora, load_base
+from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.prepare.preprocessing import preprocess
 from src.prepare.processes import WORKER_DIED, failed, process
@@ -104,7 +104,7 @@ def test_a_lost_node_and_a_killed_driver_change_no_answer(two_nodes, tmp_path):
     data, out, spread = make_folder(tmp_path / "data", 1, 30), tmp_path / "out", tmp_path / "spread"
     preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=2))
     torch.manual_seed(0)
-    add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(out / "adapter")
+    add_lora(load_base(str(TINY)), lora_config(LoraSettings())).save_pretrained(out / "adapter")
     shutil.copytree(out, spread)
     local = predict(PredictSettings(data, out, str(TINY), 4))
     command = [

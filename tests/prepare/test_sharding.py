@@ -19,7 +19,7 @@ from src.data.tables import read_test
 from src.data.text_store import TextStore
 from src.images.decode import read_bytes
 from src.model.letterbox import letterboxed_sizes
-from src.model.modeling import add_lora, load_base
+from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.prepare.manifest import MANIFEST_COLUMNS
 from src.prepare.preprocessing import preprocess
@@ -70,7 +70,7 @@ def test_every_later_stage_reads_them(sharded, tmp_path):
     data, single, out = sharded
     torch.manual_seed(0)
     adapter = tmp_path / "adapter"
-    add_lora(load_base(str(TINY)), LoraSettings()).save_pretrained(adapter)
+    add_lora(load_base(str(TINY)), lora_config(LoraSettings())).save_pretrained(adapter)
     found = []
     for folder in (single, out):
         run = tmp_path / folder.name
