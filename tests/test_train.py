@@ -22,10 +22,10 @@ from src.data.samples import Sample
 from src.data.tables import read_train
 from src.model.collator import model_inputs
 from src.settings import TrainSettings
-from src.train import resolve, train
-from src.training.progress import MetricsLog
+from src.train import train
+from src.training.configuration import resolve, training_arguments
+from src.training.progress import Progress
 from src.training.rows import load_data
-from src.training.trainer import training_arguments
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
 
 
@@ -240,7 +240,7 @@ def test_not_even_one_row_fits(processed, tmp_path, monkeypatch):
 
 def test_in_float16_a_loss_that_is_no_number_has_its_likely_cause_named(tmp_path):
     sample = Sample(3, "lamp.png", tmp_path / "lamp.png.jpg", "voltage", "12 volt")
-    log = MetricsLog(settings_for(tmp_path, tmp_path, learning_rate=1e-4), [sample])
+    log = Progress(settings_for(tmp_path, tmp_path, learning_rate=1e-4), [sample])
     log.losses += [([1, 2], torch.tensor(1.5)), ([3], torch.tensor(torch.nan))]
     state = SimpleNamespace(global_step=7, is_world_process_zero=True, log_history=[])
     with pytest.raises(InputError, match=r"nan at step 7, .*lines 5 \(lamp\.png\): .*float16 overflows"):
@@ -256,7 +256,10 @@ def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
 
 def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_path):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
-    made = "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1, workers=0)"
+    made = (
+        "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1,"
+    )
+    made += " workers=0)"
     limited = (
         "import resource, signal, sys; from pathlib import Path; from src.data.errors import run_main;"
         "from src.train import TrainSettings, train; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"

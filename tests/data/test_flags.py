@@ -14,7 +14,7 @@ from src.data.errors import InputError
 from src.data.flags import overridden, parser_for, settings_of
 from src.run import execute_notebook
 from src.settings import DownloadSettings, PredictSettings, PreprocessSettings, TrainSettings
-from src.train import _fingerprint, resolve
+from src.training.configuration import cache_key, resolve
 from tests.conftest import ROOT, TINY
 
 STAGES = (PreprocessSettings, TrainSettings, PredictSettings)
@@ -56,7 +56,7 @@ def test_what_does_not_change_an_adapter_is_not_in_its_fingerprint(processed):
     data, out = processed
 
     def key(**changes):
-        return _fingerprint(resolve(TrainSettings(data, out, str(TINY), **changes)))
+        return cache_key(resolve(TrainSettings(data, out, str(TINY), **changes)))
 
     same = {
         key(),
