@@ -29,8 +29,8 @@ def with_options(
     """Return a batch of `TrainingCollator.batch` with the options behind each row, for `option_loss`.
 
     ``input_ids``, ``labels``, ``position_ids`` int64 and ``logits_to_keep`` bool then are (rows, tokens +
-    width of the tree); ``attention_mask`` stays (rows, tokens), see `attention`. ``right`` says which option is
-    a row's label: its position, the number of options for abstain, -1 where none is.
+    width of the tree); ``attention_mask`` stays (rows, tokens), see `attention`. ``right``: which option is
+    a row's label, by its position, the number of options for abstain, -1 where none is.
     """
     tree = Tree.of(grammar, entities, options)
     ids, mask, labels = batch["input_ids"], batch["attention_mask"].bool(), batch["labels"]

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from src import metrics
-from src.data.files import replace_folder
+from src.data.files import replace_folder, write_whole
 from src.data.folders import RunFolder
 from src.settings import TrainSettings
 
@@ -28,23 +28,19 @@ pipeline_tag: image-text-to-text
 # Entity values from product images: a QLoRA adapter for `{model}`
 
 Reads weight, volume, voltage, wattage, width, height, depth and maximum load off a product image. Trained
-on {trained_on} rows over an NF4 base; {empty} of their answers are empty (not visible on the image). Put it on
-that base, or merge it into the *dequantised* one (`merge` in `src/model/modeling.py`), never into the original
-weights: the answers differ. Where the settings below have `ocr`, its prompts hold the image's text lines: run
-`preprocess.py --ocr` first.
+on {trained_on} rows, {empty} of them with an empty answer (not visible on the image), over an NF4 base.
+Put it on that base or merge it into the *dequantised* one (`merge` in `src/model/modeling.py`),
+never into the original weights: the answers differ. Where `ocr` is true below, its prompts hold the text
+lines of the image: run `preprocess.py --ocr` first.
 
-## Held-out rows
-
-Images it was not trained on, labels as they are. This is the adapter of step {step} of {steps}, the best of
-{evaluations}. `tn`: rightly abstained.
+Scores on held-out rows, with their labels as they are, at step {step} of {steps}, the best of {evaluations}
+evaluations; `tn` are rows that it rightly left empty:
 
 ```text
 {scores}
 ```
 
-## Made with
-
-Data, images and base model have the cache key `{fingerprint}`.
+Settings, for data, images and a base model of the cache key `{fingerprint}`:
 
 ```json
 {settings}
@@ -88,17 +84,15 @@ def save(trainer: Any) -> TrainResult:
     run, samples = RunFolder(trainer.settings.out), trainer.data.samples
     if trainer.is_world_process_zero():
         best = Path(trainer.args.output_dir) / BEST
-        best_record = load_record(best)
         record = {
+            **load_record(best),
             "fingerprint": trainer.key,
             "settings": as_json(trainer.settings),
             "log": trainer.state.log_history,
             "trained_on": len(samples),
             "empty": sum(not sample.answer for sample in samples),
-            "step": best_record["step"],
-            "answers": best_record["answers"],
         }
-        (best / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        write_whole(best / RECORD, json.dumps(record, indent=1) + "\n")
         (best / CARD).write_text(_card(record))  # peft's own has no scores, settings or use
         replace_folder(best, run.adapter)
         shutil.rmtree(run.checkpoints, ignore_errors=True)

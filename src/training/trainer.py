@@ -3,6 +3,8 @@
 Every process of ``accelerate launch`` runs this; they share out batches, gradients and held-out rows.
 """
 
+import contextlib
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,18 +55,15 @@ class F1Trainer(Trainer):
         # Processes share out the rows of a step, so the same settings with more processes are another run.
         args.output_dir = str(Path(str(args.output_dir)) / f"{self.key[:12]}-{args.world_size}")
         self.processor, self.data = processor, data
-        # One for the processes that make batches, one for the model's device.
-        grammars = [
-            AnswerGrammar(processor.tokenizer) if data.readings is not None else None for _ in range(2)
-        ]
-        self.grammar = grammars[1] and grammars[1].to(args.device)
+        grammar = AnswerGrammar(processor.tokenizer) if data.readings is not None else None
+        self.grammar = grammar and copy.copy(grammar).to(args.device)  # the collator's stays on the CPU
         self.progress = Progress(self.settings, data.samples)
         super().__init__(
             model=model,
             args=args,
             train_dataset=data.samples,
             eval_dataset=data.held_out,
-            data_collator=TrainingCollator(processor, data.readings, grammars[0]),
+            data_collator=TrainingCollator(processor, data.readings, grammar),
             callbacks=[self.progress],
         )
         self.remove_callback(PrinterCallback)
@@ -86,10 +85,8 @@ class F1Trainer(Trainer):
             except (OSError, RuntimeError, SafetensorError) as error:
                 if not _disk_is_full(error):
                     raise
-                folder = self.args.output_dir
-                raise InputError(
-                    f"{folder}: no space left on this disk; free some and run again to go on"
-                ) from None
+                reason = "no space left on this disk; free some and run again to go on"
+                raise InputError(f"{self.args.output_dir}: {reason}") from None
             finally:
                 self.progress.close()
             resume_from_checkpoint = last_checkpoint(self.args.output_dir)
@@ -100,19 +97,19 @@ class F1Trainer(Trainer):
         """Prepare to go on from ``checkpoint`` with the same rows per step; `InputError` after one row."""
         size, accumulation = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
         smaller = next((part for part in range(size // 2, 0, -1) if size % part == 0), 0)
-        sizes = f"out of GPU memory with batches of {size} x {accumulation}"
+        problem = f"out of GPU memory with batches of {size} x {accumulation}"
         if not smaller or self.args.world_size > 1:  # the other processes would wait for this one
             raise InputError(
-                f"{sizes}; give a smaller --batch-size and as much more --accumulation, or set "
+                f"{problem}; give a smaller --batch-size and as much more --accumulation, or set "
                 f"gradient_checkpointing, and run again"
             )
         self.args.per_device_train_batch_size = self._train_batch_size = smaller
         self.args.gradient_accumulation_steps = accumulation * size // smaller
         start = Path(checkpoint).name if checkpoint else "the start"
-        print(
-            f"{sizes}: on from {start} with {smaller} x {self.args.gradient_accumulation_steps}", flush=True
-        )
+        sizes = f"{smaller} x {self.args.gradient_accumulation_steps}"
+        print(f"{problem}: on from {start} with {sizes}", flush=True)
         self.optimizer = None
+        self.create_accelerator_and_postprocess()  # with a new gradient scaler
         self.model.zero_grad()
         set_seed(self.args.seed)
         torch.cuda.empty_cache()
@@ -194,11 +191,9 @@ def last_checkpoint(folder: str | Path) -> str | None:
     """
     checkpoints = Path(folder).glob("checkpoint-*")
     for checkpoint in sorted(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             json.loads((checkpoint / "trainer_state.json").read_text())
-        except (OSError, ValueError):
-            continue
-        return str(checkpoint)
+            return str(checkpoint)
     return None
 
 
