@@ -1,20 +1,20 @@
-"""Speed and memory of training beside the way of the official IDEFICS2 fine-tuning notebook, at equal
-batches.
+"""Speed and memory of training beside the way of the official IDEFICS2 fine-tuning notebook.
 
     make bench-train DATA=path/to/data/folder OUT=path/to/results
 
-Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has 100 M
-parameters, on a GPU it is idefics2-8b's size; the weights are random.
+Needs the model images and text lines of ``preprocess.py --ocr`` in ``OUT/processed``. On a CPU the model has
+100 M parameters, on a GPU it is idefics2-8b's size; the weights are random. Batches have the same size.
 
-- ours: `src.train`'s own loop: bucketed batches, pictures decoded in workers, logits only at the answer, vision tower
-  without gradients, checkpointing of text model and connector.
-- official: ``prepare_model_for_kbit_training`` with checkpointing, logits and loss over the full sequence, batches in
-  random order, the processor in the main process. Same rows, prompts, LoRA and optimizer.
+- ours: `src.train`'s own loop: bucketed batches, images decoded in workers, logits only at the answer, vision
+  tower without gradients, checkpointing of text model and connector.
+- official: ``prepare_model_for_kbit_training`` with checkpointing, logits and loss over the full sequence,
+  batches in random order, the processor in the main process. Same rows, prompts, LoRA and optimizer.
 
 Each loop runs in a process of its own, the rounds alternate; the first two steps are not counted.
 """
 
 import argparse
+import dataclasses
 import json
 import resource
 import statistics
@@ -35,22 +35,23 @@ from benchmarks import models
 from src.data.errors import InputError, run_main
 from src.data.samples import Sample
 from src.data.text_store import TextStore
-from src.model.collator import TrainingCollator, prompt_of
-from src.model.decoding import AnswerGrammar
+from src.model.collator import prompt_of
 from src.model.memory import PATCHES
-from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor, lora_config
+from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
 from src.model.prompts import completion
 from src.plan.sizes import forward_flops
 from src.settings import TrainSettings
+from src.training.configuration import training_arguments
+from src.training.progress import Progress
 from src.training.rows import load_data
-from src.training.trainer import F1Trainer, OneGpuArguments, training_arguments
+from src.training.trainer import F1Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP = 2
 
 
 class Stopwatch(TrainerCallback):
-    """Seconds from the end of the warm-up to the end."""
+    """Counts steps and seconds from the end of the warm-up on."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the time."""
@@ -63,63 +64,46 @@ class Stopwatch(TrainerCallback):
 
 
 class OfficialCollator:
-    """Pictures as they are through the processor; everything but padding and image tokens is a label."""
+    """Passes images to the processor as they are; all tokens but padding and image tokens are labels."""
 
     def __init__(self, processor: Idefics2Processor, readings: TextStore | None) -> None:
         self.processor, self.readings = processor, readings
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-        """Tensors and ``labels`` (batch, tokens)."""
-        pictures = [[Image.open(sample.picture)] for sample in samples]
+        """Return the processor's tensors and ``labels`` (batch, tokens)."""
+        images = [[Image.open(sample.picture)] for sample in samples]
         texts = [prompt_of(sample, self.readings) + completion(sample.answer) for sample in samples]
-        batch = self.processor(text=texts, images=pictures, return_tensors="pt", padding=True)
+        batch = self.processor(text=texts, images=images, return_tensors="pt", padding=True)
         ids = batch["input_ids"]
-        batch["labels"] = ids.masked_fill(
-            ids.eq(0) | ids.eq(32001), -100
-        )  # its own 32001 is no longer ignored
+        # The notebook's own label for image tokens, 32001, is no longer ignored by the loss.
+        batch["labels"] = ids.masked_fill(ids.eq(0) | ids.eq(32001), -100)
         return dict(batch)
 
 
 def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str, float]:
     """Train one loop over ``rows`` rows; return rows per second and peak memory in GiB."""
     data = load_data(settings)
-    samples = data.samples[:rows]
+    data = dataclasses.replace(data, samples=data.samples[:rows])
+    processor = load_processor(model)
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(settings, Path(folder))
-        changes: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "logging_strategy": "no"}
-        if name == "official":
-            changes |= {"train_sampling_strategy": "random", "dataloader_num_workers": 0}
-        changed = {**arguments.to_dict(), **changes}
-        arguments = OneGpuArguments(**{key: value for key, value in changed.items() if value is not None})
-        processor = load_processor(model)
-        grammars = [AnswerGrammar(processor.tokenizer) for _ in range(2)]  # as in trainer.py
+        arguments.set_evaluate("no").set_save("no").set_logging("no")
         if name == "ours":
-            network: torch.nn.Module = add_lora(
-                load_base(model), lora_config(settings), bool(settings.gradient_checkpointing)
-            )
-            collator: TrainingCollator | OfficialCollator = TrainingCollator(
-                processor, data.readings, grammars[0]
-            )
+            network = add_lora(load_base(model), settings, bool(settings.gradient_checkpointing))
+            trainer = F1Trainer(network, processor, data, settings, arguments)
+            trainer.remove_callback(Progress)  # it would write into the run's folder
         else:
+            arguments.train_sampling_strategy, arguments.dataloader_num_workers = "random", 0
             lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=LORA_TARGETS)
             network = get_peft_model(prepare_model_for_kbit_training(load_base(model)), lora)
             collator = OfficialCollator(processor, data.readings)
+            trainer = Trainer(network, arguments, collator, train_dataset=data.samples)
         stopwatch = Stopwatch()
-        parts: dict[str, Any] = {"model": network, "args": arguments, "train_dataset": samples,
-                                 "data_collator": collator, "callbacks": [stopwatch]}  # fmt: skip
-        ours = name == "ours"
-        trainer = (
-            F1Trainer(answer=lambda _: [], eval_dataset=[], grammar=grammars[1], **parts)
-            if ours
-            else Trainer(**parts)
-        )
+        trainer.add_callback(stopwatch)
         trainer.train()
     cuda = torch.cuda.is_available()
-    memory = (
-        torch.cuda.max_memory_allocated()
-        if cuda
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = torch.cuda.max_memory_allocated() if cuda else resident
     return {
         "rate": stopwatch.counted * arguments.train_batch_size / stopwatch.seconds,
         "memory": memory / 2**30,
@@ -127,7 +111,7 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
 
 
 def main() -> int:
-    """Command line: both loops, some rounds; prints the table."""
+    """Run both loops some rounds and print the table."""
     parser = argparse.ArgumentParser(description="Speed and memory of training.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder with processed/")
@@ -146,10 +130,9 @@ def main() -> int:
             f"--rows {args.rows}: at least {(WARM_UP + 1) * args.batch_size} are needed for this batch"
         )
     if args.loop:
-        settings = TrainSettings(
-            args.data, args.out, args.model, batch_size=args.batch_size, accumulation=1, learning_rate=1e-4,
-            gradient_checkpointing=not args.no_checkpointing,
-        )  # fmt: skip
+        sizes = {"batch_size": args.batch_size, "accumulation": 1, "learning_rate": 1e-4}
+        sizes["gradient_checkpointing"] = not args.no_checkpointing
+        settings = TrainSettings(args.data, args.out, args.model, **sizes)
         print(json.dumps(loop(args.loop, args.model, settings, args.rows)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
@@ -158,8 +141,8 @@ def main() -> int:
         for round_ in range(args.rounds):
             for name in ("ours", "official") if round_ % 2 == 0 else ("official", "ours"):
                 call = [*sys.argv[1:], "--loop", name, "--model", str(model)]
-                done = subprocess.run([sys.executable, "-m", "benchmarks.training", *call], cwd=ROOT, text=True,
-                                      stdout=subprocess.PIPE, check=True)  # fmt: skip
+                command = [sys.executable, "-m", "benchmarks.training", *call]
+                done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True)
                 results[name].append(json.loads(done.stdout.splitlines()[-1]))
     _report(results, args)
     return 0
@@ -175,15 +158,17 @@ def _report(results: dict[str, list[dict[str, float]]], args: argparse.Namespace
     ours, official = middle["ours"], middle["official"]
     print(f"rate x {ours['rate'] / official['rate']:.2f}, memory {ours['memory'] / official['memory']:.0%}")
     parts = forward_flops(models.config(args.size), PATCHES, tokens=160)
-    # Forward of all, backward to the inputs through text and connector; checkpointing's second forward is no
-    # use.
+    # Forward through all, backward through text and connector; not the second forward of checkpointing.
     row = parts["vision"] + 2 * (parts["connector"] + parts["text"])
     best = models.matmul_rate()
     print(
         "forward TFLOP per row: " + ", ".join(f"{name} {flops / 1e12:.3f}" for name, flops in parts.items())
     )
-    print(f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: "
-          f"ours {ours['rate'] * row / best:.0%}; 150,000 rows in {150_000 / ours['rate'] / 60:.0f} min")  # fmt: skip
+    share, minutes = ours["rate"] * row / best, 150_000 / ours["rate"] / 60
+    print(
+        f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: "
+        f"ours {share:.0%}; 150,000 rows in {minutes:.0f} min"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Save the gradients of the first optimizer step: `python -m tests.one_step DATA OUT BATCH FILE`, or under
 torchrun."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -8,13 +9,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from src.model.collator import TrainingCollator
-from src.model.decoding import AnswerGrammar
 from src.model.modeling import add_lora, load_base, load_processor, lora_config
 from src.settings import TrainSettings
-from src.train import resolve
+from src.training.configuration import resolve, training_arguments
 from src.training.rows import load_data
-from src.training.trainer import F1Trainer, training_arguments
+from src.training.trainer import F1Trainer
 
 
 class SaveGradients(TrainerCallback):
@@ -36,20 +35,18 @@ def main(data, out, batch, file):
         TrainSettings(Path(data), Path(out), model, batch_size=int(batch), lora_dropout=0.0, workers=0)
     )
     arguments = training_arguments(settings, Path(out) / "steps")
+    arguments.set_evaluate(strategy="no")
     data = load_data(settings)
-    samples = sorted(data.samples, key=lambda sample: sample.row)
-    processor = load_processor(model)
+    samples = sorted(data.questions, key=lambda sample: sample.row)
     torch.manual_seed(0)
     trainer = F1Trainer(
-        model=add_lora(load_base(model), lora_config(settings)),
-        args=arguments,
-        train_dataset=samples[:4],
-        eval_dataset=[],
-        data_collator=TrainingCollator(processor, data.readings, AnswerGrammar(processor.tokenizer)),
-        grammar=AnswerGrammar(processor.tokenizer),
-        callbacks=[SaveGradients(file)],
-        answer=lambda samples: [],
+        add_lora(load_base(model), lora_config(settings)),
+        load_processor(model),
+        dataclasses.replace(data, questions=samples[:4]),
+        settings,
+        arguments,
     )
+    trainer.add_callback(SaveGradients(file))
     trainer.train()
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
+from peft import LoraConfig
 from safetensors.torch import load_file
 from src.data.samples import Sample
 from transformers import TrainingArguments
@@ -21,11 +22,14 @@ from transformers import TrainingArguments
 from src.data.errors import InputError
 from src.data.tables import read_train
 from src.model.collator import model_inputs
-from src.settings import TrainSettings
-from src.train import resolve, train
-from src.training.progress import MetricsLog
+from src.model.modeling import add_lora, load_base, load_processor
+from src.settings import LoraSettings, TrainSettings
+from src.train import train
+from src.training import adapter
+from src.training.configuration import cache_key, resolve, settings_in_use, training_arguments
+from src.training.progress import Progress
 from src.training.rows import load_data
-from src.training.trainer import training_arguments
+from src.training.trainer import F1Trainer, last_checkpoint
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
 
 
@@ -102,6 +106,29 @@ def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, mo
     monkeypatch.setattr("src.train.load_base", started)
     with pytest.raises(InterruptedError):
         train(dataclasses.replace(settings, seed=1))
+
+
+def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorded(processed, tmp_path):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings = resolve(settings_for(processed[0], tmp_path, epochs=0.5, evaluations=1))
+    model = add_lora(load_base(str(TINY)), LoraSettings(lora_r=4))
+    arguments = training_arguments(settings, tmp_path / "checkpoints")
+    assert (
+        settings_in_use(settings, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05), arguments) == settings
+    )
+    arguments.learning_rate = 5e-4
+    trainer = F1Trainer(model, load_processor(str(TINY)), load_data(settings), settings, arguments)
+    in_use = dataclasses.replace(settings, lora_r=4, learning_rate=5e-4)
+    assert trainer.settings == in_use
+    assert trainer.key == cache_key(in_use) != cache_key(settings)
+    trainer.train(resume_from_checkpoint=last_checkpoint(arguments.output_dir))
+    result = adapter.save(trainer)
+    record = adapter.load_record(result.adapter)
+    assert (record["settings"]["lora_r"], record["settings"]["learning_rate"]) == (4, 5e-4)
+    assert json.loads((result.adapter / "adapter_config.json").read_text())["r"] == 4
+    assert max(entry.get("learning_rate", 0) for entry in record["log"]) == 5e-4
+    assert adapter.load_result(result.adapter, cache_key(in_use)).scores.equals(result.scores)
+    assert adapter.load_result(result.adapter, cache_key(settings)) is None
 
 
 def test_killed_and_started_again_it_ends_at_the_same_weights(trained, processed, tmp_path, capfd):
@@ -240,7 +267,7 @@ def test_not_even_one_row_fits(processed, tmp_path, monkeypatch):
 
 def test_in_float16_a_loss_that_is_no_number_has_its_likely_cause_named(tmp_path):
     sample = Sample(3, "lamp.png", tmp_path / "lamp.png.jpg", "voltage", "12 volt")
-    log = MetricsLog(settings_for(tmp_path, tmp_path, learning_rate=1e-4), [sample])
+    log = Progress(settings_for(tmp_path, tmp_path, learning_rate=1e-4), [sample])
     log.losses += [([1, 2], torch.tensor(1.5)), ([3], torch.tensor(torch.nan))]
     state = SimpleNamespace(global_step=7, is_world_process_zero=True, log_history=[])
     with pytest.raises(InputError, match=r"nan at step 7, .*lines 5 \(lamp\.png\): .*float16 overflows"):
@@ -256,7 +283,10 @@ def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
 
 def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_path):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
-    made = "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1, workers=0)"
+    made = (
+        "TrainSettings(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], batch_size=4, checkpoint_steps=1,"
+    )
+    made += " workers=0)"
     limited = (
         "import resource, signal, sys; from pathlib import Path; from src.data.errors import run_main;"
         "from src.train import TrainSettings, train; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"

@@ -1,6 +1,8 @@
 """The adapter folder: LoRA weights, what made them, how well they answered held-out rows, a model card."""
 
+import dataclasses
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,14 @@ import pandas as pd
 from src import metrics
 from src.data.details import from_entry
 from src.data.errors import InputError
-from src.data.files import replace_folder
+from src.data.files import replace_folder, write_whole
+from src.data.folders import RunFolder
 from src.data.questions import Question
+from src.settings import TrainSettings
 
 RECORD, CARD = "training.json", "README.md"
-ANSWERS = "answers.json"
-"""Of the best adapter while it is trained: its step, F1 and held-out answers."""
+BEST = "best"
+"""Folder beside the checkpoints: the best adapter so far, its `RECORD` with step, F1 and held-out answers."""
 
 _CARD_TEXT = """---
 base_model: {model}
@@ -24,99 +28,123 @@ library_name: peft
 pipeline_tag: image-text-to-text
 ---
 
-# Entity values from product pictures: a QLoRA adapter for `{model}`
+# Entity values from product images: a QLoRA adapter for `{model}`
 
-Reads weight, volume, voltage, wattage, width, height, depth and maximum load off a product picture. Trained on the
-answers of {trained_on} rows ({empty} of them empty: not visible on the picture) over an NF4 base; put it on that base,
-or merge it into the *dequantised* one (`merge` in `src/model/modeling.py`), never into the original weights: the
-answers differ.
+Reads weight, volume, voltage, wattage, width, height, depth and maximum load off a product image. Trained
+on {trained_on} rows, {empty} of them with an empty answer (not visible on the image), over an NF4 base.
+Put it on that base or merge it into the *dequantised* one (`merge` in `src/model/modeling.py`),
+never into the original weights: the answers differ. Where `ocr` is true below, its prompts hold the text
+lines of the image: run `preprocess.py --ocr` first.
 
-{use}
-
-## Held-out rows
-
-Pictures it was not trained on, labels as they are. The adapter of step {step} of {steps} is kept, the best of
-{evaluations}. `tn`: rightly silent.
+Scores on held-out rows, with their labels as they are, at step {step} of {steps}, the best of {evaluations}
+evaluations; `tn` are rows that it rightly left empty:
 
 ```text
 {scores}
 ```
 
-## Made with
-
-Data, pictures and base model as of fingerprint `{fingerprint}`.
+Settings, for data, images and a base model of the cache key `{fingerprint}`:
 
 ```json
 {settings}
 ```
 """
-_USE = {
-    True: "Its prompts hold what was read on the picture: run `preprocess.py --ocr` first.",
-    False: "Its prompts hold the question only (trained without OCR).",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a run left: the folder, its log, the answers on held-out rows and their scores."""
+    """What a training left: the adapter folder, its log, the answers on held-out rows and their scores."""
 
     adapter: Path
     losses: pd.DataFrame  # step, loss
     f1: pd.DataFrame  # step, f1
-    answers: list[Question]  # to held-out rows
+    answers: list[Question]  # to the held-out rows
     scores: pd.DataFrame  # `metrics.table` of the answers
 
 
-def save(best: Path, adapter: Path, record: Mapping[str, Any]) -> None:
-    """Make the best adapter of a run (left by `trainer.fit`) the adapter folder, whole, with `RECORD` and
-    card.
+def keep_if_best(
+    model: Any, checkpoints: Path, step: int, f1: float, answers: Sequence[Mapping[str, Any]]
+) -> None:
+    """Put the LoRA weights of ``model`` into `BEST`, unless those there have a higher F1.
 
-    ``record``: fingerprint, settings, log, trained_on, empty.
+    `Trainer`'s own best checkpoint would keep the earlier of equal ones, and no answers.
     """
-    kept = json.loads((best / ANSWERS).read_text())
-    record = {**record, "step": kept["step"], "answers": kept["answers"]}
-    (best / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    (best / CARD).write_text(_card(record))
-    (best / ANSWERS).unlink()
-    replace_folder(best, adapter)
+    best = checkpoints / BEST
+    if f1 < load_record(best).get("f1", 0.0):
+        return
+    part = checkpoints / f"{BEST}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(part)
+    (part / RECORD).write_text(json.dumps({"step": step, "f1": f1, "answers": answers}))
+    replace_folder(part, best)
 
 
-def _card(record: Mapping[str, Any]) -> str:
-    settings = record["settings"]
-    steps = [entry["step"] for entry in record["log"]]
-    return _CARD_TEXT.format(
-        **{key: record[key] for key in ("trained_on", "empty", "fingerprint", "step")},
-        model=settings["model"],
-        use=_USE[settings["ocr"]],
-        steps=max(steps),
-        evaluations=sum("eval_f1" in entry for entry in record["log"]),
-        scores=metrics.show(_scores(held_out(record))),
-        settings=json.dumps(settings, indent=1),
-    )
+def save(trainer: Any) -> TrainResult:
+    """Make the best adapter of a finished `F1Trainer` the run's adapter folder, with `RECORD` and model card.
+
+    The folder appears whole. Every process calls this, and the first one writes.
+    """
+    run, questions = RunFolder(trainer.settings.out), trainer.data.questions
+    if trainer.is_world_process_zero():
+        best = Path(trainer.args.output_dir) / BEST
+        record = {
+            **load_record(best),
+            "fingerprint": trainer.key,
+            "settings": as_json(trainer.settings),
+            "log": trainer.state.log_history,
+            "trained_on": len(questions),
+            "empty": sum(not question.label for question in questions),
+        }
+        write_whole(best / RECORD, json.dumps(record, indent=1) + "\n")
+        (best / CARD).write_text(_card(record))  # peft's own has no scores, settings or use
+        replace_folder(best, run.adapter)
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    return _result(run.adapter, load_record(run.adapter))
 
 
 def load_result(adapter: Path, key: str) -> TrainResult | None:
-    """The result in ``adapter`` if it is that of fingerprint ``key``."""
+    """Return the result in ``adapter`` if its cache key is ``key``, else None."""
     record = load_record(adapter)
-    if record.get("fingerprint") != key:
-        return None
-    answers, log = held_out(record), record["log"]
-    losses = pd.DataFrame([(e["step"], e["loss"]) for e in log if "loss" in e], columns=["step", "loss"])
-    f1 = pd.DataFrame([(e["step"], e["eval_f1"]) for e in log if "eval_f1" in e], columns=["step", "f1"])
-    return TrainResult(adapter, losses, f1, answers, _scores(answers))
+    return _result(adapter, record) if record.get("fingerprint") == key else None
 
 
 def load_record(adapter: Path) -> dict[str, Any]:
-    """`RECORD` of an adapter folder; empty when it has none that can be read (made by something else)."""
+    """Return the `RECORD` of an adapter folder; empty when it has none that can be read."""
     try:
         return json.loads((adapter / RECORD).read_text())
     except (OSError, ValueError):
         return {}
 
 
+def as_json(settings: TrainSettings) -> dict[str, Any]:
+    """Return the settings as JSON values, without the paths: a moved folder changes nothing."""
+    return {
+        name: value for name, value in dataclasses.asdict(settings).items() if name not in ("data", "out")
+    }
+
+
+def _result(adapter: Path, record: Mapping[str, Any]) -> TrainResult:
+    log, answers = pd.DataFrame(record["log"]), held_out(record)
+    losses, f1 = (
+        log.reindex(columns=["step", name]).dropna(ignore_index=True) for name in ("loss", "eval_f1")
+    )
+    return TrainResult(adapter, losses, f1.rename(columns={"eval_f1": "f1"}), answers, _scores(answers))
+
+
+def _card(record: Mapping[str, Any]) -> str:
+    return _CARD_TEXT.format(
+        **{name: record[name] for name in ("trained_on", "empty", "fingerprint", "step")},
+        model=record["settings"]["model"],
+        steps=max(entry["step"] for entry in record["log"]),
+        evaluations=sum("eval_f1" in entry for entry in record["log"]),
+        scores=metrics.show(_scores(held_out(record))),
+        settings=json.dumps(record["settings"], indent=1),
+    )
+
+
 def held_out(record: Mapping[str, Any]) -> list[Question]:
-    """Return the answered held-out questions of a record. Raises `InputError` for one of an earlier
-    version."""
+    """Return the answered held-out questions of a record. Raises `InputError` for one of an earlier version."""
     try:
         return [from_entry(entry) for entry in record["answers"]]
     except (KeyError, TypeError, ValueError):
@@ -126,8 +154,6 @@ def held_out(record: Mapping[str, Any]) -> list[Question]:
 
 
 def _scores(answers: Sequence[Question]) -> pd.DataFrame:
-    return metrics.table(
-        [question.entity for question in answers],
-        [question.label for question in answers],
-        [question.model_answer for question in answers],
-    )
+    columns = [(question.entity, question.label, question.model_answer) for question in answers]
+    entities, labels, model_answers = map(list, zip(*columns, strict=True))
+    return metrics.table(entities, labels, model_answers)

@@ -1,15 +1,12 @@
-"""The training loop: Hugging Face's `Trainer` on QLoRA, with F1 by generation, a bar and checkpoints.
+"""The training loop: Hugging Face's `Trainer` with the loss over options, F1 of answers, and checkpoints.
 
-Every process of ``accelerate launch`` runs this; batches, gradients and held-out rows are shared out among
-them.
+Every process of ``accelerate launch`` runs this; they share out batches, gradients and held-out rows.
 """
 
-import dataclasses
-import importlib.util
+import contextlib
+import copy
 import json
-import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,171 +14,139 @@ import torch
 from accelerate.utils import gather_object
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
-from transformers import Idefics2Processor, Trainer, TrainingArguments
+from transformers import Idefics2Processor, Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import TrainOutput
 
 from src import metrics
 from src.data.details import to_entry
 from src.data.errors import InputError
-from src.data.files import replace_folder
 from src.data.questions import Question
 from src.model.collator import TrainingCollator, model_inputs
 from src.model.decoding import AnswerGrammar
 from src.model.generation import generate
 from src.model.modeling import preset_for
 from src.model.option_loss import option_loss
-from src.model.precision import compute_dtype
-from src.settings import TrainSettings, decoding_workers
-from src.training.adapter import ANSWERS
-from src.training.progress import Bar, Losses, MetricsLog
+from src.settings import TrainSettings
+from src.training import adapter
+from src.training.configuration import cache_key, settings_in_use
+from src.training.progress import Progress
 from src.training.rows import TrainData
 
-BEST = "best"
-"""Folder in the checkpoints: the adapter with the highest F1 so far, and its held-out answers in
-`ANSWERS`."""
 
+class F1Trainer(Trainer):
+    """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best.
 
-class OneGpuArguments(TrainingArguments):
-    """`TrainingArguments` of a process that uses one GPU, however many it sees: an NF4 model cannot be
-    split."""
-
-    @property
-    def n_gpu(self) -> int:
-        """GPUs that this process uses."""
-        return min(1, super().n_gpu)
-
-
-def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingArguments:
-    """The arguments of `Trainer`; making them also finds this process's rank among others, and its GPU."""
-    cuda = torch.cuda.is_available()
-    tensorboard = importlib.util.find_spec("tensorboard") is not None
-    if tensorboard:
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
-    # Losses are looked at whenever they are logged, and a checkpoint of a broken run must not be written
-    # before.
-    logging_steps = 10 if cuda and settings.checkpoint_steps % 10 == 0 else 1
-    return OneGpuArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size or 1,
-        gradient_accumulation_steps=settings.accumulation or 1,
-        learning_rate=settings.learning_rate or 0.0,
-        lr_scheduler_type="cosine",
-        warmup_steps=settings.warmup,
-        optim="adamw_8bit"
-        if cuda
-        else "adamw_torch",  # a paged one does not survive a resume on several GPUs
-        bf16=cuda and compute_dtype() is torch.bfloat16,
-        fp16=cuda and compute_dtype() is torch.float16,
-        use_cpu=not cuda,
-        ddp_backend="gloo" if not cuda and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
-        ddp_find_unused_parameters=False,
-        train_sampling_strategy="sequential",  # the order of `rows.bucketed`
-        dataloader_num_workers=decoding_workers(settings.workers, cuda),
-        dataloader_pin_memory=cuda,
-        remove_unused_columns=False,
-        logging_steps=logging_steps,
-        logging_nan_inf_filter=False,
-        eval_strategy="steps",
-        eval_steps=0.999 / settings.evaluations,  # a share of the steps; 1 would mean one step
-        save_steps=settings.checkpoint_steps,
-        save_total_limit=2,
-        seed=settings.seed,
-        report_to="tensorboard" if tensorboard else "none",
-        disable_tqdm=True,
-    )
-
-
-def fit(
-    model: PeftModel,
-    processor: Idefics2Processor,
-    data: TrainData,
-    settings: TrainSettings,
-    arguments: TrainingArguments,
-) -> list[dict[str, float]]:
-    """Train; return `Trainer`'s log: loss and F1 with their steps. The best adapter is left in
-    ``checkpoints/best``.
-
-    Goes on from the last whole checkpoint. Out of GPU memory, it does so with smaller batches, as many rows
-    per step. Raises `InputError` when the loss is no number, when not even a single row fits, and when the
-    disk is full.
+    Where ``args`` and the model's LoRA differ from ``settings``, they count. Checkpoints go into a folder of
+    their own in ``args.output_dir``, so that a run goes on only from those of the same settings and data.
     """
-    checkpoints = Path(str(arguments.output_dir))
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    untrained = {
-        name: tensor.detach().cpu().clone() for name, tensor in get_peft_model_state_dict(model).items()
-    }
-    while True:
-        try:
-            return _train(model, processor, data, settings, arguments)
-        except torch.OutOfMemoryError:
-            smaller = with_smaller_batches(settings)
-            sizes = f"{settings.batch_size} x {settings.accumulation}"
-            if (
-                smaller is None or arguments.world_size > 1
-            ):  # of several processes, the others wait for this one
-                raise InputError(
-                    f"out of GPU memory with batches of {sizes}; give a smaller --batch-size and as much more "
-                    f"--accumulation, or set gradient_checkpointing, and run again"
-                ) from None
-        # Not in the except: only after it nothing holds the tensors of the step that failed.
-        start = last_checkpoint(checkpoints)
-        whence = f"{Path(start).name}" if start else "the start"
-        print(f"out of GPU memory with batches of {sizes}: on from {whence} with "
-              f"{smaller.batch_size} x {smaller.accumulation}", flush=True)  # fmt: skip
-        settings, arguments = smaller, training_arguments(smaller, checkpoints)
-        set_peft_model_state_dict(model, untrained)
-        model.zero_grad()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
+    control: Any  # `Trainer`'s
 
-def with_smaller_batches(settings: TrainSettings) -> TrainSettings | None:
-    """The next smaller batch size with the same rows per optimizer step; None after 1."""
-    size, accumulation = settings.batch_size or 1, settings.accumulation or 1
-    smaller = next((part for part in range(size // 2, 0, -1) if size % part == 0), None)
-    if smaller is None:
-        return None
-    return dataclasses.replace(settings, batch_size=smaller, accumulation=accumulation * size // smaller)
+    def __init__(
+        self,
+        model: PeftModel,
+        processor: Idefics2Processor,
+        data: TrainData,
+        settings: TrainSettings,
+        args: TrainingArguments,
+    ) -> None:
+        self.settings = settings_in_use(settings, model.peft_config[model.active_adapter], args)
+        self.key = cache_key(self.settings)
+        # Processes share out the rows of a step, so the same settings with more processes are another run.
+        args.output_dir = str(Path(str(args.output_dir)) / f"{self.key[:12]}-{args.world_size}")
+        self.processor, self.data = processor, data
+        grammar = AnswerGrammar(processor.tokenizer) if data.ocr else None
+        self.grammar = grammar and copy.copy(grammar).to(args.device)  # the collator's stays on the CPU
+        self.progress = Progress(self.settings, data.questions)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=data.questions,
+            eval_dataset=data.held_out,
+            data_collator=TrainingCollator(processor, grammar),
+            callbacks=[self.progress],
+        )
+        self.remove_callback(PrinterCallback)
 
+    def train(self, resume_from_checkpoint: str | None = None) -> TrainOutput:
+        """Train; out of GPU memory, go on with smaller batches and as many rows per optimizer step.
 
-def _train(
-    model: PeftModel,
-    processor: Idefics2Processor,
-    data: TrainData,
-    settings: TrainSettings,
-    arguments: TrainingArguments,
-) -> list[dict[str, float]]:
-    """`fit` with batches of one size."""
-    checkpoints, bar = Path(str(arguments.output_dir)), Bar()
-    log = MetricsLog(settings, data.questions)
-    # One for the processes that make batches, one for where the model is.
-    grammars = [AnswerGrammar(processor.tokenizer) if data.ocr else None for _ in range(2)]
-    trainer = F1Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=data.questions,
-        eval_dataset=data.held_out,
-        data_collator=TrainingCollator(processor, grammars[0]),
-        grammar=grammars[1],
-        callbacks=[log, bar],
-        answer=lambda questions: answers_of(model, processor, questions, data, settings),
-        losses=log.losses,
-    )
-    trainer.remove_callback(PrinterCallback)
-    try:
-        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
-    except InputError as error:  # of a process that decodes pictures it comes with its traceback
-        raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or not _disk_is_full(error):
-            raise
-        raise InputError(
-            f"{checkpoints}: no space left on this disk; free some and run again to go on"
-        ) from None
-    finally:
-        bar.close()
-    return trainer.state.log_history
+        Raises `InputError` when the loss is no number, when not even one row fits, and when the disk is full.
+        """
+        weights = get_peft_model_state_dict(self.model)
+        untrained = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+        while True:
+            try:
+                return super().train(resume_from_checkpoint)
+            except torch.OutOfMemoryError:
+                pass  # see below: only after this block nothing holds the tensors of the step that failed
+            except InputError as error:  # from a process that decodes images it comes with its traceback
+                raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
+            except (OSError, RuntimeError, SafetensorError) as error:
+                if not _disk_is_full(error):
+                    raise
+                reason = "no space left on this disk; free some and run again to go on"
+                raise InputError(f"{self.args.output_dir}: {reason}") from None
+            finally:
+                self.progress.close()
+            resume_from_checkpoint = last_checkpoint(self.args.output_dir)
+            self._use_smaller_batches(resume_from_checkpoint)
+            set_peft_model_state_dict(self.model, untrained)
+
+    def _use_smaller_batches(self, checkpoint: str | None) -> None:
+        """Prepare to go on from ``checkpoint`` with the same rows per step; `InputError` after one row."""
+        size, accumulation = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
+        smaller = next((part for part in range(size // 2, 0, -1) if size % part == 0), 0)
+        problem = f"out of GPU memory with batches of {size} x {accumulation}"
+        if not smaller or self.args.world_size > 1:  # the other processes would wait for this one
+            raise InputError(
+                f"{problem}; give a smaller --batch-size and as much more --accumulation, or set "
+                f"gradient_checkpointing, and run again"
+            )
+        self.args.per_device_train_batch_size = self._train_batch_size = smaller
+        self.args.gradient_accumulation_steps = accumulation * size // smaller
+        start = Path(checkpoint).name if checkpoint else "the start"
+        sizes = f"{smaller} x {self.args.gradient_accumulation_steps}"
+        print(f"{problem}: on from {start} with {sizes}", flush=True)
+        self.optimizer = None
+        self.create_accelerator_and_postprocess()  # with a new gradient scaler
+        self.model.zero_grad()
+        set_seed(self.args.seed)
+        torch.cuda.empty_cache()
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Return the loss of a batch of `TrainingCollator`, whose images become floats here, on the device.
+
+        It is over the tokens of the answers, and with OCR over the options as well.
+        """
+        dtype = self.accelerator.unwrap_model(model).dtype
+        on_device = model_inputs(inputs, self.args.device, dtype)
+        loss, outputs = super().compute_loss(model, on_device, True, num_items_in_batch)
+        if self.grammar is not None:
+            # `Trainer` divides the first by the tokens of all batches of a step; this is a mean over rows.
+            over_options = option_loss(self.grammar, outputs["logits"][:, self.grammar.tokens], inputs)
+            loss = loss + over_options / self.current_gradient_accumulation_steps
+        self.progress.losses.append((inputs["rows"], loss.detach()))
+        return loss
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Return the F1 over the held-out rows, which the processes share out, and keep the best adapter."""
+        questions = self.data.held_out[self.args.process_index :: self.args.world_size]
+        answers = gather_object(answers_of(self.model, self.processor, questions, self.data, self.settings))
+        score = metrics.score([row["label"] for row in answers], [row["model_answer"] for row in answers])
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir)
+            adapter.keep_if_best(self.model, folder, self.state.global_step, score.f1, answers)
+        self.accelerator.wait_for_everyone()
+        figures = {f"{metric_key_prefix}_f1": score.f1, f"{metric_key_prefix}_precision": score.precision}
+        self.log(figures)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
 
 
 def answers_of(
@@ -191,104 +156,35 @@ def answers_of(
     data: TrainData,
     settings: TrainSettings,
 ) -> list[dict[str, Any]]:
-    """Answer held-out questions, in order, for `ensemble.fit`: `to_entry` of each.
+    """Answer held-out questions; return `to_entry` of each, in their order, with all that `ensemble.fit` needs.
 
-    Those that cannot be asked (a broken image) are left out.
+    Questions that cannot be asked (a broken image) are left out.
     """
     batch_size = preset_for(model.config).predict_batch_size
     results = generate(
         model, processor, questions, data.sizes, batch_size, workers=settings.workers, bar_name=""
     )
-    answered = {(q.row, q.entity): q for q in results if not q.reason}
-    in_order = [answered[key] for q in questions if (key := (q.row, q.entity)) in answered]
+    answered = {(result.row, result.entity): result for result in results if not result.reason}
+    in_order = [
+        answered[key] for question in questions if (key := (question.row, question.entity)) in answered
+    ]
     return [to_entry(data.label_prior.added_to(question)) for question in in_order]
 
 
-class F1Trainer(Trainer):
-    """`Trainer` whose evaluation answers the held-out rows, and keeps the adapter that does it best.
+def last_checkpoint(folder: str | Path) -> str | None:
+    """Return the newest whole checkpoint in ``folder``, None without one.
 
-    ``answer`` gives the answers of samples, see `answers_of`; ``grammar``: batches have options; ``losses``
-    gets the row numbers and the loss of every batch, not waited for; the rest goes to `Trainer`.
+    ``trainer_state.json`` is written last, so a checkpoint is whole where that can be read.
     """
-
-    control: Any  # `Trainer`'s
-
-    def __init__(
-        self,
-        *,
-        answer: Callable[[Sequence[Question]], list[dict[str, Any]]],
-        eval_dataset: list[Question],
-        grammar: AnswerGrammar | None = None,
-        losses: Losses | None = None,
-        **rest: Any,
-    ) -> None:
-        super().__init__(eval_dataset=eval_dataset, **rest)
-        self.answer, self.held_out = answer, eval_dataset
-        self.grammar = grammar and grammar.to(self.args.device)
-        self.losses = [] if losses is None else losses
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        """The loss of a batch of `TrainingCollator`, whose pictures become numbers here, on the device.
-
-        Of the answers' tokens, and with a grammar that over options as well.
-        """
-        dtype = self.accelerator.unwrap_model(model).dtype
-        ready = model_inputs(inputs, self.args.device, dtype)
-        loss, outputs = super().compute_loss(model, ready, True, num_items_in_batch)
-        if self.grammar is not None:
-            # `Trainer` scales the usual loss by the tokens of all batches of a step; this one by their rows.
-            own = option_loss(self.grammar, outputs["logits"][:, self.grammar.tokens], inputs)
-            loss = loss + own / self.current_gradient_accumulation_steps
-        self.losses.append((inputs["rows"], loss.detach()))
-        return loss
-
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """F1 over the held-out rows, shared out among the processes; of equal adapters the later one is
-        kept."""
-        rank, world = self.args.process_index, self.args.world_size
-        answers = gather_object(self.answer(self.held_out[rank::world]))
-        score = metrics.score([a["label"] for a in answers], [a["model_answer"] for a in answers])
-        found = {f"{metric_key_prefix}_f1": score.f1, f"{metric_key_prefix}_precision": score.precision}
-        if self.is_world_process_zero():
-            self._keep_if_best(score.f1, answers)
-        self.accelerator.wait_for_everyone()
-        self.log(found)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-        return found
-
-    def _keep_if_best(self, f1: float, answers: list[dict[str, Any]]) -> None:
-        best = Path(str(self.args.output_dir)) / BEST
-        try:
-            before = json.loads((best / ANSWERS).read_text())["f1"]
-        except (OSError, ValueError):
-            before = -1.0
-        if f1 >= before:
-            beside = best.with_name("best.part")
-            shutil.rmtree(beside, ignore_errors=True)
-            self.accelerator.unwrap_model(self.model).save_pretrained(beside)
-            record = {"step": self.state.global_step, "f1": f1, "answers": answers}
-            (beside / ANSWERS).write_text(json.dumps(record))
-            replace_folder(beside, best)
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint: ``trainer_state.json`` is written last, so it is whole where that
-    parses."""
-    steps = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in steps:
-        try:
+    checkpoints = Path(folder).glob("checkpoint-*")
+    for checkpoint in sorted(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        with contextlib.suppress(OSError, ValueError):
             json.loads((checkpoint / "trainer_state.json").read_text())
-        except (OSError, ValueError):
-            continue
-        return str(checkpoint)
+            return str(checkpoint)
     return None
 
 
 def _disk_is_full(error: Exception) -> bool:
-    """Torch and safetensors tell it in words of their own."""
+    """Tell whether ``error`` is about a full disk; torch and safetensors have their own words for it."""
     words = ("No space left", "File too large", "Disk quota", "PytorchStreamWriter failed writing")
     return any(word in str(error) for word in words)

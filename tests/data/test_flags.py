@@ -25,7 +25,7 @@ from src.settings import (
     SanitySettings,
     TrainSettings,
 )
-from src.train import _fingerprint, resolve
+from src.training.configuration import cache_key, resolve
 from tests.conftest import ROOT, TINY
 
 STAGES = (PreprocessSettings, TrainSettings, PredictSettings)
@@ -120,7 +120,7 @@ def test_the_cache_key_of_an_adapter_holds_only_settings_that_change_it(processe
     data, out = processed
 
     def key(**changes):
-        return _fingerprint(resolve(TrainSettings(data, out, str(TINY), **changes)))
+        return cache_key(resolve(TrainSettings(data, out, str(TINY), **changes)))
 
     same = {
         key(),
