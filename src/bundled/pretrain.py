@@ -187,26 +187,30 @@ def _train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
     grammar = AnswerGrammar(processor.tokenizer)
     curve: list[float] = []
-    start = saved_at = time.monotonic()
+    earlier_seconds = start = saved_at = 0.0
     if checkpoint.is_file() and (saved := torch.load(checkpoint, weights_only=True))["key"] == key:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        curve, start = saved["curve"], start - saved["seconds"]
-        print(f"on from step {len(curve)}, after {saved['seconds'] / 60:.0f} minutes")
+        curve, earlier_seconds = saved["curve"], saved["seconds"]
+        print(f"on from step {len(curve)}, after {earlier_seconds / 60:.0f} minutes")
     full_batch = max(1, settings.batch_size // 4)
     for size, rows, until in ((SMALL, settings.batch_size, 1 - FULL_SHARE), (FULL, full_batch, 1.0)):
         scenes = SceneBatches(processor, rows, size, settings.seed + len(curve))
         loader = DataLoader(scenes, batch_size=None, num_workers=1)
         for batch in (bar := tqdm(loader, f"pretrain at {size} px", mininterval=5)):
-            seconds = time.monotonic() - start
-            share = seconds / budget
+            now = time.monotonic()
+            start, saved_at = (
+                start or now - earlier_seconds,
+                saved_at or now,
+            )  # the first batch starts the clock
+            share = (now - start) / budget
             if share >= until:
                 break
-            if time.monotonic() - saved_at > EVERY:
-                saved_at = time.monotonic()
+            if now - saved_at > EVERY:
+                saved_at = now
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curve": curve}
                 part = checkpoint.with_name(f"{CHECKPOINT}.part")
-                torch.save(state | {"seconds": seconds, "key": key}, part)
+                torch.save(state | {"seconds": now - start, "key": key}, part)
                 part.replace(checkpoint)
             rate = peak * min(1, share / WARM_UP) * (0.51 + 0.49 * math.cos(math.pi * share))
             optimizer.param_groups[0]["lr"] = rate

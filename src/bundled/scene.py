@@ -42,7 +42,7 @@ UNITS = {
     "milligram": Unit("mg| mg|MG", "", 0.07, (5, 500, 5000), 0.02),
     "ounce": Unit("oz| oz| OZ| ounces", "gram", 0.09, (0.2, 7, 80), 0.4),
     "pound": Unit("lb| lbs| lb|LBS| pounds", "kilogram", 0.09, (0.2, 6, 200), 0.35),
-    "ton": Unit(" ton| tons|T", "", 0.0, (1, 3, 20), 0.3),
+    "ton": Unit(" ton| tons|T", "", 0.0, (1, 3, 20), 0.3),  # no item weighs tons
     "millilitre": Unit("ml| ml|mL|ML", "fluid ounce", 0.50, (1, 150, 1600), 0.03),
     "fluid ounce": Unit(" fl oz| FL OZ| fl. oz|fl.oz", "millilitre", 0.30, (0.3, 5, 100), 0.35),
     "litre": Unit("L| L| Litre|l", "gallon", 0.15, (0.2, 3, 50), 0.3),
@@ -52,18 +52,17 @@ UNITS = {
     "kilowatt": Unit("kW| kW", "", 0.04, (1, 3, 20), 0.5),
 }
 LOADS = {
-    "kilogram": (0.50, (2, 100, 300)),
-    "pound": (0.40, (4, 240, 1000)),
-    "gram": (0.05, (50, 500, 5000)),
-    "ton": (0.05, (1, 3, 20)),
+    "kilogram": (0.50, (2, 100, 300), 0.05),
+    "pound": (0.40, (4, 240, 1000), 0.05),
+    "gram": (0.05, (50, 500, 5000), 0.0),
+    "ton": (0.05, (1, 3, 20), 0.3),
 }
-"""Shares and percentiles of maximum weights, which are mostly whole numbers."""
+"""Share, percentiles and decimals of maximum weights, which are not those of other weights."""
 UNITS_OF = {
     entity: {unit: UNITS[unit] for unit in units if unit in UNITS} for entity, units in ENTITY_UNITS.items()
 }
 UNITS_OF["maximum_weight_recommendation"] = {
-    unit: UNITS[unit]._replace(share=share, percentiles=percentiles, decimals=0.05)
-    for unit, (share, percentiles) in LOADS.items()
+    unit: Unit(UNITS[unit].forms, UNITS[unit].second, *numbers) for unit, numbers in LOADS.items()
 }
 VOLTAGE_RANGES = "100 240|220 240|110 130|110 220|200 240|85 265"
 WORDS = {

@@ -2,8 +2,8 @@
 
     python -m src.bundled.synthetic --out my/sample --seed 0
 
-The committed ``data/sample`` stays as an earlier generator made it, that of commit 3224257: other scenes, in
-other proportions.
+The committed ``data/sample`` was made by an earlier generator, whose last version is in commit 3224257: of
+other scenes, in other proportions.
 """
 
 import shutil

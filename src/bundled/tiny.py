@@ -40,39 +40,28 @@ def write_processor(folder: Path) -> None:
     config = folder / "tokenizer_config.json"
     settings = json.loads(config.read_text()) | {"tokenizer_class": "TokenizersBackend"}
     config.write_text(json.dumps(settings, indent=2) + "\n")
-    images, tokenizer = (
-        Idefics2ImageProcessorPil(do_image_splitting=False),
-        AutoTokenizer.from_pretrained(folder),
-    )
-    Idefics2Processor(images, tokenizer, image_seq_len=64, chat_template=CHAT_TEMPLATE).save_pretrained(
-        folder
-    )
+    images = Idefics2ImageProcessorPil(do_image_splitting=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    processor = Idefics2Processor(images, tokenizer, image_seq_len=64, chat_template=CHAT_TEMPLATE)
+    processor.save_pretrained(folder)
 
 
 def tiny_config() -> Idefics2Config:
     """Return few, small layers of every part, embeddings tied: the vocabulary has 4.1 M of the parameters."""
     layers = {"hidden_size": 128, "intermediate_size": 384, "num_attention_heads": 4}
     vision = layers | {"num_hidden_layers": 3, "image_size": 980, "patch_size": 14}
-    resampler = {
-        "resampler_n_latents": 64,
-        "resampler_depth": 2,
-        "resampler_n_heads": 4,
-        "resampler_head_dim": 32,
-    }
-    perceiver = resampler | {"hidden_size": 128, "rms_norm_eps": 1e-5, "num_key_value_heads": 2}
+    perceiver = {"hidden_size": 128, "rms_norm_eps": 1e-5, "num_key_value_heads": 2}
+    perceiver |= {"resampler_n_latents": 64, "resampler_depth": 2}
+    perceiver |= {"resampler_n_heads": 4, "resampler_head_dim": 32}
     text = layers | {
         "model_type": "mistral",
         "num_hidden_layers": 6,
         "num_key_value_heads": 4,
         "head_dim": 32,
     }
-    text |= {
-        "vocab_size": 32003,
-        "max_position_embeddings": 2048,
-        "sliding_window": None,
-        "rms_norm_eps": 1e-5,
-    }
-    text |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": True}
+    text |= {"vocab_size": 32003, "max_position_embeddings": 2048, "sliding_window": None}
+    text |= {"rms_norm_eps": 1e-5, "tie_word_embeddings": True}
+    text |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     config = Idefics2Config(
         text_config=text, vision_config=vision, perceiver_config=perceiver, tie_word_embeddings=True
     )
