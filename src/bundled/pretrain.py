@@ -140,11 +140,10 @@ def pretrain(settings: PretrainSettings) -> None:
     beside.mkdir(parents=True, exist_ok=True)
     write_processor(beside)
     torch.manual_seed(settings.seed)
+    model = Idefics2ForConditionalGeneration(tiny_config())
     if start:
         load = Idefics2ForConditionalGeneration.from_pretrained
-        model = load(start, dtype=torch.float32, use_safetensors=True)
-    else:
-        model = Idefics2ForConditionalGeneration(tiny_config())
+        model.load_state_dict(load(start, dtype=torch.float32, use_safetensors=True).state_dict())
     model.config.save_pretrained(beside)
     processor = load_processor(str(beside))
     curve = _train(model, processor, settings, beside / CHECKPOINT)
@@ -153,7 +152,7 @@ def pretrain(settings: PretrainSettings) -> None:
     )
     model.bfloat16().save_pretrained(beside)
     steps_per_point = max(1, min(50, len(curve) // 10))
-    scenes = EVALUATED if settings.minutes >= 10 else EVALUATED // 10
+    count = EVALUATED if settings.minutes >= 10 else EVALUATED // 10
     points = range(0, len(curve), steps_per_point)
     facts = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -164,7 +163,7 @@ def pretrain(settings: PretrainSettings) -> None:
         "steps": len(curve),
         "steps_per_point": steps_per_point,
         "loss_curve": [round(float(np.mean(curve[at : at + steps_per_point])), 3) for at in points],
-        "exact_answers": evaluate(model.float(), processor, scenes),
+        "exact_answers": evaluate(model.float(), processor, count),
     }
     (beside / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
     for left in beside.glob(f"{CHECKPOINT}*"):
@@ -199,10 +198,8 @@ def _train(
         loader = DataLoader(scenes, batch_size=None, num_workers=1)
         for batch in (bar := tqdm(loader, f"pretrain at {size} px", mininterval=5)):
             now = time.monotonic()
-            start, saved_at = (
-                start or now - earlier_seconds,
-                saved_at or now,
-            )  # the first batch starts the clock
+            start = start or now - earlier_seconds  # the first batch starts the clock
+            saved_at = saved_at or now
             share = (now - start) / budget
             if share >= until:
                 break
