@@ -1,49 +1,36 @@
-"""How lengths stand on product pictures: counts of whole layouts, from which `scenes` draws some like real
-ones.
+"""Layouts of lengths on product images: how they were counted, and sampling from the counts.
 
-    python -m src.bundled.layouts --processed my/processed --truth rows.csv
-
-counts them into ``layouts.json``: on folders of ``preprocess.py --ocr``, by the questions about lengths of a
-table ``image, entity_name, agreed`` each whose answers are known (to two readers who agree, say; blank: not
-known), and by what the rules say of the other lengths on these pictures, where they are sure. Places are
-thirds, amounts shares of the longest.
+``layouts.json`` holds the counts that `measure` gives, as JSON with ``indent=0``. Places are thirds of the
+product, amounts are shares of the longest length.
 """
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from src.data.errors import InputError, run_main
-from src.data.files import write_whole
 from src.data.tables import read_table
 from src.data.text_store import TextStore
-from src.model.prompts import LINES, told_of
-from src.reading.options import AXES, options
-from src.reading.options import answer as rules_answer
+from src.reading.context import DIRECTIONS, describe_mention
+from src.reading.options import AXES, find_options, group_by_amount, rules_answer
 from src.reading.quantity import canonical
 
-FILE = Path(__file__).with_suffix(".json")
-MOST = 6
-"""Lengths on a picture that are counted together; the few pictures with more are left out."""
-SURE = 0.8
-"""How probable the rules' answer is to them where it counts."""
+MAX_LENGTHS = 6
+"""Images with more lengths are not counted; there are few."""
+MIN_PROBABILITY = 0.8
+"""Probability above which the rules' answer counts."""
 NO_LINE = "none"
-_MIXED = 0.3
-"""How often the words of a length are those of another one along such a line: more layouts than were
-counted."""
+_EXCHANGED = 0.4
+"""Share of lengths that may take their words from another layout: more layouts than were counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A length of a layout: what a prompt tells of it (``left upright vertical``), its share of the longest
-    one's amount, and whether it is the answer.
-    """
+class Length(NamedTuple):
+    """A length of a layout: its words in a prompt (``left upright vertical``), its share of the longest."""
 
     words: str
     share: float
@@ -51,21 +38,18 @@ class Told:
 
     @property
     def line(self) -> str:
-        """The line along it, one of `LINES`, or `NO_LINE`."""
-        return next((line for line in LINES if line in self.words.split()), NO_LINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """The lengths of a picture, the longest first, and the longest in centimetres (to a digit)."""
-
-    longest: float
-    lengths: tuple[Told, ...]
+        """The direction of the line along it, one of `DIRECTIONS`, or `NO_LINE`."""
+        return next((line for line in DIRECTIONS if line in self.words.split()), NO_LINE)
 
 
 def measure(processed: Sequence[Path], truths: Sequence[Path]) -> dict[str, int]:
-    """Counts of ``height | 30 | 1 left upright vertical; 0.4 bottom horizontal | 0``: the axis,
-    `Drawing.longest`, the lengths' shares and words, which of them is the answer. Raises `InputError`.
+    """Count layouts, as ``height | 30 | 1 left upright vertical; 0.4 bottom horizontal | 0``.
+
+    The parts: the entity, the longest length in centimetres (to one digit), the share and words of each
+    length, and which of them is the answer. ``processed`` are outputs of ``preprocess.py --ocr``. For each,
+    ``truths`` has a table ``image, entity_name, agreed``: ``agreed`` is the answer (one of two readers who
+    agree, say), or empty where it is not known; then the rules' answer counts, if they are sure. Raises
+    `InputError`.
     """
     counts: Counter[str] = Counter()
     for folder, truth in zip(processed, truths, strict=True):
@@ -75,85 +59,56 @@ def measure(processed: Sequence[Path], truths: Sequence[Path]) -> dict[str, int]
 
 def _layouts(store: TextStore, truth: Path) -> Iterator[str]:
     table = read_table(truth, ["image", "entity_name", "agreed"])
-    known = dict(zip(zip(table["image"], table["entity_name"], strict=True), table["agreed"], strict=True))
+    agreed = dict(zip(zip(table["image"], table["entity_name"], strict=True), table["agreed"], strict=True))
     for image in dict.fromkeys(table["image"]):
-        found, drawn = store.with_layout(image)
+        lines, layout = store.parsed(image)
         for entity in AXES:
-            by_rules = rules_answer(found, entity, drawn)
-            answer = canonical(known.get((image, entity)) or (by_rules.text if by_rules.score > SURE else ""))
-            groups = sorted(options(found, entity), key=lambda group: -group[0].quantity.amount)
-            right = [answer in {str(candidate.quantity) for candidate in group} for group in groups]
-            if 0 < len(groups) <= MOST and sum(right) == 1:
-                longest = float(groups[0][0].quantity.amount)
-                told = [
-                    f"{_rounded(float(group[0].quantity.amount) / longest)} "
-                    f"{' '.join(told_of(group[0].reading, group[0].mention, drawn))}"
-                    for group in groups
+            text, probability = rules_answer(find_options(lines, entity, layout))
+            sure = text if probability > MIN_PROBABILITY else ""
+            right = canonical(agreed.get((image, entity)) or sure)
+            lengths = sorted(group_by_amount(lines, entity), key=lambda option: -option[0].quantity.amount)
+            fits = [right in {str(candidate.quantity) for candidate in option} for option in lengths]
+            if len(lengths) <= MAX_LENGTHS and sum(fits) == 1:
+                longest = lengths[0][0].quantity.amount
+                shares = [_one_digit(option[0].quantity.amount / longest) for option in lengths]
+                words = [
+                    " ".join(describe_mention(option[0].reading, option[0].mention, layout))
+                    for option in lengths
                 ]
-                yield f"{entity} | {_rounded(100 * longest)} | {'; '.join(told)} | {right.index(True)}"
+                parts = "; ".join(map(" ".join, zip(shares, words, strict=True)))
+                yield f"{entity} | {_one_digit(100 * longest)} | {parts} | {fits.index(True)}"
 
 
-def _rounded(number: float) -> str:
+def _one_digit(number: Decimal) -> str:
     return f"{float(f'{number:.1g}'):g}"
 
 
 @cache
-def _counted() -> dict[str, tuple[list[Drawing], np.ndarray]]:
-    """Of ``layouts.json``: by entity the drawings and how often each was counted, as shares of all."""
-    found: dict[str, list[tuple[Drawing, int]]] = {}
-    for key, count in json.loads(FILE.read_text()).items():
-        entity, longest, told, right = key.split(" | ")
-        parts = [part.partition(" ") for part in told.split("; ")]
-        lengths = (Told(words, float(share), n == int(right)) for n, (share, _, words) in enumerate(parts))
-        found.setdefault(entity, []).append((Drawing(float(longest), tuple(lengths)), count))
-    tables = {}
-    for entity, rows in found.items():
-        counts = np.array([count for _, count in rows], float)
-        tables[entity] = [drawing for drawing, _ in rows], counts / counts.sum()
-    return tables
+def _counted(entity: str) -> tuple[list[str], np.ndarray]:
+    """Return the layouts that were counted for an entity, and the share of each."""
+    counts = json.loads(Path(__file__).with_suffix(".json").read_text())
+    counts = {text: count for text, count in counts.items() if text.startswith(f"{entity} | ")}
+    return list(counts), np.array(list(counts.values())) / sum(counts.values())
 
 
-@cache
-def _words() -> dict[tuple[str, bool, str], list[str]]:
-    """By entity, whether it is the answer, and line: the words of all lengths counted."""
-    words: dict[tuple[str, bool, str], list[str]] = {}
-    for entity, (drawings, _) in _counted().items():
-        for told in (told for drawing in drawings for told in drawing.lengths):
-            words.setdefault((entity, told.is_answer, told.line), []).append(told.words)
-    return words
+def _sampled(entity: str, rng: np.random.Generator) -> tuple[float, list[Length]]:
+    texts, shares = _counted(entity)
+    _, longest, lengths, right = str(rng.choice(texts, p=shares)).split(" | ")
+    parts = enumerate(length.partition(" ") for length in lengths.split("; "))
+    return float(longest), [Length(words, float(share), at == int(right)) for at, (share, _, words) in parts]
 
 
-def draw_layout(entity: str, rng: np.random.Generator) -> Drawing:
-    """The lengths of a picture that is asked for ``entity``, by the counts; half of them mirrored."""
-    drawings, shares = _counted()[entity]
-    drawing = drawings[int(rng.choice(len(drawings), p=shares))]
-    mirrored = rng.random() < 0.5
+def sample_layout(entity: str, rng: np.random.Generator) -> tuple[float, list[Length]]:
+    """Return a layout of an image that is asked for ``entity``, by the counts; half of them are mirrored.
+
+    It is the longest length in centimetres, and all lengths, the longest first.
+    """
+    (longest, layout), (_, other) = _sampled(entity, rng), _sampled(entity, rng)
+    mirrored = {"left": "right", "right": "left"} if rng.random() < 0.5 else {}
     lengths = []
-    for told in drawing.lengths:
-        if rng.random() < _MIXED:
-            told = replace(told, words=str(rng.choice(_words()[entity, told.is_answer, told.line])))
-        if mirrored:
-            swapped = {"left": "right", "right": "left"}
-            told = replace(told, words=" ".join(swapped.get(word, word) for word in told.words.split()))
-        lengths.append(told)
-    return Drawing(drawing.longest, tuple(lengths))
-
-
-def main() -> int:
-    """Command line: measure."""
-    parser = argparse.ArgumentParser(description="Count how lengths stand on product pictures.")
-    parser.add_argument(
-        "--processed", type=Path, nargs="+", required=True, help="outputs of preprocess.py --ocr"
-    )
-    parser.add_argument("--truth", type=Path, nargs="+", required=True, help="a table for each of them")
-    args = parser.parse_args()
-    if len(args.processed) != len(args.truth):
-        raise InputError("give as many --truth as --processed")
-    counts = measure(args.processed, args.truth)
-    write_whole(FILE, json.dumps(counts, indent=0) + "\n")
-    print(f"{FILE}: {sum(counts.values())} questions")
-    return 0
-
-
-if __name__ == "__main__":
-    run_main(main)
+    for length in layout:
+        alike = [o.words for o in other if (o.line, o.is_answer) == (length.line, length.is_answer)]
+        words = str(rng.choice(alike)) if alike and rng.random() < _EXCHANGED else length.words
+        words = " ".join(mirrored.get(word, word) for word in words.split())
+        lengths.append(length._replace(words=words))
+    return longest, lengths

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from src.bundled import scenes
-from src.bundled.layouts import LINES, NO_LINE, Drawing, Told, draw_layout, measure
+from src.bundled.layouts import LINES, NO_LINE, measure, sample_layout
 from src.bundled.pretrain import CHECKPOINT, evaluate, example
-from src.bundled.scene import SIDE, draw
-from src.bundled.scenes import make_scene, question
+from src.bundled.scene import SIDE
+from src.bundled.scenes import lengths_as_printed, make_scene, question
+from src.bundled.synthetic import draw
 from src.data.labels import normalise_label
 from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test, read_train
@@ -56,7 +56,7 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
     made = [row for row in (example(rng, 70) for _ in range(200)) if row]
     assert len(made) > 180
     for row in made:
-        assert row.picture.size == (70, 70)
+        assert row.image.size == (70, 70)
         assert row.answer in ("", *row.options)
         printed = row.answer.replace("fluid ounce", "ounce")  # as liquids often have it
         told = row.prompt.replace("fluid ounce", "ounce").replace(";", " ").replace(". ", "  ")
@@ -64,17 +64,18 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
 
 
 def test_lengths_stand_as_on_real_pictures():
-    """Heights along upright lines, widths along level ones; what is told of a scene is mostly what was
-    drawn."""
+    """Heights stand along upright lines, widths along level ones, and prompts mostly say so."""
     rng = np.random.default_rng(0)
-    drawn = {
-        axis: [draw_layout(axis, rng).lengths for _ in range(300)] for axis in ("height", "width", "depth")
+    layouts = {
+        axis: [sample_layout(axis, rng)[1] for _ in range(300)] for axis in ("height", "width", "depth")
     }
     assert all(
-        sum(length.is_answer for length in lengths) == 1 for several in drawn.values() for lengths in several
+        sum(length.is_answer for length in lengths) == 1
+        for several in layouts.values()
+        for lengths in several
     )
     lines = {axis: Counter(length.line for lengths in several for length in lengths if length.is_answer)
-             for axis, several in drawn.items()}  # fmt: skip
+             for axis, several in layouts.items()}  # fmt: skip
     assert lines["height"]["vertical"] > 2 * lines["height"]["horizontal"]
     assert lines["width"]["horizontal"] > 2 * lines["width"]["vertical"]
     assert all(set(counts) <= {*LINES, NO_LINE} for counts in lines.values())
@@ -94,9 +95,8 @@ def test_lengths_of_a_scene_are_as_long_as_counted():
     rng = np.random.default_rng(0)
     for longest in (0.03, 0.5, 4, 30, 300, 90000):
         for shares in ((1,), (1, 0.9), (1, 1, 1), (1, 0.5, 0.001, 0.001)):
-            drawing = Drawing(longest, tuple(Told("middle", share, share == 1) for share in shares))
             for _ in range(20):
-                unit, numbers = scenes._lengths(drawing, rng)
+                unit, numbers = lengths_as_printed(longest, shares, rng)
                 assert all(float(first) > float(second) > 0 for first, second in pairwise(numbers))
                 metres = Quantity(Decimal(numbers[0]), unit).amount
                 assert 0.5 < float(metres) * 100 / longest < 2 or longest < 30 or min(shares) < 0.1
