@@ -43,8 +43,8 @@ from src.model.letterbox import letterboxed_sizes
 from src.model.memory import PATCHES
 from src.model.modeling import add_lora, load_adapter, load_base, load_processor, merge
 from src.model.precision import compute_dtype, vision_in_bfloat16
+from src.plan.catalogue import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
 from src.plan.measure import seconds_after_the_first
-from src.plan.sizes import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
 from src.rules import answer_samples
 from src.settings import LoraSettings
 

@@ -40,7 +40,7 @@ from src.model.decoding import AnswerGrammar
 from src.model.memory import PATCHES
 from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
 from src.model.prompts import completion
-from src.plan.sizes import forward_flops
+from src.plan.catalogue import forward_flops
 from src.settings import TrainSettings
 from src.training.rows import load_data
 from src.training.trainer import F1Trainer, OneGpuArguments, training_arguments

@@ -149,6 +149,22 @@ class PredictSettings:
     ray: str | None = _setting(None, _RAY)
 
 
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """One run of ``src.plan``."""
+
+    data: Path = _setting(Path("data/sample"), "data folder")
+    model: str = _setting("data/idefics2-tiny", "folder or hub id")
+    rows: int = _setting(ROWS, "rows of train.csv, as for the run", least=1)
+    gpu: str | None = _setting(
+        None, "estimate for this card (src/plan/catalogue.py lists them); default: the one here"
+    )
+    gpus: int | None = _setting(None, "how many of them; default: as many as are here, else one", least=1)
+    cores: int | None = _setting(None, "cores of that machine; default: of this one", least=1)
+    catalogues: bool = _setting(False, "also what 350 thousand to a billion images take")
+    hours: float | None = _setting(None, "a limit: whether the run fits it, and if not, what would")
+
+
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
     """Cores that this process may use: those of its affinity, at most its control groups' quota (a
     container's limit).
