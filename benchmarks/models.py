@@ -42,6 +42,7 @@ def config(size: str) -> Idefics2Config:
 def write(size: str, folder: Path) -> Path:
     """Write such a model, file by file, and the real processor to ``folder``; return it."""
     torch.manual_seed(0)
+    folder.mkdir(parents=True, exist_ok=True)
     model = meta_model(config(size))
     shapes = model.state_dict()
     split = split_torch_state_dict_into_shards(shapes, max_shard_size=SHARD_BYTES)

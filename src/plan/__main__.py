@@ -52,7 +52,8 @@ def plan(settings: PlanSettings) -> str:
     with tempfile.TemporaryDirectory() as folder:
         rates = image_rates(settings.data, sampled, cpu_count(), Path(folder))
         if machine.card:
-            rates = estimated(rates, config, machine.card, work.test_rows / max(1, work.test_images))
+            per_image = work.test_rows / work.test_images if work.test_images else ROWS_PER_IMAGE
+            rates = estimated(rates, config, machine.card, per_image)
         if not settings.gpu and (is_small(config) or torch.cuda.is_available()):
             rates = with_model(settings.model, Path(folder) / "more", rates)
     planned = stages(work, machine, rates)

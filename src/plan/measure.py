@@ -47,7 +47,7 @@ STEPS = 4
 
 
 def image_rates(data: Path, sampled: Drawn, cores: int, folder: Path) -> Rates:
-    """Preprocess some images, answer their test rows by rules and audit their train rows.
+    """Preprocess some images and answer their test rows by rules.
 
     ``folder/more`` is left, a data folder and a run folder in one.
     """
@@ -66,14 +66,11 @@ def image_rates(data: Path, sampled: Drawn, cores: int, folder: Path) -> Rates:
     start = time.monotonic()
     answer_samples(samples, TextStore(processed.root))
     rules = (time.monotonic() - start) / max(1, len({sample.image for sample in samples}))
-    start = time.monotonic()
-    rows = len(load_data(TrainSettings(small.root, small.root)).samples) if small.train.is_file() else 0
-    audit = (time.monotonic() - start) / max(1, rows)
     source, model, text = (
         sum(path.stat().st_size for path in paths) / counts[1]
         for paths in (small.images.iterdir(), processed.root.glob("*.jpg"), [processed.text])
     )
-    return Rates(max(wall, 1e-3) * cores, rules, audit, source, model, text)
+    return Rates(max(wall, 1e-3) * cores, rules, source, model, text)
 
 
 def copy_some(data: Path, sampled: Drawn, count: int, folder: Path) -> DataFolder:
@@ -86,9 +83,8 @@ def copy_some(data: Path, sampled: Drawn, count: int, folder: Path) -> DataFolde
     for target, table in ((small.train, sampled.train), (small.test, sampled.test)):
         if table is None:
             continue
-        rows = table.assign(
-            image_link=picture_names(table["image_link"], files)
-        )  # as downloads.csv names them
+        # Links become file names, because downloads.csv is not copied.
+        rows = table.assign(image_link=picture_names(table["image_link"], files))
         rows = rows[[bool(name) and (images / name).is_file() for name in rows["image_link"]]]
         chosen = rows["image_link"].unique()[: max(1, count // len(sampled.tables))]
         if len(chosen):

@@ -12,6 +12,8 @@ from src.settings import LoraSettings, TrainSettings
 
 FETCHED_PER_SECOND = 60.0
 """Links per second, of all connections together: assumed, as it depends on the servers."""
+AUDIT_SECONDS = 1.2e-3
+"""Seconds per train row before the first step, of one process: 2 to 4 minutes were measured for 150,000."""
 LOADING_SECONDS = 60.0
 """Seconds to load idefics2-8b from a disk, where that is not measured."""
 TRAINING_SHARE, ANSWERING_SHARE = 0.3, 0.2
@@ -35,11 +37,10 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Seconds and bytes per image or row; those of images and of the audit are seconds of one core."""
+    """Seconds and bytes per image or row; images take seconds of one core."""
 
     preprocess: float  # with OCR
     rules: float
-    audit: float  # per train row, before the first training step
     source_bytes: float
     processed_bytes: float
     text_bytes: float
@@ -87,9 +88,9 @@ def stages(work: Work, machine: Machine, rates: Rates) -> list[Stage]:
     held_out = min(settings.held_out * work.train_rows, settings.scored_rows)
     evaluated = settings.evaluations * held_out
     training = (work.train_rows * rates.training + evaluated * rates.answer) / processes
-    training += rates.load + work.train_rows * rates.audit
+    training += rates.load + work.train_rows * AUDIT_SECONDS
     answering = rates.load + work.test_rows * rates.answer / processes
-    reading, ruling = (work.images * rates.preprocess / cores, work.test_images * rates.rules / cores)
+    reading, ruling = work.images * rates.preprocess / cores, work.test_images * rates.rules / cores
     read, ruled = f"{rates.preprocess:.2f} s of a core each", f"{rates.rules * 1000:.0f} ms of a core each"
     rows = f"{work.train_rows:,} rows, {settings.evaluations} x {held_out:,.0f} answers"
     trained, answered = (
