@@ -15,35 +15,27 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Idefics2Config
 
 from benchmarks import models
 from benchmarks.inference import some_rows
 from benchmarks.results import put_into
-from benchmarks.training import loop
 from src.data.errors import InputError, run_main
 from src.data.files import write_whole
-from src.data.samples import Sample, by_picture
-from src.data.text_store import TextStore
-from src.model import generation, memory
+from src.data.folders import RunFolder
+from src.data.questions import Question, by_image
+from src.model import memory
+from src.model.answerer import AnswererSettings
 from src.model.checks import gpu_fault
-from src.model.letterbox import letterboxed_sizes
-from src.model.modeling import (
-    add_lora,
-    card_memory,
-    load_adapter,
-    load_base,
-    load_config,
-    load_processor,
-    lora_config,
-    merge,
-)
+from src.model.modeling import add_lora, card_memory, load_base, load_config, lora_config
 from src.model.precision import compute_dtype
-from src.plan.measure import seconds_after_the_first
-from src.plan.sizes import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION_TOKENS, answering_flops, training_flops
+from src.plan.catalogue import TRAIN_TOKENS, answering_flops, training_flops
+from src.plan.measure import seconds_per_training_row, timed_answers
 from src.settings import LoraSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,67 +48,75 @@ COMPARED = 200
 
 
 def training(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]:
-    """Speed and memory of `benchmarks.training.loop` with the preset of this card."""
-    config, card = load_config(str(model)), card_memory()
-    preset = memory.preset(config, card or 80e9, compute_dtype())
-    size = min(preset.train_batch_size, max(1, rows // 4))
+    """Measure speed and memory of the trainer's steps with the preset of this card."""
+    config, preset = _shape(model)
+    size, checkpointing = min(preset.train_batch_size, max(1, rows // 4)), preset.gradient_checkpointing
     settings = TrainSettings(
-        data, out, str(model), batch_size=size, accumulation=1, learning_rate=1e-4,
-        gradient_checkpointing=preset.gradient_checkpointing,
-    )  # fmt: skip
-    found = loop("ours", str(model), settings, rows)
-    estimate = memory.training(config, size, preset.gradient_checkpointing, settings.lora_r, compute_dtype())
-    tokens = PROMPT_TOKENS + QUESTION_TOKENS + ANSWER_TOKENS
-    used = found["rate"] * training_flops(config, checkpointing=False) / models.matmul_rate()
-    return {"batch": size, "checkpointing": preset.gradient_checkpointing, "rows_per_s": found["rate"],
-            "tokens_per_s": found["rate"] * tokens, "peak_gb": found["memory"] * 2**30 / 1e9,
-            "estimated_gb": estimate.total / 1e9, "share_of_matrix_rate": used}  # fmt: skip
+        data,
+        out,
+        str(model),
+        batch_size=size,
+        accumulation=max(1, min(preset.accumulation, rows // (4 * size))),
+        learning_rate=preset.learning_rate,
+        gradient_checkpointing=checkpointing,
+    )
+    rate = 1 / seconds_per_training_row(settings, rows)
+    peak, rank = _peak_gb(), settings.lora_r
+    return {
+        "batch": size,
+        "checkpointing": checkpointing,
+        "rows_per_s": rate,
+        "tokens_per_s": rate * TRAIN_TOKENS,
+        "peak_gb": peak,
+        "estimated_gb": memory.training(config, size, checkpointing, rank, compute_dtype()).total / 1e9,
+        "share_of_matrix_rate": rate * training_flops(config, checkpointing=False) / models.matmul_rate(),
+    }
 
 
 def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]:
-    """Speed and memory of answering as `predict` does it, and beside it the adapter on the NF4 base."""
-    config, processed = load_config(str(model)), out / "processed"
-    samples = some_rows(data, processed, rows)
-    card = card_memory() or 80e9
-    preset, merged = memory.preset(config, card, compute_dtype()), memory.is_merged(config, card)
-    size = min(preset.predict_batch_size, max(1, len(samples) // 3))
-    texts: dict[bool, dict[Sample, str]] = {}
-    measured: dict[str, float] = {"batch": size, "merged": merged}
-    for is_merged in (merged, not merged):
-        asked = samples if is_merged == merged else samples[:COMPARED]
-        base = load_base(str(model))
-        network = (merge if is_merged else load_adapter)(base, model / "adapter")
-        times, texts[is_merged] = [], {}
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-        results = generation.generate(
-            network,
-            load_processor(str(model)),
-            asked,
-            TextStore(processed),
-            letterboxed_sizes(processed),
-            size,
-        )
-        for result in results:
-            times.append(time.monotonic())
-            if isinstance(result, generation.Answered):
-                texts[is_merged][result.sample] = result.weighed.answer
-        if is_merged == merged:
-            rate = 1 / (seconds_after_the_first(times) or float("nan"))
-            pictures = len(by_picture(samples))
-            flops = answering_flops(config, len(samples) / pictures)
-            peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-            measured |= {"rows_per_s": rate, "peak_gb": peak / 1e9,
-                         "estimated_gb": memory.answering(config, size, merged, compute_dtype()).total / 1e9,
-                         "share_of_matrix_rate": rate * flops / models.matmul_rate()}  # fmt: skip
-        del base, network
-    both = texts[True].keys() & texts[False].keys()
-    differ = sum(texts[True][sample] != texts[False][sample] for sample in both)
-    return measured | {"compared": len(both), "differ_merged": differ}
+    """Measure speed and memory of answering as `predict` does it, and how many answers merging changes."""
+    config, preset = _shape(model)
+    questions, merged = some_rows(data, out / "processed", rows), memory.is_merged(config, _card())
+    size = min(preset.predict_batch_size, max(1, len(questions) // 3))
+    settings = AnswererSettings(str(model), model / "adapter", merged, False, out / "processed", size, None)
+    results, _, seconds = timed_answers(settings, questions, RunFolder(out))
+    peak, answers = _peak_gb(), _texts(results)
+    flops = answering_flops(config, len(questions) / len(by_image(questions)))
+    results, *_ = timed_answers(replace(settings, merged=not merged), questions[:COMPARED], RunFolder(out))
+    others = _texts(results)
+    compared = answers.keys() & others.keys()
+    return {
+        "batch": size,
+        "merged": merged,
+        "rows_per_s": 1 / seconds,
+        "peak_gb": peak,
+        "estimated_gb": memory.answering(config, size, merged, compute_dtype()).total / 1e9,
+        "share_of_matrix_rate": flops / seconds / models.matmul_rate(),
+        "compared": len(compared),
+        "differ_merged": sum(answers[row] != others[row] for row in compared),
+    }
+
+
+def _texts(results: list[Question]) -> dict[int, str]:
+    return {question.row: question.model_answer for question in results if not question.reason}
+
+
+def _card() -> float:
+    """Return bytes of this machine's card; without one, of a card of 80 GB."""
+    return card_memory() or 80e9
+
+
+def _shape(model: Path) -> tuple[Idefics2Config, memory.Preset]:
+    config = load_config(str(model))
+    return config, memory.preset(config, _card())
+
+
+def _peak_gb() -> float:
+    return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0
 
 
 def write_model(size: str, folder: Path) -> None:
-    """A random model, and an adapter whose matrices are random, too, so that merging it changes something."""
+    """Write a random model, and an adapter with random matrices, so that merging it changes something."""
     models.write(size, folder)
     network = add_lora(load_base(str(folder)), lora_config(LoraSettings()))
     torch.manual_seed(1)
@@ -127,7 +127,7 @@ def write_model(size: str, folder: Path) -> None:
 
 
 def part(args: argparse.Namespace) -> dict[str, float]:
-    """One part in this process, with compute in ``args.dtype``."""
+    """Measure one part in this process, computing in ``args.dtype``."""
     if args.dtype == "float16" and torch.cuda.is_available():
         torch.cuda.is_bf16_supported = lambda *_, **__: False  # as on a T4
     measure = {"training": training, "answering": answering}[args.part]
@@ -135,7 +135,7 @@ def part(args: argparse.Namespace) -> dict[str, float]:
 
 
 def as_markdown(record: dict[str, Any]) -> str:
-    """The README's table: what is estimated, and measured in each type."""
+    """Return the README's table: what is estimated, and measured in each type."""
     rows = {"training": 150_000, "answering": 131_187}
     config = models.config("8b")
     flops = {"training": training_flops(config, False), "answering": answering_flops(config, 1.45)}
@@ -145,7 +145,7 @@ def as_markdown(record: dict[str, Any]) -> str:
     ]
 
     def row(what: str, estimated: str, name: str, text: str) -> None:
-        """``text``: a format string for the measured values of a part."""
+        """Add a line; ``text``: a format string for the measured values of a part."""
         runs = [record.get(dtype, {}).get(name) for dtype in DTYPES]
         cells = [
             text.format(**run, hours=rows[name] / run["rows_per_s"] / 3600) if run else "not measured"
@@ -163,25 +163,24 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
-    """All parts, each in a process of its own. Raises `InputError` without a GPU."""
-    samples = some_rows(args.data, args.out / "processed", args.rows)
+    """Measure all parts, each in a process of its own. Raises `InputError` without a GPU."""
+    questions = some_rows(args.data, args.out / "processed", args.rows)
     config = models.config("8b")
     estimate = memory.training(config, 8, True, 16, torch.bfloat16)
-    print(
-        f"{len(samples)} rows of {len(by_picture(samples))} pictures; estimated to train 8 rows at once: {estimate}"
-    )
+    print(f"{len(questions)} rows of {len(by_image(questions))} pictures; ", end="")
+    print(f"estimated to train 8 rows at once: {estimate}")
     if not torch.cuda.is_available():
         raise InputError(f"benchmarks.gpu measures a CUDA GPU: {gpu_fault()}")
-    record: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": len(samples),
-                              "matrix_tflops": models.matmul_rate() / 1e12}  # fmt: skip
+    record: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__}
+    record |= {"rows": len(questions), "matrix_tflops": models.matmul_rate() / 1e12}
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         write_model("8b", Path(folder))
         torch.cuda.empty_cache()
         for dtype in DTYPES if torch.cuda.is_bf16_supported(including_emulation=False) else DTYPES[1:]:
             for name in PARTS:
-                call = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--part", name, "--dtype", dtype,
-                        "--model", folder]  # fmt: skip
+                call = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:]]
+                call += ["--part", name, "--dtype", dtype, "--model", folder]
                 done = subprocess.run(call, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True)
                 record.setdefault(dtype, {})[name] = json.loads(done.stdout.splitlines()[-1])
                 print(dtype, name, record[dtype][name], flush=True)
@@ -190,7 +189,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Command line."""
+    """Measure a part, or all of them and write record and README."""
     parser = argparse.ArgumentParser(description="Speed and memory of this GPU at idefics2-8b's size.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder with processed/")

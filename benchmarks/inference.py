@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +33,23 @@ from transformers import Idefics2Processor
 
 from benchmarks import models
 from src.data.errors import run_main
+from src.data.folders import RunFolder
 from src.data.names import read_files
-from src.data.samples import Sample, by_picture, test_samples
+from src.data.questions import Question, by_image, test_questions
 from src.data.tables import read_test
 from src.data.text_store import TextStore
 from src.model import generation
-from src.model.collator import encode, open_picture, prompt_of
+from src.model.collator import encode, open_image
 from src.model.decoding import MAX_NEW_TOKENS
 from src.model.letterbox import letterboxed_sizes
 from src.model.memory import PATCHES
 from src.model.modeling import add_lora, load_adapter, load_base, load_processor, lora_config, merge
 from src.model.precision import compute_dtype, vision_in_bfloat16
+from src.model.prompts import prompt
+from src.plan.catalogue import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
 from src.plan.measure import seconds_after_the_first
-from src.plan.sizes import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
-from src.rules import answer_samples
+from src.reading.options import ABSTAIN
+from src.rules import parse_images, with_text
 from src.settings import LoraSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,9 +63,8 @@ SAME, OWN = f"{TOKENS} tokens each", "each by its own rule"
 class Questions:
     """The questions that both loops answer."""
 
-    samples: list[Sample]
+    rows: list[Question]  # with prompt context and options
     processed: Path
-    texts: TextStore
     processor: Idefics2Processor
     batch_size: int
 
@@ -113,18 +115,17 @@ def loop(name: str, model: Path, questions: Questions) -> dict[str, Any]:
 
 def ours(network: generation.Model, questions: Questions, way: str) -> float:
     """Return rows per second of `generation.generate`."""
-    samples, texts = questions.samples, questions.texts
-    by_rules = answer_samples(samples, texts) if way == OWN else []
+    rows = questions.rows
+    if way == SAME:  # all are answered freely
+        rows = [replace(question, options=(ABSTAIN,)) for question in rows]
     answers = generation.generate(
         network,
         questions.processor,
-        samples,
-        texts,
+        rows,
         letterboxed_sizes(questions.processed),
         questions.batch_size,
         bar_name="",
         to_the_limit=way == SAME,
-        options={sample: answer.texts for sample, answer in zip(samples, by_rules, strict=False)},
     )
     times = [time.monotonic() for _ in answers]
     return 1 / (seconds_after_the_first(times) or float("nan"))
@@ -135,16 +136,16 @@ def reference(network: generation.Model, questions: Questions, way: str) -> floa
     limits = {"max_new_tokens": 30}
     if way == SAME:
         limits = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS}
-    samples, size, times = questions.samples, questions.batch_size, []
-    for start in range(0, len(samples), size):
-        batch = samples[start : start + size]
-        images = [open_picture(sample) for sample in batch]
-        prompts = [prompt_of(sample, questions.texts) for sample in batch]
+    rows, size, times = questions.rows, questions.batch_size, []
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        images = [open_image(question) for question in batch]
+        prompts = [prompt(question.entity, question.context) for question in batch]
         inputs = encode(questions.processor, images, prompts, "left").to(network.device, network.dtype)
         with torch.inference_mode():
             network.generate(**inputs, **limits, do_sample=False, eos_token_id=[2, 32002], pad_token_id=0)
         times.append(time.monotonic())
-    return (len(samples) - size) / (times[-1] - times[0])
+    return (len(rows) - size) / (times[-1] - times[0])
 
 
 def _wait() -> None:
@@ -152,31 +153,35 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def some_rows(data: Path, processed: Path, count: int) -> list[Sample]:
+def some_rows(data: Path, processed: Path, count: int) -> list[Question]:
     """Return all questions of the first images of ``test.csv``, at least ``count``, in the file's order."""
-    samples, _ = test_samples(read_test(data), processed, read_files(data))
+    questions = test_questions(read_test(data), processed, read_files(data))
     chosen: set[int] = set()
-    for group in by_picture(samples):
+    for group in by_image([question for question in questions if not question.reason]):
         if len(chosen) >= count:
             break
-        chosen.update(group)
-    return [samples[position] for position in sorted(chosen)]
+        chosen.update(question.row for question in group)
+    return [question for question in questions if question.row in chosen]
 
 
-def agreement(samples: list[Sample], processed: Path) -> str:
-    """Say how many answers of the bundled, trained model are the same in bfloat16 as in `compute_dtype`."""
-    processor, sizes, texts = (
-        load_processor(str(models.TINY)),
-        letterboxed_sizes(processed),
-        TextStore(processed),
+def parsed(questions: list[Question], out: Path) -> list[Question]:
+    """Return the questions with prompt context and options."""
+    images = [question.image for question in questions]
+    return with_text(
+        questions, parse_images(images, TextStore(out / "processed"), RunFolder(out).rules_journal)
     )
+
+
+def agreement(questions: list[Question], processed: Path) -> str:
+    """Say how many answers of the bundled, trained model are the same in bfloat16 as in `compute_dtype`."""
+    processor, sizes = load_processor(str(models.TINY)), letterboxed_sizes(processed)
     answers = []
     for dtype in (compute_dtype(), torch.bfloat16):
         network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
-        results = generation.generate(network, processor, samples, texts, sizes, 16, bar_name="")
-        answers.append({r.sample: r.weighed.answer for r in results if isinstance(r, generation.Answered)})
-    same = sum(answers[1][sample] == text for sample, text in answers[0].items())
-    return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(samples)} answers are the same"
+        results = generation.generate(network, processor, questions, sizes, 16, bar_name="")
+        answers.append({question.row: question.model_answer for question in results if not question.reason})
+    same = sum(answers[1][row] == text for row, text in answers[0].items())
+    return f"bundled model, {compute_dtype()} and bfloat16: {same} of {len(questions)} answers are the same"
 
 
 def write_model(size: str, folder: Path) -> Path:
@@ -200,15 +205,15 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     processed = args.out / "processed"
-    samples = some_rows(args.data, processed, args.rows)
+    rows = parsed(some_rows(args.data, processed, args.rows), args.out)
     if args.loop:
         processor = load_processor(str(args.model))
-        questions = Questions(samples, processed, TextStore(processed), processor, args.batch_size)
+        questions = Questions(rows, processed, processor, args.batch_size)
         print(json.dumps(loop(args.loop, args.model, questions)))
         return 0
-    images = len(by_picture(samples))
+    images = len(by_image(rows))
     print(
-        f"{models.machine()}, {args.size}, batch {args.batch_size}, {len(samples)} rows of {images} images, "
+        f"{models.machine()}, {args.size}, batch {args.batch_size}, {len(rows)} rows of {images} images, "
         f"{args.rounds} rounds"
     )
     measured: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
@@ -218,11 +223,11 @@ def main() -> int:
             for name in sorted(measured, reverse=round_ % 2 == 1):
                 measured[name].append(_in_own_process(["--loop", name, "--model", str(model)]))
     _report(measured)
-    print(agreement(samples, processed))
+    print(agreement(rows, processed))
     rate = statistics.median(run[OWN] for run in measured["ours"])
     image_flops = sum(forward_flops(models.config(args.size), PATCHES, PROMPT_TOKENS).values())
     question_flops = forward_flops(models.config(args.size), 0, QUESTION_TOKENS + TOKENS)["text"]
-    row, best = image_flops * images / len(samples) + question_flops, models.matmul_rate()
+    row, best = image_flops * images / len(rows) + question_flops, models.matmul_rate()
     print(
         f"{row / 1e12:.2f} TFLOP per row, {best / 1e12:.1f} TFLOP/s in matrix products: "
         f"{rate * row / best:.0%}; 131,187 rows in {131_187 / rate / 60:.0f} min"

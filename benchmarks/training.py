@@ -33,13 +33,10 @@ from transformers import Idefics2Processor, Trainer, TrainerCallback
 
 from benchmarks import models
 from src.data.errors import InputError, run_main
-from src.data.samples import Sample
-from src.data.text_store import TextStore
-from src.model.collator import prompt_of
 from src.model.memory import PATCHES
-from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor
-from src.model.prompts import completion
-from src.plan.sizes import forward_flops
+from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor, lora_config
+from src.model.prompts import completion, prompt
+from src.plan.catalogue import forward_flops
 from src.settings import TrainSettings
 from src.training.configuration import training_arguments
 from src.training.progress import Progress
@@ -66,13 +63,13 @@ class Stopwatch(TrainerCallback):
 class OfficialCollator:
     """Passes images to the processor as they are; all tokens but padding and image tokens are labels."""
 
-    def __init__(self, processor: Idefics2Processor, readings: TextStore | None) -> None:
-        self.processor, self.readings = processor, readings
+    def __init__(self, processor: Idefics2Processor) -> None:
+        self.processor = processor
 
-    def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+    def __call__(self, questions: Sequence[Question]) -> dict[str, torch.Tensor]:
         """Return the processor's tensors and ``labels`` (batch, tokens)."""
-        images = [[Image.open(sample.picture)] for sample in samples]
-        texts = [prompt_of(sample, self.readings) + completion(sample.answer) for sample in samples]
+        images = [[Image.open(question.model_image)] for question in questions]
+        texts = [prompt(q.entity, q.context) + completion(q.label) for q in questions]
         batch = self.processor(text=texts, images=images, return_tensors="pt", padding=True)
         ids = batch["input_ids"]
         # The notebook's own label for image tokens, 32001, is no longer ignored by the loss.
@@ -83,21 +80,21 @@ class OfficialCollator:
 def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str, float]:
     """Train one loop over ``rows`` rows; return rows per second and peak memory in GiB."""
     data = load_data(settings)
-    data = dataclasses.replace(data, samples=data.samples[:rows])
+    data = dataclasses.replace(data, questions=data.questions[:rows])
     processor = load_processor(model)
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(settings, Path(folder))
         arguments.set_evaluate("no").set_save("no").set_logging("no")
         if name == "ours":
-            network = add_lora(load_base(model), settings, bool(settings.gradient_checkpointing))
+            network = add_lora(load_base(model), lora_config(settings), bool(settings.gradient_checkpointing))
             trainer = F1Trainer(network, processor, data, settings, arguments)
             trainer.remove_callback(Progress)  # it would write into the run's folder
         else:
             arguments.train_sampling_strategy, arguments.dataloader_num_workers = "random", 0
             lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=LORA_TARGETS)
             network = get_peft_model(prepare_model_for_kbit_training(load_base(model)), lora)
-            collator = OfficialCollator(processor, data.readings)
-            trainer = Trainer(network, arguments, collator, train_dataset=data.samples)
+            collator = OfficialCollator(processor)
+            trainer = Trainer(network, arguments, collator, train_dataset=data.questions)
         stopwatch = Stopwatch()
         trainer.add_callback(stopwatch)
         trainer.train()

@@ -12,16 +12,16 @@ import torch
 from benchmarks import gpu, reading
 from benchmarks.results import put_into
 from src.data.errors import InputError
-from src.data.samples import Sample
-from src.reading.options import Answer
+from src.data.questions import Question
+from src.reading.options import Option
 from tests.conftest import ROOT, assert_one_sentence, run_python
 
 
 def test_recall_and_agreement_by_hand():
     def row(truth, given, *shown):
-        return reading.Row(
-            Sample(0, "a", Path("a"), "item_weight", truth), (), [list(shown)], Answer(given, 0.9)
-        )
+        options = (Option(shown), Option())
+        question = Question(0, "a", Path("a"), "item_weight", truth, options=options)
+        return reading.Row(question, (), given, 0.9)
 
     rows = [
         row("500 gram", "500 gram", "500 gram"),

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "train": {"settings", "data", "model", "training", "metrics"},
     "predict": {"settings", "data", "prepare", "model", "training", "ensemble", "sanity", "rules"},
     "report": {"settings", "entities", "images", "reading", "data", "model", "training", "metrics", "report"},
-    "plan": {"settings", "data", "prepare", "model", "rules", "plan"},
+    "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},
     "bundled": {"entities", "images", "reading", "data", "model", "bundled"},
 }

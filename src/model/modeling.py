@@ -99,19 +99,19 @@ def model_stamp(model: str) -> str:
 
 
 def preset_for(config: Idefics2Config) -> Preset:
-    """The settings for a model of this size and the GPU here; `InputError` when it needs one and there is
-    none."""
-    if memory.is_small(config):
-        return memory.TINY
-    if not torch.cuda.is_available():
+    """Return the settings for a model of this size and the GPU here.
+
+    Raises `InputError` when it needs one and there is none.
+    """
+    if not memory.is_small(config) and not torch.cuda.is_available():
         raise InputError(
             f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny"
         )
-    return memory.preset(config, card_memory(), compute_dtype())
+    return memory.preset(config, card_memory())
 
 
 def card_memory() -> int:
-    """Bytes of this process's GPU; 0 without one."""
+    """Return bytes of this process's GPU, 0 without one."""
     if not torch.cuda.is_available():
         return 0
     return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory

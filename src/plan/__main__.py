@@ -1,16 +1,13 @@
-"""Before a night's run: what each stage will take on this machine, and what to change to fit a limit of
-hours.
+"""What each stage of a run will take on this machine or another, and what to change to fit a limit of hours.
 
     python -m src.plan --data my/folder --model HuggingFaceM4/idefics2-8b --gpu T4 --gpus 2 --hours 9
 
-Some of the folder's own pictures and rows are really preprocessed, trained on and answered, in a temporary
-folder, and scaled. What cannot run here (a model that needs a GPU, a card that is not here) is estimated from
-the data sheet.
+Some of the folder's own images and rows are really preprocessed, trained on and answered, in a temporary
+folder, and the rates are scaled. What cannot run here (a model that needs a GPU, a card that is not here) is
+estimated from the card's data sheet.
 """
 
-import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,140 +17,91 @@ from src.data.errors import InputError, run_main
 from src.data.folders import DataFolder
 from src.data.names import picture_names, read_files
 from src.data.sampling import SampledTables, read_sampled
-from src.model import memory
-from src.model.modeling import card_memory, load_config
-from src.model.precision import compute_dtype
-from src.plan import catalogue
-from src.plan.measure import ModelRates, PictureRates, model_rates, picture_rates
-from src.plan.sizes import CARDS, SHARE, Card, config_8b
-from src.plan.stages import Machine, Stage, Work, estimated_rates, gpu_memory, rows_that_fit, stages
-from src.settings import ROWS, cpu_count
+from src.model.memory import is_small
+from src.model.modeling import load_config
+from src.plan.catalogue import CARDS, card_here, config_8b
+from src.plan.measure import image_rates, with_model
+from src.plan.stages import (
+    ROWS_PER_IMAGE,
+    Machine,
+    Rates,
+    Stage,
+    Work,
+    advice,
+    catalogue_table,
+    estimated,
+    gpu_memory,
+    stages,
+)
+from src.settings import PlanSettings, cpu_count
 
 HUB_8B = "HuggingFaceM4/idefics2-8b"
+WEIGHT_BYTES = 33.6e9
+"""Bytes of idefics2-8b that are fetched from the hub."""
 WORKER_BYTES = 0.9e9
-"""Of a process that reads text (measured: 0.5 to 0.9 GB, by the sizes of its pictures)."""
+"""Bytes of a process that reads text; 0.5 to 0.9 GB were measured, by the sizes of its images."""
 
 
-def work_of(data: Path, drawn: SampledTables) -> Work:
-    """Counts of what a run has to do."""
-    files, images = read_files(data), DataFolder(data).images
-    trained, tested = (
-        [] if table is None else picture_names(table["image_link"], files)
-        for table in (drawn.train, drawn.test)
-    )
-    used = {name for name in (*trained, *tested) if name}
-    there = {path.name for path in images.iterdir()} if images.is_dir() else set()
-    for_training, for_test = used - set(tested), set(tested) - {""}
-    return Work(len(used - there), len(used), len(for_training), len(trained), len(tested), len(for_test))
-
-
-def plan(args: argparse.Namespace) -> str:
-    """Measure, estimate, and put it into words. Raises `InputError`."""
-    drawn = read_sampled(args.data, args.rows, 0)
-    work, config = work_of(args.data, drawn), _config(args.model)
-    here = torch.cuda.is_available()
-    machine = Machine(args.cores or cpu_count(), 0, "", None)
-    if args.gpu or here or not memory.is_small(config):
-        name = args.gpu or (torch.cuda.get_device_name() if here else "T4")
-        card = CARDS[args.gpu] if args.gpu or not here else Card(card_memory(), 0, True)
-        machine = replace(machine, gpus=args.gpus or max(1, torch.cuda.device_count()), gpu=name, card=card)
-    dtype = compute_dtype() if here and not args.gpu else torch.bfloat16
-    if machine.card and not machine.card.bfloat16:
-        dtype = torch.float16
+def plan(settings: PlanSettings) -> str:
+    """Return the plan as text. Raises `InputError`."""
+    sampled = read_sampled(settings.data, settings.rows, 0)
+    # The published configuration where idefics2-8b has not been fetched yet.
+    config = config_8b() if settings.model == HUB_8B else load_config(settings.model)
+    work, machine = work_of(settings.data, sampled), machine_of(settings, config)
     with tempfile.TemporaryDirectory() as folder:
-        measured = Path(folder) / "measured"
-        measured.mkdir()
-        pictures = picture_rates(args.data, drawn, cpu_count(), measured)
-        rates, source = _model_rates(args, config, machine, dtype, work, measured / "more")
-    found = stages(work, machine, pictures, rates, source)
-    lines = _lines(args, work, machine, pictures, config, dtype, found)
-    if args.catalogues:
-        gpu = args.gpu or "H100"
-        answer = estimated_rates(
-            config_8b(), CARDS[gpu], catalogue.ROWS_PER_PICTURE, checkpointing=False
-        ).answer
-        lines += [
-            "",
-            "idefics2-8b on catalogues, by the rates of above:",
-            *catalogue.table(pictures, answer, gpu),
-        ]
+        rates = image_rates(settings.data, sampled, cpu_count(), Path(folder))
+        if machine.card:
+            per_image = work.test_rows / work.test_images if work.test_images else ROWS_PER_IMAGE
+            rates = estimated(rates, config, machine.card, per_image)
+        if not settings.gpu and (is_small(config) or torch.cuda.is_available()):
+            rates = with_model(settings.model, Path(folder) / "more", rates)
+    planned = stages(work, machine, rates)
+    where = f"{machine.gpus} x {machine.card.name}" if machine.card else "no GPU"
+    lines = [f"{settings.data} with {settings.model} on {machine.cores} cores, {where}", ""]
+    lines += [*_stage_lines(planned), "", *_needs(settings.model, work, machine, rates)]
+    if machine.card:
+        lines += [f"GPU memory, estimated, {line}" for line in gpu_memory(config, machine.card)]
+    if settings.hours:
+        lines += ["", *advice(work, planned, settings.hours)]
+    if settings.catalogues:
+        card = CARDS[settings.gpu or "H100"]
+        answer = estimated(rates, config_8b(), card, ROWS_PER_IMAGE).answer
+        lines += ["", "idefics2-8b on catalogues, by the rates of above:"]
+        lines += catalogue_table(rates, answer, card.name)
     return "\n".join(lines)
 
 
-def _config(model: str) -> Idefics2Config:
-    """The model's configuration; the published one where idefics2-8b has not been fetched yet."""
-    if model == HUB_8B:
-        return config_8b()
-    return load_config(model)
-
-
-def _model_rates(
-    args: argparse.Namespace,
-    config: Idefics2Config,
-    machine: Machine,
-    dtype: torch.dtype,
-    work: Work,
-    folder: Path,
-) -> tuple[ModelRates, str]:
-    """What training and answering take, and where that is from."""
-    if not args.gpu and (memory.is_small(config) or torch.cuda.is_available()):
-        return model_rates(args.model, folder), "measured"
-    if machine.card is None or not machine.card.tflops:
-        raise InputError(f"--gpu: name the card to estimate for, one of {', '.join(CARDS)}")
-    checkpointing = memory.preset(config, machine.card.memory, dtype).gradient_checkpointing
-    per_picture = work.test_rows / max(1, work.test_pictures)
-    share = f"{SHARE['training']:.0%} and {SHARE['inference']:.0%} of {machine.card.tflops:.0f} TFLOP/s"
-    return estimated_rates(config, machine.card, per_picture, checkpointing), f"estimated, {share}"
-
-
-def _lines(
-    args: argparse.Namespace, work: Work, machine: Machine, pictures: PictureRates, config: Idefics2Config,
-    dtype: torch.dtype, found: list[Stage],
-) -> list[str]:  # fmt: skip
-    total = sum(stage.seconds for stage in found) / 3600
-    on = f"{machine.gpus} x {machine.gpu}" if machine.gpus else "no GPU"
-    lines = [f"{args.data} with {args.model} on {machine.cores} cores, {on}", ""]
-    width = max(len(stage.work) for stage in found)
-    lines += [f"{s.name:<11} {s.work:<{width}} {_time(s.seconds):>9}  {s.source}" for s in found]
-    lines += [f"{'all':<11} {'':<{width}} {_time(total * 3600):>9}", ""]
-    disk = (
-        work.pictures * (pictures.processed_bytes + pictures.text_bytes)
-        + work.to_fetch * pictures.source_bytes
+def work_of(data: Path, sampled: SampledTables) -> Work:
+    """Return counts of what a run has to do."""
+    files, images = read_files(data), DataFolder(data).images
+    trained, tested = (
+        [] if table is None else picture_names(table["image_link"], files)
+        for table in (sampled.train, sampled.test)
     )
-    weights = 33.6e9 if args.model == HUB_8B else 0.0
-    lines.append(
-        f"disk: {disk / 1e9:.1f} GB of pictures and texts, {weights / 1e9:.1f} GB of weights from the hub"
-    )
-    lines.append(
-        f"memory: about {machine.cores * WORKER_BYTES / 1e9:.0f} GB while text is read (0.9 GB a process)"
-    )
-    if machine.card:
-        preset = memory.preset(config, machine.card.memory, dtype)
-        lines += [f"GPU memory, estimated, {line}" for line in gpu_memory(config, machine, preset, dtype)]
-    if args.hours and total > args.hours:
-        lines += ["", *_advice(work, found, args.hours, total)]
-    elif args.hours:
-        lines += ["", f"fits {args.hours:g} h"]
-    return lines
+    used = {name for name in (*trained, *tested) if name}
+    present = {path.name for path in images.iterdir()} if images.is_dir() else set()
+    for_training, for_test = used - set(tested), set(tested) - {""}
+    return Work(len(used - present), len(used), len(for_training), len(trained), len(tested), len(for_test))
 
 
-def _advice(work: Work, found: list[Stage], hours: float, total: float) -> list[str]:
-    longest = max(found, key=lambda stage: stage.seconds)
-    what = {
-        "fetch": "fetch the pictures before", "preprocess": "more cores, or preprocess on another machine before",
-        "rules": "more cores", "training": "fewer rows, or a faster GPU", "inference": "more or faster GPUs",
-    }  # fmt: skip
-    rows = rows_that_fit(work, found, hours)
-    lines = [
-        f"does not fit {hours:g} h ({total:.1f} h); the longest stage is {longest.name}: {what[longest.name]}"
-    ]
-    if rows >= 100:
-        lines.append(f"with --rows {rows // 100 * 100} it fits, a tenth in reserve")
-    else:
-        lines.append(
-            "with fewer train rows alone it does not fit; finished work is kept: go on another night"
-        )
-    return lines
+def machine_of(settings: PlanSettings, config: Idefics2Config) -> Machine:
+    """Return the machine that the plan is for: with a T4 where the model needs a GPU and there is none.
+
+    Raises `InputError` for a card that is not in the catalogue.
+    """
+    cores, here = settings.cores or cpu_count(), torch.cuda.is_available()
+    if settings.gpu and settings.gpu not in CARDS:
+        raise InputError(f"--gpu {settings.gpu}: not a known card; name one of {', '.join(CARDS)}")
+    if not settings.gpu and not here and is_small(config):
+        return Machine(cores)
+    card = card_here() if here and not settings.gpu else CARDS[settings.gpu or "T4"]
+    return Machine(cores, settings.gpus or max(1, torch.cuda.device_count()), card)
+
+
+def _stage_lines(planned: list[Stage]) -> list[str]:
+    width, total = max(len(stage.work) for stage in planned), sum(stage.seconds for stage in planned)
+    lines = [f"{s.name:<11} {s.work:<{width}} {_time(s.seconds):>9}  {s.source}" for s in planned]
+    return [*lines, f"{'all':<11} {'':<{width}} {_time(total):>9}"]
 
 
 def _time(seconds: float) -> str:
@@ -162,31 +110,19 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The flags."""
-    parser = argparse.ArgumentParser(description="What each stage of a run will take, before it is started.")
-    parser.add_argument(
-        "--data", type=Path, default=Path("data/sample"), help="data folder (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--model", default="data/idefics2-tiny", help="folder or hub id (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--rows", type=int, default=ROWS, help="of train.csv, as for the run (default: %(default)s)"
-    )
-    parser.add_argument("--gpu", choices=list(CARDS), help="estimate for this card; default: what is here")
-    parser.add_argument("--gpus", type=int, help="how many of them; default: as many as are here, else one")
-    parser.add_argument("--cores", type=int, help="of that machine; default: of this one")
-    parser.add_argument(
-        "--catalogues", action="store_true", help="also what 350 thousand to a billion pictures take"
-    )
-    parser.add_argument("--hours", type=float, help="a limit: does it fit, and if not, what would")
-    return parser
+def _needs(model: str, work: Work, machine: Machine, rates: Rates) -> list[str]:
+    """Return lines about disk and memory."""
+    disk = work.images * (rates.processed_bytes + rates.text_bytes) + work.to_fetch * rates.source_bytes
+    weights, memory = WEIGHT_BYTES if model == HUB_8B else 0.0, machine.cores * WORKER_BYTES
+    return [
+        f"disk: {disk / 1e9:.1f} GB of images and texts, {weights / 1e9:.1f} GB of weights from the hub",
+        f"memory: about {memory / 1e9:.0f} GB while text is read (0.9 GB a process)",
+    ]
 
 
 def main() -> int:
-    """Command line."""
-    print(plan(parser().parse_args()))
+    """Print the plan for the settings on the command line."""
+    print(plan(settings_from_command_line(PlanSettings, "What each stage of a run will take.")))
     return 0
 
 

@@ -1,56 +1,122 @@
-"""What a catalogue takes that is larger than one machine: cores, GPUs, hours, storage."""
+"""The cards that a plan can be made for, idefics2-8b's shape, and the operations that a row costs."""
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from src.plan.measure import PictureRates
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import Idefics2Config
 
-ROWS_PER_PICTURE = 1.45
-"""Questions about a picture, as in the challenge's test."""
-NAME_BYTES = 400.0
-"""That the process which shares out the work holds of each picture with ``--shards``: 300 measured for its
-name (benchmarks/README.md), the rest for what is asked of it."""
+from src.model.memory import meta_model
+from src.model.modeling import add_lora, card_memory, lora_config
+from src.model.precision import compute_dtype
+from src.settings import LoraSettings
+
+MEAN_PATCHES = 1490
+"""Patches of a model image; the means here are of official rows of the challenge."""
+PROMPT_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 101, 15, 10
+"""Mean tokens: of the prompt that the questions about an image share, of a question, of its options."""
+TRAIN_TOKENS = 121 + 9
+"""Mean tokens of a training row and of its options."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """Pictures, and what is put to work for them."""
+class Card:
+    """A GPU as its maker's data sheet describes it."""
 
-    pictures: int
-    cores: int
-    gpus: int
-
-
-CATALOGUES = (Cluster(350_000, 16, 1), Cluster(10_000_000, 256, 8), Cluster(1_000_000_000, 10_000, 256))
+    name: str
+    memory: float  # bytes
+    tflops: float  # dense matrix products in half precision, TFLOP/s
+    bfloat16: bool = True
 
 
-def hours(cluster: Cluster, rates: PictureRates, answer: float) -> tuple[float, float]:
-    """Hours of reading (with rules) on the cores and of answering on the GPUs; ``answer``: seconds of a GPU
-    per row."""
-    reading = cluster.pictures * (rates.preprocess + rates.rules) / cluster.cores
-    return reading / 3600, cluster.pictures * ROWS_PER_PICTURE * answer / cluster.gpus / 3600
+_ALL = (
+    Card("T4", 15.6e9, 65, bfloat16=False),
+    Card("L4", 23.7e9, 121),
+    Card("A10", 24.2e9, 125),
+    Card("3090", 25.3e9, 71),
+    Card("4090", 25.3e9, 165),
+    Card("A100", 42.3e9, 312),
+    Card("A100-80", 85.0e9, 312),
+    Card("H100", 85.0e9, 989),
+    Card("H200", 150.0e9, 989),
+)
+CARDS = {card.name: card for card in _ALL}
+"""Cards by the name that ``--gpu`` takes; H100 and H200 with SXM."""
 
 
-def terabytes(cluster: Cluster, rates: PictureRates) -> tuple[float, float]:
-    """Of the pictures as they come, and of processed pictures with their text."""
-    return (
-        cluster.pictures * rates.source_bytes / 1e12,
-        cluster.pictures * (rates.processed_bytes + rates.text_bytes) / 1e12,
-    )
+def card_here() -> Card:
+    """Return the GPU of this machine, its throughput that of the most similar of `CARDS`."""
+    name, memory = torch.cuda.get_device_name(), card_memory()
+    like = min(_ALL, key=lambda card: (card.name not in name, abs(card.memory - memory)))
+    return Card(name, memory, like.tflops, compute_dtype() is torch.bfloat16)
 
 
-def table(rates: PictureRates, answer: float, gpu: str) -> list[str]:
-    """`CATALOGUES` as lines of a Markdown table. Linear: no figure of it was measured on more than one
-    machine."""
-    lines = [
-        f"| pictures | cores | reading | GPUs ({gpu}) | answering | sources | processed | driver's memory |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for cluster in CATALOGUES:
-        reading, answering = hours(cluster, rates, answer)
-        sources, processed = terabytes(cluster, rates)
-        memory = 0.3 + cluster.pictures * NAME_BYTES / 1e9
-        lines.append(
-            f"| {cluster.pictures:,} | {cluster.cores:,} | {reading:,.1f} h | {cluster.gpus} | {answering:,.1f} h "
-            f"| {sources:,.2f} TB | {processed:,.2f} TB | {memory:,.1f} GB |"
-        )
-    return lines
+def config_8b() -> Idefics2Config:
+    """Return the configuration of HuggingFaceM4/idefics2-8b as published, before it is fetched."""
+    vision = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27}
+    vision |= {"num_attention_heads": 16, "image_size": 980, "patch_size": 14}
+    text = {"model_type": "mistral", "vocab_size": 32003, "pad_token_id": 0, "rms_norm_eps": 1e-5}
+    tokens = {"bos_token_id": 1, "eos_token_id": 32002, "pad_token_id": 0}
+    return Idefics2Config(text_config=text, vision_config=vision, **tokens)
+
+
+def training_flops(config: Idefics2Config, checkpointing: bool) -> float:
+    """Return the operations of a mean training row, with those that checkpointing does a second time."""
+    total = sum(forward_flops(config, MEAN_PATCHES, TRAIN_TOKENS, backward=True).values())
+    again = forward_flops(config, MEAN_PATCHES, TRAIN_TOKENS) if checkpointing else {}
+    return total + sum(flops for part, flops in again.items() if part != "vision")
+
+
+def answering_flops(config: Idefics2Config, rows_per_image: float) -> float:
+    """Return the operations of a mean answer; ``rows_per_image`` questions share an image and its prompt."""
+    shared = sum(forward_flops(config, MEAN_PATCHES, PROMPT_TOKENS).values())
+    return shared / rows_per_image + forward_flops(config, 0, QUESTION_TOKENS + ANSWER_TOKENS)["text"]
+
+
+def forward_flops(
+    config: Idefics2Config, patches: int, tokens: int, backward: bool = False
+) -> dict[str, float]:
+    """Return the floating-point operations of one row by part: ``text``, ``vision``, ``connector``.
+
+    PyTorch counts them on a model without memory. ``backward`` adds the backward pass of training: LoRA on
+    connector and text layers, the vision tower frozen.
+    """
+    return dict(_count(config.to_json_string(), patches, tokens, backward))
+
+
+@lru_cache
+def _count(json_config: str, patches: int, tokens: int, backward: bool) -> dict[str, float]:
+    config = Idefics2Config(**json.loads(json_config))
+    model = meta_model(config)
+    if backward:
+        add_lora(model, lora_config(LoraSettings()))
+    vision, connector, text = model.model.vision_model, model.model.connector, model.model.text_model
+    with torch.device("meta"):
+        images = torch.empty(1, patches, config.vision_config.hidden_size)
+        latents = torch.empty(1, config.perceiver_config.resampler_n_latents, config.text_config.hidden_size)
+        prompt = torch.empty(1, tokens, config.text_config.hidden_size, requires_grad=backward)
+
+    def connect() -> torch.Tensor:  # the connector's own forward looks at the mask's values: there are none
+        states, context = latents, connector.modality_projection(images)
+        for layer in connector.perceiver_resampler.layers:
+            states = layer(states, context)
+        return states
+
+    parts: dict[str, Callable[[], torch.Tensor]] = {
+        "text": lambda: text(inputs_embeds=prompt).last_hidden_state
+    }
+    if patches:
+        parts["vision"] = lambda: vision.encoder(inputs_embeds=images).last_hidden_state
+        parts["connector"] = connect
+    counts = {}
+    for name, part in parts.items():
+        trained = backward and name != "vision"
+        with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(trained):
+            states = part()
+            if trained:
+                states.sum().backward()
+        counts[name] = float(counter.get_total_flops())
+    return counts

@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import numpy as np
+from src.data.samples import test_samples as make_test_samples
 
 from src.bundled.layouts import LINES, NO_LINE, measure, sample_layout
 from src.bundled.pretrain import CHECKPOINT, evaluate, example
@@ -18,13 +19,12 @@ from src.bundled.scene import SIDE
 from src.bundled.scenes import lengths_as_printed, make_scene, question
 from src.bundled.synthetic import draw
 from src.data.labels import normalise_label
-from src.data.samples import test_samples as make_test_samples
 from src.data.tables import read_test, read_train
 from src.data.text_store import TextStore
 from src.model.generation import generate
 from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
-from src.model.prompts import describe
+from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.quantity import Quantity
 from src.sanity import prediction_fault
@@ -41,7 +41,7 @@ def test_scenes_follow_from_their_seed_and_their_answers_can_be_read():
         assert reason in ("ok", "empty")
         entities.add(entity)
         empty += not answer
-        found += bool(answer) and answer in describe(parse_lines(scene.lines, SIDE, SIDE), scene.layout)
+        found += bool(answer) and answer in prompt_context(parse_lines(scene.lines, SIDE, SIDE), scene.layout)
     assert len(entities) == 8
     assert 0.1 < empty / 400 < 0.35
     assert found / (400 - empty) > 0.9  # OCR misses lines of some
@@ -85,7 +85,7 @@ def test_lengths_stand_as_on_real_pictures():
         upright = [bool(abs(x1 - x0) < 0.01) for x0, _, x1, _ in scene.segments]
         found = parse_lines(scene.lines, SIDE, SIDE)
         if len(scene.segments) == 1 and sum(len(r.mentions) for r in found) == 1:
-            told[upright[0], "vertical" in describe(found, scene.layout)] += 1
+            told[upright[0], "vertical" in prompt_context(found, scene.layout)] += 1
     assert told[True, True] > 3 * told[True, False]
     assert told[False, False] > 3 * told[False, True]
 

@@ -9,7 +9,7 @@ from src.data.tables import read_train
 from src.entities import ENTITY_UNITS
 from src.images.decode import read_image
 from src.reading.cross_line import parse_lines
-from src.reading.options import answer
+from src.reading.options import find_options, rules_answer
 from src.reading.quantity import parse_answer, same_amount
 from tests.conftest import assert_one_sentence, run_python
 
@@ -58,7 +58,8 @@ def test_values_other_than_lengths_can_be_read():
         for entity in ("item_weight", "voltage", "wattage", "item_volume"):
             if value := parse_answer(scene.values.get(entity, ""), entity):
                 given = parse_answer(
-                    answer(parse_lines(scene.lines, SIDE, SIDE), entity, scene.layout).text, entity
+                    rules_answer(find_options(parse_lines(scene.lines, SIDE, SIDE), entity, scene.layout))[0],
+                    entity,
                 )
                 right.append(given is not None and same_amount(given, value))
     assert np.mean(right) > 0.85

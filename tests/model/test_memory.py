@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from transformers import Idefics2ForConditionalGeneration
 
-from benchmarks.models import config
 from src.model import memory
 from src.model.memory import answering, preset, saved_by_connector, saved_by_layer, training
 from src.model.modeling import add_lora, load_config, lora_config, preset_for
+from src.plan.catalogue import config_8b
 from src.settings import LoraSettings
 from tests.conftest import TINY
 
-FULL, GB = config("8b"), memory.GB
+FULL, GB = config_8b(), memory.GB
 CARDS = {  # memory in bytes as CUDA tells it, compute type
     "T4": (15.6 * GB, torch.float16),
     "16": (16.9 * GB, torch.bfloat16),
@@ -24,12 +23,7 @@ CARDS = {  # memory in bytes as CUDA tells it, compute type
 @pytest.fixture(scope="module")
 def meta_model():
     """idefics2-8b with LoRA in bfloat16, without its weights."""
-    default = torch.get_default_dtype()
-    with torch.device("meta"):
-        torch.set_default_dtype(torch.bfloat16)
-        base = Idefics2ForConditionalGeneration(FULL).requires_grad_(False)
-        torch.set_default_dtype(default)
-    model = add_lora(base, lora_config(LoraSettings())).train()
+    model = add_lora(memory.meta_model(FULL).requires_grad_(False), lora_config(LoraSettings())).train()
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     return model.get_base_model()
@@ -78,7 +72,7 @@ def test_the_estimate_of_the_connector_is_what_it_keeps(meta_model):
 @pytest.mark.parametrize("name", CARDS)
 def test_each_card_gets_what_fits_it_and_the_same_rows_per_step(name):
     card, dtype = CARDS[name]
-    got = preset(FULL, card, dtype)
+    got = preset(FULL, card)
     want = {"T4": (2, True), "16": (4, True), "24": (8, True), "40": (16, True), "80": (16, False)}[name]
     assert (got.train_batch_size, got.gradient_checkpointing) == want
     assert got.train_batch_size * got.accumulation == memory.ROWS_PER_STEP
@@ -88,6 +82,15 @@ def test_each_card_gets_what_fits_it_and_the_same_rows_per_step(name):
     assert got.predict_batch_size == {"T4": 8, "16": 16, "24": 8, "40": 64, "80": 128}[name]
     assert "weights" in str(estimate)
     assert str(estimate).startswith(f"{estimate.total / GB:.1f} GB")
+
+
+@pytest.mark.parametrize("line", memory.BY_MEMORY[:-1])
+def test_each_preset_fits_the_smallest_card_that_gets_it(line):
+    card = line[0] * GB
+    got = preset(FULL, card)
+    assert training(FULL, got.train_batch_size, got.gradient_checkpointing, 16, torch.bfloat16).total < card
+    merged = memory.is_merged(FULL, card)
+    assert answering(FULL, got.predict_batch_size, merged, torch.bfloat16).total < card
 
 
 def test_weights_and_adapter_are_counted():
@@ -100,5 +103,5 @@ def test_weights_and_adapter_are_counted():
 
 
 def test_a_small_card_gets_the_smallest_batches_and_a_small_model_its_own():
-    assert preset(FULL, 6 * GB, torch.bfloat16).train_batch_size == 1
+    assert preset(FULL, 6 * GB).train_batch_size == 1
     assert preset_for(load_config(str(TINY))) is memory.TINY

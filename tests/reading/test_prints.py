@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from src.reading.cross_line import parse_lines
-from src.reading.options import answer
+from src.reading.options import find_options, rules_answer
 from tests.conftest import run_python
 
 AXES = ("width", "height", "depth")
@@ -24,7 +24,7 @@ def lines_of(text):
 
 
 def answered(text, entity):
-    return answer(parse_lines(lines_of(text), 600, 400), entity, None).text
+    return rules_answer(find_options(parse_lines(lines_of(text), 600, 400), entity, None))[0]
 
 
 LEGENDS = [  # width, height, depth
