@@ -33,6 +33,7 @@ from transformers import Idefics2Processor, Trainer, TrainerCallback
 
 from benchmarks import models
 from src.data.errors import InputError, run_main
+from src.data.questions import Question
 from src.model.memory import PATCHES
 from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor, lora_config
 from src.model.prompts import completion, prompt

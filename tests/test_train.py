@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,10 +17,11 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from peft import LoraConfig
 from safetensors.torch import load_file
-from src.data.samples import Sample
 from transformers import TrainingArguments
 
+from src.data.details import to_entry
 from src.data.errors import InputError
+from src.data.questions import Question
 from src.data.tables import read_train
 from src.model.collator import model_inputs
 from src.model.modeling import add_lora, load_base, load_processor
@@ -56,6 +58,7 @@ def test_the_adapter_folder_is_whole(trained):
         "processed",
         "adapter",
         "metrics.jsonl",
+        "rules_out.journal.jsonl",
     }  # no checkpoints
     card = (folder / "README.md").read_text()
     for word in (
@@ -71,15 +74,15 @@ def test_the_adapter_folder_is_whole(trained):
     assert record["settings"]["learning_rate"] == 1e-3  # the preset's, resolved
     assert any(tensor.abs().max() > 0 for name, tensor in tensors.items() if "lora_B" in name)
     data = load_data(settings)
-    assert len(result.losses) == -(-len(data.samples) // 4)
-    assert set(result.answers["row"]) <= {s.row for s in data.held_out}
+    assert len(result.losses) == -(-len(data.questions) // 4)
+    assert {q.row for q in result.answers} <= {q.row for q in data.held_out}
     # judged as rows are answered later: by the best of the options, where there are some
-    options = {(sample.row, sample.entity): by_rules.texts for sample, by_rules in data.by_rules.items()}
-    with_options = [row for row in result.answers.itertuples() if options[row.row, row.entity]]
+    options = {(question.row, question.entity): question.option_texts for question in data.held_out}
+    with_options = [question for question in result.answers if options[question.row, question.entity]]
     assert with_options
     for row in with_options:
         known = options[row.row, row.entity]
-        chances = dict(row.weighed[: len(known) + 1])
+        chances = {option.text: option.log_probability for option in row.options}
         assert chances.keys() == {*known, ""}
         assert row.model_answer == max(chances, key=chances.get)
         total = sum(math.exp(value) for value in chances.values())
@@ -173,17 +176,19 @@ def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, 
     shutil.copytree(processed[0], folder)
     table.to_csv(folder / "train.csv", index=False)
     data = load_data(settings_for(folder, out))
-    trained_on = [s.answer for s in data.samples]
+    trained_on = [q.label for q in data.questions]
     assert "123456 metre" not in trained_on
-    assert {v.verdict for s, v in data.audited if s.answer == "123456 metre"} <= {
+    assert {v.verdict for s, v in data.audited if s.label == "123456 metre"} <= {
         "contradicted",
         "not visible",
     }
     assert abs(trained_on.count("") / len(trained_on) - 0.15) < 0.1 or data.added == 0
     plain = load_data(settings_for(folder, out, ocr=False))
-    assert plain.readings is None
-    assert plain.held_out == data.held_out
-    assert len(plain.samples) + len(plain.held_out) == len(table)
+    assert {question.context for question in plain.questions} == {""}
+    assert [(q.row, q.entity, q.label) for q in plain.held_out] == [
+        (q.row, q.entity, q.label) for q in data.held_out
+    ]
+    assert len(plain.questions) + len(plain.held_out) == len(table)
     (out / "processed" / "text.jsonl").unlink()
     with pytest.raises(InputError, match=r"run preprocess\.py with --ocr"):
         train(settings_for(folder, out))
@@ -193,13 +198,18 @@ def best_then_worse(monkeypatch, scores):
     """Let held-out rows be answered rightly in the shares ``scores``, one after the other."""
     left = iter(scores)
 
-    def answers(model, processor, samples, data, settings):
+    def answers(model, processor, questions, data, settings):
         right = next(left)
         return [
-            {"row": s.row, "picture": s.picture.name, "entity": s.entity, "truth": "1 metre",
-             "model_answer": "1 metre" if number < right * len(samples) else "2 metre"}
-            for number, s in enumerate(samples)
-        ]  # fmt: skip
+            to_entry(
+                replace(
+                    question,
+                    label="1 metre",
+                    model_answer="1 metre" if number < right * len(questions) else "2 metre",
+                )
+            )
+            for number, question in enumerate(questions)
+        ]
 
     monkeypatch.setattr("src.training.trainer.answers_of", answers)
 
@@ -266,7 +276,7 @@ def test_not_even_one_row_fits(processed, tmp_path, monkeypatch):
 
 
 def test_in_float16_a_loss_that_is_no_number_has_its_likely_cause_named(tmp_path):
-    sample = Sample(3, "lamp.png", tmp_path / "lamp.png.jpg", "voltage", "12 volt")
+    sample = Question(3, "lamp.png", tmp_path / "lamp.png.jpg", "voltage", "12 volt")
     log = Progress(settings_for(tmp_path, tmp_path, learning_rate=1e-4), [sample])
     log.losses += [([1, 2], torch.tensor(1.5)), ([3], torch.tensor(torch.nan))]
     state = SimpleNamespace(global_step=7, is_world_process_zero=True, log_history=[])

@@ -83,7 +83,7 @@ class RunFolder:
         "processed", "model images, `manifest.csv`, `text.jsonl` (text lines of the source images)"
     )
     by_rules = Entry("rules_out.csv", "predictions by rules alone")
-    rules_journal = Entry("rules_out.journal.jsonl", "the rules' answers, written as they come")
+    rules_journal = Entry("rules_out.journal.jsonl", "parsed text of the images, written as it comes")
     adapter = Entry("adapter", "LoRA weights, settings, log, held-out answers, a model card")
     metrics = Entry("metrics.jsonl", "loss and F1, written as they come")
     checkpoints = Entry("checkpoints", "state of a training that is not finished")

@@ -11,7 +11,6 @@ from decimal import Decimal
 from itertools import pairwise
 
 import numpy as np
-from src.data.samples import test_samples as make_test_samples
 
 from src.bundled.layouts import LINES, NO_LINE, measure, sample_layout
 from src.bundled.pretrain import CHECKPOINT, evaluate, example
@@ -19,8 +18,7 @@ from src.bundled.scene import SIDE
 from src.bundled.scenes import lengths_as_printed, make_scene, question
 from src.bundled.synthetic import draw
 from src.data.labels import normalise_label
-from src.data.tables import read_test, read_train
-from src.data.text_store import TextStore
+from src.data.tables import read_train
 from src.model.generation import generate
 from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
@@ -124,7 +122,7 @@ def test_layouts_are_counted_and_nothing_else_is_kept(processed, tmp_path):
         assert 0 <= int(right) < len(lengths)
 
 
-def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path, processed):
+def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path, processed, questions):
     result = run_python(
         "-m", "src.bundled.pretrain", "--out", tmp_path / "model", "--minutes", 0.5, "--batch-size", 4
     )
@@ -133,16 +131,12 @@ def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path,
     assert (tmp_path / "model" / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
     losses = json.loads((tmp_path / "model" / "pretraining.json").read_text())["loss_curve"]
     assert losses[-1] < 0.8 * losses[0]
-    data, out = processed
-    folder = out / "processed"
-    samples = make_test_samples(read_test(data), folder, {})[0]
+    folder, asked = processed[1] / "processed", questions["test"]
     model, processor = load_base(str(tmp_path / "model")), load_processor(str(tmp_path / "model"))
-    answers = list(
-        generate(model, processor, samples, TextStore(folder), letterboxed_sizes(folder), 4, workers=0)
-    )
-    assert len(answers) == len(samples)
+    answers = list(generate(model, processor, asked, letterboxed_sizes(folder), 4, workers=0))
+    assert len(answers) == len(asked)
     for answered in answers:
-        assert prediction_fault(answered.entry()["model_answer"], answered.sample.entity) == ""
+        assert prediction_fault(answered.model_answer, answered.entity) == ""
 
 
 def test_a_killed_pretraining_goes_on_from_its_checkpoint(tmp_path):

@@ -10,9 +10,9 @@ import pandas as pd
 import pillow_heif
 import pytest
 from PIL import Image
-from src.data.samples import test_samples as make_test_samples
-from src.data.samples import train_samples
 
+from src.data.questions import test_questions as make_test_questions
+from src.data.questions import train_questions
 from src.images.decode import cv2, decode, read_image, shown_size
 from src.prepare.processes import CUT_OFF, ONE_COLOUR, Job, process
 from src.settings import EnhanceSettings
@@ -233,11 +233,11 @@ def test_blank_images_are_not_trained_on_and_not_asked_about(outcome):
     out = outcome[2] / "out"
     names = [*BLANK, "plain.jpg", *CUT]
     table = pd.DataFrame({"index": range(len(names)), "image_link": names, "entity_name": "height"})
-    samples, refused = make_test_samples(table, out, {})
-    assert refused == dict.fromkeys(range(len(BLANK)), "blank picture")
-    assert [sample.image for sample in samples] == names[len(BLANK) :]
-    samples, reasons = train_samples(table.assign(entity_value="2 inch", group_id="1"), out, {})
-    assert [sample.image for sample in samples] == names[len(BLANK) :]
+    questions = make_test_questions(table.assign(group_id="1"), out, {})
+    assert [question.reason for question in questions[: len(BLANK)]] == ["blank picture"] * len(BLANK)
+    assert [question.image for question in questions if not question.reason] == names[len(BLANK) :]
+    questions, reasons = train_questions(table.assign(entity_value="2 inch", group_id="1"), out, {})
+    assert [question.image for question in questions] == names[len(BLANK) :]
     assert reasons["blank picture"] == len(BLANK)
 
 

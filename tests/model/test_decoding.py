@@ -1,12 +1,9 @@
 import pytest
 import torch
-from src.data.samples import test_samples as make_test_samples
 from transformers import LogitsProcessorList
 
-from src.data.tables import read_test
-from src.data.text_store import TextStore
 from src.entities import ENTITY_UNITS
-from src.model.collator import encode, open_picture, prompt_of
+from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, Guide, generate_in_grammar
 from src.model.modeling import load_base, load_processor
 from src.model.prompts import completion, prompt
@@ -94,14 +91,12 @@ def test_random_walks_pass_the_sanity_rules(processor, grammar):
         assert prediction_fault(text, entity) == ""
 
 
-def test_generate_stays_in_the_grammar_and_agrees_where_it_was_valid(processed, processor, grammar):
-    data, out = processed
-    samples = make_test_samples(read_test(data), out / "processed", {})[0]
+def test_generate_stays_in_the_grammar_and_agrees_where_it_was_valid(questions, processor, grammar):
+    samples = questions["test"]
     entities = [sample.entity for sample in samples]
     model = load_base(str(TINY)).eval()
-    pictures = [open_picture(sample) for sample in samples]
-    texts = TextStore(out / "processed")
-    prompts = [prompt_of(sample, texts) for sample in samples]
+    pictures = [open_image(sample) for sample in samples]
+    prompts = [prompt(sample.entity, sample.context) for sample in samples]
     inputs = encode(processor, pictures, prompts, "left").to(model.device, model.dtype)
     length = inputs["input_ids"].shape[1]
     settings = {"max_new_tokens": 16, "do_sample": False, "eos_token_id": [2, grammar.end], "pad_token_id": 0}

@@ -5,11 +5,11 @@ import shutil
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
-from src.data.samples import train_samples
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration, LlamaConfig
 
 from benchmarks.models import config
 from src.data.errors import InputError
+from src.data.questions import train_questions
 from src.data.tables import read_train
 from src.model import modeling
 from src.model.collator import TrainingCollator, model_inputs
@@ -36,7 +36,7 @@ def lora_model():
 @pytest.fixture(scope="module")
 def batch(processed):
     data, out = processed
-    samples = train_samples(read_train(data), out / "processed", {})[0][:2]
+    samples = train_questions(read_train(data), out / "processed", {})[0][:2]
     return model_inputs(
         TrainingCollator(load_processor(str(TINY)))(samples), torch.device("cpu"), torch.float32
     )
@@ -213,7 +213,7 @@ def test_the_full_size_has_the_published_counts():
 
 def test_splitting_makes_five_pictures_of_one(processed):
     data, out = processed
-    samples = train_samples(read_train(data), out / "processed", {})[0][:1]
+    samples = train_questions(read_train(data), out / "processed", {})[0][:1]
     batch = TrainingCollator(load_processor(str(TINY), image_splitting=True))(samples)
     inputs = model_inputs(batch, torch.device("cpu"), torch.float32)
     assert inputs["pixel_values"].shape[1] == 5

@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
-from src.data.samples import test_samples as make_test_samples
 
 from src.data.names import image_name
+from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_test
 from src.prepare.download import download, plan
 from src.prepare.fetch import fetch
@@ -219,9 +219,9 @@ def test_two_links_with_one_name_get_two_files(server, tmp_path):
     out = tmp_path / "out"
     assert run_python("preprocess.py", "--data", data, "--out", out).returncode == 0
     files = dict(zip(table["link"], table["file"], strict=True))
-    samples, refused = make_test_samples(read_test(data), out, files)
-    assert [s.picture.name for s in samples] == table["file"].tolist()
-    assert not refused
+    questions = make_test_questions(read_test(data), out, files)
+    assert [question.model_image.name for question in questions] == table["file"].tolist()
+    assert {question.reason for question in questions} == {""}
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from src.data.samples import test_samples as make_test_samples
 
 from src.data.names import image_name, processed_name, read_files
+from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_test
 from src.prepare.download import download
 from src.prepare.fetch import FetchError, absolute, fetch, host_of, unpacked
@@ -258,9 +258,9 @@ def test_links_without_a_last_part_are_listed_fetched_and_asked_about(web, tmp_p
     out.mkdir()
     for file in table["file"]:
         (out / processed_name(file)).touch()
-    samples, refused = make_test_samples(read_test(data), out, read_files(data))
-    assert [sample.image for sample in samples] == table["file"].tolist()
-    assert not refused
+    questions = make_test_questions(read_test(data), out, read_files(data))
+    assert [question.image for question in questions] == table["file"].tolist()
+    assert {question.reason for question in questions} == {""}
 
 
 @given(

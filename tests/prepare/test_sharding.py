@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from upath import UPath
 
-from src.data import samples as joined
 from src.data.errors import InputError
 from src.data.files import write_whole
 from src.data.processed import Pictures, read_manifest
+from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_test
 from src.data.text_store import TextStore
 from src.images.decode import read_bytes
@@ -26,7 +26,7 @@ from src.prepare.preprocessing import preprocess
 from src.prepare.processes import WORKER_DIED
 from src.prepare.stores import Shard, make
 from src.report.page import write_report
-from src.rules import answer_samples
+from src.rules import parse_images
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings
 from tests.conftest import TINY, make_folder
 from tests.prepare.test_preprocessing import hashes
@@ -153,14 +153,13 @@ def test_shards_in_a_store_are_read_like_those_in_a_folder(sharded, tmp_path):
     far, one = tmp_path / "processed", single / "processed"
     assert sorted_rows(far) == sorted_rows(one)
     assert letterboxed_sizes(far) == letterboxed_sizes(one)
-    samples, reasons = joined.test_samples(read_test(data), far, {})
-    wanted, _ = joined.test_samples(read_test(data), one, {})
-    assert reasons == {}
-    assert [read_bytes(sample.picture) for sample in samples] == [
-        sample.picture.read_bytes() for sample in wanted
-    ]
-    answers = answer_samples(samples, TextStore(far))
-    assert [a.answer for a in answers] == [a.answer for a in answer_samples(wanted, TextStore(one))]
+    stored, wanted = (make_test_questions(read_test(data), folder, {}) for folder in (far, one))
+    assert {question.reason for question in stored} == {""}
+    assert [read_bytes(q.model_image) for q in stored] == [q.model_image.read_bytes() for q in wanted]
+    images = [question.image for question in wanted]
+    journals = tmp_path / "far.jsonl", tmp_path / "one.jsonl"
+    texts, plain = (parse_images(images, TextStore(f), j) for f, j in zip((far, one), journals, strict=True))
+    assert [texts[image] for image in images] == [plain[image] for image in images]
 
 
 def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):

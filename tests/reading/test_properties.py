@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from src.entities import ENTITY_UNITS
 from src.images.decode import np
-from src.model.prompts import describe
 from src.reading.candidates import candidates
+from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.layout import Layout
 from src.reading.lines import Box
 from src.reading.mentions import find_quantities
-from src.reading.options import answer, logits, options
+from src.reading.options import find_options, group_by_amount, rules_answer
 from src.reading.quantity import parse_answer
 from src.sanity import prediction_fault
 
@@ -128,7 +128,7 @@ POINT = [(0, 0)] * 4
 def test_no_lines_break_the_rules_or_the_prompt(lines, width, height, drawn):
     found = parse_lines(lines, width, height)
     assert sorted(reading.text for reading in found) == sorted(text for text, _, _ in lines)
-    prompt = describe(found, drawn)
+    prompt = prompt_context(found, drawn)
     assert prompt.startswith("Read: ")
     for entity in (*ENTITY_UNITS, "colour"):
         for candidate in candidates(found, entity):
@@ -136,11 +136,11 @@ def test_no_lines_break_the_rules_or_the_prompt(lines, width, height, drawn):
             assert candidate.quantity.number > 0
             assert prediction_fault(str(candidate.quantity), entity) == ""
         if entity in ENTITY_UNITS:
-            groups = options(found, entity)
-            assert all(np.isfinite(value) for value in logits(groups, entity, drawn))
-            answered = answer(found, entity, drawn)
-            assert prediction_fault(answered.text, entity) == ""
-            assert 0 < answered.score <= 1
+            options = find_options(found, entity, drawn)
+            assert all(np.isfinite(option.rule_logit) for option in options)
+            text, probability = rules_answer(options)
+            assert prediction_fault(text, entity) == ""
+            assert 0 < probability <= 1
 
 
 LENGTHS = st.tuples(
@@ -162,7 +162,7 @@ def test_one_option_has_one_number_in_each_unit(texts):
     tops = [60 * number for number in range(len(texts))]
     lines = [(t, 0.9, [(0, y), (90, y), (90, y + 20), (0, y + 20)]) for t, y in zip(texts, tops, strict=True)]
     found = parse_lines(lines, 400, 400)
-    groups = options(found, "height")
+    groups = group_by_amount(found, "height")
     assert sum(map(len, groups)) == len(candidates(found, "height"))
     for group in groups:
         numbers = {(candidate.quantity.unit, candidate.quantity.number) for candidate in group}

@@ -2,43 +2,50 @@
 them."""
 
 import pytest
-from src.data.samples import Sample
 
 from src import rules
+from src.data.questions import Question
 from src.data.text_store import TextStore
 from src.images.decode import read_image
 from src.metrics import score
 from src.model.modeling import load_processor
-from src.model.prompts import describe
 from src.ocr.engine import read
 from src.ocr.retry_passes import read_with_retries
 from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
+from src.reading.options import rules_answer
 from src.reading.quantity import canonical
 from tests.conftest import REAL, TINY
 
 
-def test_hand_read_rows_of_real_pictures(gold_read):
+@pytest.fixture(scope="module")
+def gold_texts(gold_read, tmp_path_factory):
+    """The parsed text of the images of the hand-read rows."""
+    store = TextStore(gold_read[1])
+    return rules.parse_images(store, store, tmp_path_factory.mktemp("gold_texts") / "texts.jsonl")
+
+
+def test_hand_read_rows_of_real_pictures(gold_read, gold_texts):
     gold, processed = gold_read
-    texts = TextStore(processed)
     truths, answers, held = [], [], []
-    samples = [Sample(0, row.image, processed / row.image, row.entity_name) for row in gold.itertuples()]
-    by_rules = rules.answer_samples(samples, texts)
-    assert {answer.reason for answer in by_rules} == {""}
-    for row, answer in zip(gold.itertuples(), (a.answer.text for a in by_rules), strict=True):
+    asked = [Question(0, row.image, processed / row.image, row.entity_name) for row in gold.itertuples()]
+    questions = rules.with_text(asked, gold_texts)
+    assert {question.reason for question in questions} == {""}
+    for row, question in zip(gold.itertuples(), questions, strict=True):
+        answer, _ = rules_answer(question.options)
         accepted = [canonical(text) for text in (row.gold, *row.alternatives.split(";")) if text.strip()]
         truths.append(answer if answer in accepted else canonical(row.gold))
         answers.append(answer)
         if accepted:
-            shown = {str(c.quantity) for c in candidates(texts[row.image], row.entity_name)}
+            shown = {text for option in question.options for text in option.texts}
             held.append(bool(shown & set(accepted)))
     assert sum(held) / len(held) >= 0.9
     assert score(truths, answers).f1 >= 0.85
 
 
-def test_readings_of_real_pictures_stay_short(gold_read):
-    tokenizer, texts = load_processor(str(TINY)).tokenizer, TextStore(gold_read[1])
-    lengths = [len(tokenizer(describe(*texts.with_layout(image))).input_ids) for image in texts]
+def test_contexts_of_real_pictures_stay_short(gold_texts):
+    tokenizer = load_processor(str(TINY)).tokenizer
+    lengths = [len(tokenizer(text.context).input_ids) for text in gold_texts.values()]
     assert max(lengths) <= 160
     assert sorted(lengths)[len(lengths) // 2] <= 70
 

@@ -7,7 +7,7 @@ from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
 from src.reading.lines import TextLine
 from src.reading.mentions import find_quantities
-from src.reading.options import answer
+from src.reading.options import find_options, rules_answer
 from src.reading.words import SIDES
 
 
@@ -295,8 +295,8 @@ def test_what_several_lines_say_together(lines, entity, want):
 )
 def test_words_of_a_load_make_it_no_weight(lines, load):
     read = parse_lines(lines, 400, 400)
-    assert answer(read, "maximum_weight_recommendation", None).text == load
-    assert answer(read, "item_weight", None).text == ""
+    assert rules_answer(find_options(read, "maximum_weight_recommendation", None))[0] == load
+    assert rules_answer(find_options(read, "item_weight", None))[0] == ""
 
 
 @pytest.mark.parametrize(

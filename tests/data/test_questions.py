@@ -2,11 +2,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from src.data.samples import Sample, split_by_picture, train_samples
-from src.data.samples import test_samples as make_test_samples
 
 from src.data.errors import InputError
 from src.data.names import image_name, processed_name
+from src.data.questions import Question, split_by_image, train_questions
+from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_table, read_test, read_train, table_text
 from tests.conftest import SAMPLE
 
@@ -125,29 +125,31 @@ def test_any_bytes_are_a_table_or_get_a_sentence(tmp_path_factory, data):
 def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     (tmp_path / "there.jpg").touch()
     rows = [("x/there.jpg", "height"), ("", "height"), ("x/gone.jpg", "height"), ("x/there.jpg", "colour")]
-    test = pd.DataFrame(rows, columns=["image_link", "entity_name"]).assign(index=[4, 6, 7, 9])
-    samples, refused = make_test_samples(test, tmp_path, {})
-    assert samples == [Sample(4, "there.jpg", tmp_path / "there.jpg", "height")]
-    assert refused == {6: "blank link", 7: "no picture", 9: "unknown entity"}
+    test = pd.DataFrame(rows, columns=["image_link", "entity_name"]).assign(index=[4, 6, 7, 9], group_id="7")
+    questions = make_test_questions(test, tmp_path, {})
+    there = {"group": "7", "link": "x/there.jpg"}
+    assert questions[0] == Question(4, "there.jpg", tmp_path / "there.jpg", "height", **there)
+    reasons = {question.row: question.reason for question in questions[1:]}
+    assert reasons == {6: "blank link", 7: "no picture", 9: "unknown entity"}
     train = test.drop(columns="index").assign(entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"])
     train.loc[4] = ("x/there.jpg", "height", "3 kilogram")
     train["group_id"] = "7"
-    samples, reasons = train_samples(train, tmp_path, {})
-    assert samples == [Sample(0, "there.jpg", tmp_path / "there.jpg", "height", "2.5 inch", "7")]
+    questions, reasons = train_questions(train, tmp_path, {})
+    assert questions == [Question(0, "there.jpg", tmp_path / "there.jpg", "height", "2.5 inch", **there)]
     assert reasons == {
         "range": 1, "blank link": 1, "no picture": 1, "unknown entity": 1, "unit of another entity": 1,
     }  # fmt: skip
 
 
 def test_split_is_by_picture_seeded_and_complete(tmp_path):
-    samples = [Sample(i, f"{i // 3}.jpg", tmp_path / f"{i // 3}.jpg", "height") for i in range(60)]
-    left, right = split_by_picture(samples, 0.25, seed=1)
-    assert {s.picture for s in left}.isdisjoint({s.picture for s in right})
-    assert len({s.picture for s in right}) == 5
+    samples = [Question(i, f"{i // 3}.jpg", tmp_path / f"{i // 3}.jpg", "height") for i in range(60)]
+    left, right = split_by_image(samples, 0.25, seed=1)
+    assert {s.model_image for s in left}.isdisjoint({s.model_image for s in right})
+    assert len({s.model_image for s in right}) == 5
     assert sorted(s.row for s in left + right) == list(range(60))
-    assert (left, right) == split_by_picture(samples, 0.25, seed=1)
-    assert right != split_by_picture(samples, 0.25, seed=2)[1]
-    few_left, few_right = split_by_picture(samples[:6], 0.01, seed=0)
+    assert (left, right) == split_by_image(samples, 0.25, seed=1)
+    assert right != split_by_image(samples, 0.25, seed=2)[1]
+    few_left, few_right = split_by_image(samples[:6], 0.01, seed=0)
     assert few_left
     assert few_right
 
