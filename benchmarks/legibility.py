@@ -64,7 +64,8 @@ def main() -> int:
     for (reduced, name), values in sorted(found.items()):
         share, characters = np.mean(values, axis=0)
         print(
-            f"{reduced:13} {name:10} {len(values):4} pictures: label found in {share:.3f}, {characters:.1f} characters"
+            f"{reduced:13} {name:10} {len(values):4} images: "
+            f"label found in {share:.3f}, {characters:.1f} characters"
         )
     return 0
 

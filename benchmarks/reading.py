@@ -175,9 +175,11 @@ def page(rows: Sequence[Row], processed: Path) -> str:
         picture = resize(read_image(processed / processed_name(row.question.image)), 360)
         data = base64.b64encode(cv2.imencode(".jpg", picture)[1].tobytes()).decode()
         options = "; ".join(" / ".join(o.texts) for o in row.question.options if o.texts) or "none"
-        said = f"{row.question.entity}: {truth or 'not visible'}. Rules: {given or 'silent'} ({row.probability:.2f})."
+        said = f"{row.question.entity}: {truth or 'not visible'}. "
+        said += f"Rules: {given or 'nothing'} ({row.probability:.2f})."
         cards.append(
-            f'<figure><img src="data:image/jpeg;base64,{data}"><figcaption><b>{html.escape(row.question.image)}</b><br>'
+            f'<figure><img src="data:image/jpeg;base64,{data}"><figcaption>'
+            f"<b>{html.escape(row.question.image)}</b><br>"
             f"{html.escape(said)}<br>Options: {html.escape(options)}</figcaption></figure>"
         )
     style = "body{font:14px sans-serif;display:flex;flex-wrap:wrap}figure{width:360px;margin:10px}"

@@ -185,7 +185,8 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
         five[name] = metrics.score(official["truth"].tolist(), official[column].tolist()).f1
         print(f"5-fold, {name}: {five[name]:.3f}", flush=True)
     return {
-        "rows": rows, "gold_rows": len(gold.rows), "official": five, "official_rows": len(official), "model": model,
+        "rows": rows, "gold_rows": len(gold.rows), "official": five, "official_rows": len(official),
+        "model": model,
         "minutes": round((time.monotonic() - start) / 60),
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else
         f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU, Python {platform.python_version()}",
@@ -206,8 +207,8 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
         f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. Measured by "
         f"`make results` in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
         "", *lines, "",
-        f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows (labels as they are, about a "
-        f"quarter of them wrong), F1: {five}.",
+        f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows (labels as they are, "
+        f"about a quarter of them wrong), F1: {five}.",
     ])  # fmt: skip
 
 

@@ -49,31 +49,31 @@ def show_gallery(
 def show_answers(
     processed: Path, answers: pd.DataFrame, column: str = "prediction", save: Path | None = None
 ) -> None:
-    """Show a gallery of answers: columns ``picture`` (in ``processed``), ``entity`` and ``column``.
+    """Show a gallery of answers: columns ``model_image``, ``entity`` and ``column``.
 
-    Columns ``truth``, ``chance`` (probability that the prediction is right) and ``candidates`` are optional.
+    Columns ``truth``, ``probability`` (of the prediction) and ``candidates`` are optional.
     """
     captions = []
     for row in answers.to_dict("records"):
-        chance = f" ({row['chance']:.0%})" if "chance" in row else ""
-        lines = [f"{row['entity']}: {row[column] or '(silent)'}{chance}"]
+        probability = f" ({row['probability']:.0%})" if "probability" in row else ""
+        lines = [f"{row['entity']}: {row[column] or '(empty)'}{probability}"]
         if "truth" in row:
             lines.append(f"truth: {row['truth'] or '(not visible)'}")
         if "candidates" in row:
             candidates = row["candidates"] or "nothing that fits"
             lines.append("read: " + textwrap.shorten(candidates, 36, placeholder=" ..."))
         captions.append("\n".join(lines))
-    show_gallery(list(map(Pictures(processed).path, answers["picture"])), captions, save=save)
+    show_gallery(list(map(Pictures(processed).path, answers["model_image"])), captions, save=save)
 
 
 def show_reliability(answers: pd.DataFrame) -> None:
-    """Plot the share of right answers over probability (columns ``chance, right``), a line per ``stage``."""
+    """Plot the share of right answers over probability (columns ``probability, right``), a line per ``stage``."""
     figure, axis = plt.subplots(figsize=(4.6, 3.6), dpi=72)
     axis.plot([0, 1], [0, 1], color="lightgrey")
     for stage, rows in answers.groupby("stage"):
-        bins = rows.groupby((rows["chance"] * 5).clip(upper=4.999).astype(int))
-        means, label = bins[["chance", "right"]].mean(), f"{stage} ({len(rows)} rows)"
-        axis.plot(means["chance"], means["right"], marker="o", label=label)
+        bins = rows.groupby((rows["probability"] * 5).clip(upper=4.999).astype(int))
+        means, label = bins[["probability", "right"]].mean(), f"{stage} ({len(rows)} rows)"
+        axis.plot(means["probability"], means["right"], marker="o", label=label)
     axis.set(title="reliability on held-out rows", xlabel="probability", ylabel="right")
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.legend()
@@ -106,10 +106,10 @@ def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
     left.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
     window = max(5, len(losses) // 10)
     left.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
-    left.set(title="training loss (answer tokens only)", xlabel="step", ylabel="cross entropy")
+    left.set(title="training loss (answer tokens and options)", xlabel="step", ylabel="cross entropy")
     left.set(ylim=(0, None))
     left.legend()
     right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")
-    right.set(title="F1 on held-out pictures", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())
+    right.set(title="F1 on held-out images", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())
     figure.tight_layout()
     plt.show()

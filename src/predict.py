@@ -24,7 +24,7 @@ from src import ensemble, sanity
 from src.data.details import details_table, from_entry, to_entry
 from src.data.errors import InputError, run_main
 from src.data.files import Journal, fingerprint, write_whole
-from src.data.flags import parser_for, settings_of
+from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.label_prior import LabelPrior
 from src.data.names import picture_names, read_files
@@ -247,8 +247,7 @@ def _write(details: pd.DataFrame, run: RunFolder, test: Path) -> None:
 
 def main() -> int:
     """Answer test.csv from the command line."""
-    given = parser_for(PredictSettings, description="Answer test.csv with a trained adapter.").parse_args()
-    settings = settings_of(PredictSettings, vars(given))
+    settings = settings_from_command_line(PredictSettings, "Answer test.csv with a trained adapter.")
     details = predict(settings)
     if PartialState().is_main_process:
         answered = details["prediction"].ne("").sum()

@@ -27,7 +27,7 @@ _MODEL = "folder or hub id of the IDEFICS2 model"
 _DECODERS = "processes that decode images; default: by the machine's cores"
 
 
-def _setting(default: Any, text: str, least: float | None = None, **metadata: Any) -> Any:
+def setting(default: Any, text: str, least: float | None = None, **metadata: Any) -> Any:
     """Return a field with its default, its help text and the least value that makes sense.
 
     `src.data.flags` also reads ``spellings`` of the flag, the preferred one first, and ``choices``.
@@ -35,8 +35,8 @@ def _setting(default: Any, text: str, least: float | None = None, **metadata: An
     return field(default=default, metadata={"help": text, "least": least, **metadata})
 
 
-def _required(text: str, **metadata: Any) -> Any:
-    """Return a field without a default, with its help text and metadata as of `_setting`."""
+def required(text: str, **metadata: Any) -> Any:
+    """Return a field without a default, with its help text and metadata as of `setting`."""
     return field(metadata={"help": text, **metadata})
 
 
@@ -44,33 +44,33 @@ def _required(text: str, **metadata: Any) -> Any:
 class EnhanceSettings:
     """Enhancement of a source image into a model image; the defaults are the reference solution's."""
 
-    max_size: int = _setting(
+    max_size: int = setting(
         600, "longest side of a model image, px; smaller images are not enlarged", least=1
     )
-    clip_limit: float = _setting(1.0, "contrast limit of CLAHE, on 8x8 tiles", least=0)
-    sigma: float = _setting(1.0, "standard deviation of the unsharp mask's Gaussian, px", least=0)
-    strength: float = _setting(1.5, "strength of the unsharp mask: image + strength * (image - blurred)")
+    clip_limit: float = setting(1.0, "contrast limit of CLAHE, on 8x8 tiles", least=0)
+    sigma: float = setting(1.0, "standard deviation of the unsharp mask's Gaussian, px", least=0)
+    strength: float = setting(1.5, "strength of the unsharp mask: image + strength * (image - blurred)")
 
 
 @dataclass(frozen=True, slots=True)
 class PreprocessSettings(EnhanceSettings):
     """Settings of ``preprocess.py``."""
 
-    data: Path = _setting(DATA, "data folder with train.csv, test.csv and images/")
-    out: Path = _setting(
+    data: Path = setting(DATA, "data folder with train.csv, test.csv and images/")
+    out: Path = setting(
         OUT / "processed",
         "folder for the model images; a run's is OUT/processed",
         spellings=("processed", "out"),
     )
-    ocr: bool = _setting(False, "also read the text of each image into text.jsonl")
-    workers: int | None = _setting(None, "processes; default: by the machine's cores", least=1)
-    max_pixels: int = _setting(MAX_PIXELS, "limit of a source image, px; larger ones fail", least=1)
-    rows: int = _setting(ROWS, _ROWS, least=1)
-    seed: int = _setting(0, _SEED)
-    all: bool = _setting(False, "also process the images of train.csv's rows that are not sampled")
-    ray: str | None = _setting(None, _RAY)
-    shards: bool = _setting(False, "write tar files with an index instead of a file per image, for very many")
-    per_shard: int = _setting(1000, "images in a shard", least=1)
+    ocr: bool = setting(False, "also read the text of each image into text.jsonl")
+    workers: int | None = setting(None, "processes; default: by the machine's cores", least=1)
+    max_pixels: int = setting(MAX_PIXELS, "limit of a source image, px; larger ones fail", least=1)
+    rows: int = setting(ROWS, _ROWS, least=1)
+    seed: int = setting(0, _SEED)
+    all: bool = setting(False, "also process the images of train.csv's rows that are not sampled")
+    ray: str | None = setting(None, _RAY)
+    shards: bool = setting(False, "write tar files with an index instead of a file per image, for very many")
+    per_shard: int = setting(1000, "images in a shard", least=1)
 
     @property
     def sampled_rows(self) -> int | None:
@@ -82,19 +82,19 @@ class PreprocessSettings(EnhanceSettings):
 class DownloadSettings:
     """Limits of a download: a link takes at most ``attempts`` times ``seconds`` and the waits in between."""
 
-    connections: int = _setting(32, "links that are fetched at the same time", least=1)
-    attempts: int = _setting(4, "attempts per link", least=1)
-    timeout: float = _setting(10.0, "longest wait for a connection or the next piece of a response, seconds")
-    seconds: float = _setting(60.0, "longest duration of an attempt, seconds")
-    backoff: float = _setting(
+    connections: int = setting(32, "links that are fetched at the same time", least=1)
+    attempts: int = setting(4, "attempts per link", least=1)
+    timeout: float = setting(10.0, "longest wait for a connection or the next piece of a response, seconds")
+    seconds: float = setting(60.0, "longest duration of an attempt, seconds")
+    backoff: float = setting(
         0.5, "wait before the second attempt, seconds; doubles each time, half is jitter"
     )
-    longest_wait: float = _setting(
+    longest_wait: float = setting(
         30.0, "longest Retry-After that is waited for, seconds; else the link fails"
     )
-    max_bytes: int = _setting(50_000_000, "limit of a file, bytes", least=1)
-    max_redirects: int = _setting(5, "redirects that an attempt follows")
-    host_failures: int = _setting(
+    max_bytes: int = setting(50_000_000, "limit of a file, bytes", least=1)
+    max_redirects: int = setting(5, "redirects that an attempt follows")
+    host_failures: int = setting(
         10, "failed links in a row after which the other links of a host are left until the end", least=1
     )
 
@@ -103,100 +103,100 @@ class DownloadSettings:
 class LoraSettings:
     """Low-rank adapters of text model and connector (LoRA: arXiv:2106.09685; QLoRA: arXiv:2305.14314)."""
 
-    lora_r: int = _setting(16, "rank of the LoRA matrices", least=1)
-    lora_alpha: int = _setting(32, "numerator of the LoRA matrices' scale, alpha / rank")
-    lora_dropout: float = _setting(0.05, "share of the LoRA inputs left out in training")
+    lora_r: int = setting(16, "rank of the LoRA matrices", least=1)
+    lora_alpha: int = setting(32, "numerator of the LoRA matrices' scale, alpha / rank")
+    lora_dropout: float = setting(0.05, "share of the LoRA inputs left out in training")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings(LoraSettings):
     """Settings of ``training.ipynb`` and ``src.train``; None: as `modeling.Preset` has it for the model."""
 
-    data: Path = _required("data folder with train.csv")
-    out: Path = _required("run folder with processed/; adapter/ and metrics.jsonl are written there")
-    model: str = _setting(MODEL, _MODEL)
-    rows: int = _setting(ROWS, _ROWS, least=1)
-    epochs: float = _setting(1.0, "passes over the rows", least=0)
-    batch_size: int | None = _setting(None, "rows that a process puts through the model at once", least=1)
-    accumulation: int | None = _setting(None, "batches per optimizer step", least=1)
-    learning_rate: float | None = _setting(None, "learning rate after the warm-up, where it is highest")
-    warmup: float = _setting(0.03, "share of the steps in which the learning rate rises", least=0)
-    gradient_checkpointing: bool | None = _setting(None, "save memory for a third more time")
-    image_splitting: bool = _setting(
+    data: Path = required("data folder with train.csv")
+    out: Path = required("run folder with processed/; adapter/ and metrics.jsonl are written there")
+    model: str = setting(MODEL, _MODEL)
+    rows: int = setting(ROWS, _ROWS, least=1)
+    epochs: float = setting(1.0, "passes over the rows", least=0)
+    batch_size: int | None = setting(None, "rows that a process puts through the model at once", least=1)
+    accumulation: int | None = setting(None, "batches per optimizer step", least=1)
+    learning_rate: float | None = setting(None, "learning rate after the warm-up, where it is highest")
+    warmup: float = setting(0.03, "share of the steps in which the learning rate rises", least=0)
+    gradient_checkpointing: bool | None = setting(None, "save memory for a third more time")
+    image_splitting: bool = setting(
         False, "show an image as five: 320 image tokens instead of 64, about three times the time"
     )
-    workers: int | None = _setting(None, _DECODERS, least=0)
-    ocr: bool = _setting(True, "put text lines into the prompts, and let the audit decide on the labels")
-    audit: bool = _setting(True, "audit the labels; without, they stay (with OCR the audit is still shown)")
-    empty_share: float = _setting(
+    workers: int | None = setting(None, _DECODERS, least=0)
+    ocr: bool = setting(True, "put text lines into the prompts, and let the audit decide on the labels")
+    audit: bool = setting(True, "audit the labels; without, they stay (with OCR the audit is still shown)")
+    empty_share: float = setting(
         0.15, "share of rows with an empty answer, made of questions that the images do not answer", least=0
     )
-    held_out: float = _setting(0.1, "share of the images that are held out of training", least=0)
-    scored_rows: int = _setting(
+    held_out: float = setting(0.1, "share of the images that are held out of training", least=0)
+    scored_rows: int = setting(
         500, "held-out rows to score at most, about; all are answered for the F1", least=1
     )
-    evaluations: int = _setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
-    checkpoint_steps: int = _setting(200, "optimizer steps between checkpoints", least=1)
-    seed: int = _setting(0, _SEED)
+    evaluations: int = setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
+    checkpoint_steps: int = setting(200, "optimizer steps between checkpoints", least=1)
+    seed: int = setting(0, _SEED)
 
 
 @dataclass(frozen=True, slots=True)
 class PredictSettings:
     """Settings of ``inference.ipynb`` and ``src.predict``."""
 
-    data: Path = _required("data folder with test.csv")
-    out: Path = _required("run folder with processed/ and adapter/; test_out.csv is written there")
-    model: str = _setting(MODEL, f"{_MODEL} that the adapter was trained on")
-    predict_batch_size: int | None = _setting(
+    data: Path = required("data folder with test.csv")
+    out: Path = required("run folder with processed/ and adapter/; test_out.csv is written there")
+    model: str = setting(MODEL, f"{_MODEL} that the adapter was trained on")
+    predict_batch_size: int | None = setting(
         None, "rows answered at once; default: by the model's size; halved when memory is short", least=1
     )
-    merged: bool | None = _setting(
+    merged: bool | None = setting(
         None, "merge the adapter into the dequantised base model; default: where memory allows it"
     )
-    workers: int | None = _setting(None, _DECODERS, least=0)
-    ray: str | None = _setting(None, _RAY)
+    workers: int | None = setting(None, _DECODERS, least=0)
+    ray: str | None = setting(None, _RAY)
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """Settings that ``src.run`` gives to every stage that has them."""
 
-    data: Path = _setting(DATA, "data folder with test.csv, images/ and, to train on, train.csv")
-    out: Path = _setting(OUT, "run folder; every stage writes there")
-    model: str = _setting(MODEL, _MODEL)
-    ocr: bool = _setting(True, "read the text of the images; without, the model sees images only")
+    data: Path = setting(DATA, "data folder with test.csv, images/ and, to train on, train.csv")
+    out: Path = setting(OUT, "run folder; every stage writes there")
+    model: str = setting(MODEL, _MODEL)
+    ocr: bool = setting(True, "read the text of the images; without, the model sees images only")
 
 
 @dataclass(frozen=True, slots=True)
 class RulesSettings:
     """Settings of ``src.rules``."""
 
-    data: Path = _required("data folder with test.csv")
-    processed: Path = _required("folder that preprocess.py --ocr wrote")
-    predictions: Path = _required("prediction file to write", spellings=("predictions", "out"))
-    strict: bool = _setting(False, "exit with 1 after an unexpected error on an image")
+    data: Path = required("data folder with test.csv")
+    processed: Path = required("folder that preprocess.py --ocr wrote")
+    predictions: Path = required("prediction file to write", spellings=("predictions", "out"))
+    strict: bool = setting(False, "exit with 1 after an unexpected error on an image")
 
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
     """Settings of ``src.plan``."""
 
-    data: Path = _setting(DATA, "data folder with train.csv, test.csv and images/")
-    model: str = _setting(MODEL, _MODEL)
-    rows: int = _setting(ROWS, _ROWS, least=1)
-    gpu: str | None = _setting(None, "card to estimate for, of those in src/plan; default: the one here")
-    gpus: int | None = _setting(None, "number of GPUs; default: as many as are here, or else one", least=1)
-    cores: int | None = _setting(None, "CPU cores of the machine; default: those of this one", least=1)
-    catalogues: bool = _setting(False, "also estimate catalogues of 350 thousand to a billion images")
-    hours: float | None = _setting(None, "limit of the run, hours; what would fit it is suggested")
+    data: Path = setting(DATA, "data folder with train.csv, test.csv and images/")
+    model: str = setting(MODEL, _MODEL)
+    rows: int = setting(ROWS, _ROWS, least=1)
+    gpu: str | None = setting(None, "card to estimate for, of those in src/plan; default: the one here")
+    gpus: int | None = setting(None, "number of GPUs; default: as many as are here, or else one", least=1)
+    cores: int | None = setting(None, "CPU cores of the machine; default: those of this one", least=1)
+    catalogues: bool = setting(False, "also estimate catalogues of 350 thousand to a billion images")
+    hours: float | None = setting(None, "limit of the run, hours; what would fit it is suggested")
 
 
 @dataclass(frozen=True, slots=True)
 class SanitySettings:
     """Settings of ``src/sanity.py``."""
 
-    predictions: Path = _required("prediction file with index,prediction", spellings=("predictions", "file"))
-    test: Path | None = _setting(
+    predictions: Path = required("prediction file with index,prediction", spellings=("predictions", "file"))
+    test: Path | None = setting(
         None, "test file that the predictions answer: checks indices and units per entity, too"
     )
 
@@ -205,20 +205,18 @@ class SanitySettings:
 class MetricsSettings:
     """Settings of ``src.metrics``."""
 
-    truth: Path = _required("CSV file with index and entity_value, gold or prediction: the true values")
-    predictions: Path = _required("prediction file with index,prediction", spellings=("predictions", "pred"))
+    truth: Path = required("CSV file with index and entity_value, gold or prediction: the true values")
+    predictions: Path = required("prediction file with index,prediction", spellings=("predictions", "pred"))
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
     """Settings of ``src.report``."""
 
-    out: Path = _setting(OUT, "run folder; report.html is written there")
-    data: Path | None = _setting(
-        None, "data folder of the run; default: the one that the run recorded in OUT"
-    )
-    rows: int = _setting(500, "rows to show at most", spellings=("shown", "rows"))
-    train: bool = _setting(False, "also show train rows: label, audit's verdict, held-out answer")
+    out: Path = setting(OUT, "run folder; report.html is written there")
+    data: Path | None = setting(None, "data folder of the run; default: the one that the run recorded in OUT")
+    rows: int = setting(500, "rows to show at most", spellings=("shown", "rows"))
+    train: bool = setting(False, "also show train rows: label, audit's verdict, held-out answer")
 
 
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:

@@ -12,7 +12,7 @@ import torch
 
 from src import metrics
 from src.data.errors import run_main
-from src.data.flags import parser_for, settings_of
+from src.data.flags import settings_from_command_line
 from src.data.folders import RunFolder
 from src.model import memory
 from src.model.modeling import add_lora, card_memory, load_base, load_config, load_processor, lora_config
@@ -61,8 +61,7 @@ def print_estimate(settings: TrainSettings) -> None:
 
 def main() -> int:
     """Run the command line."""
-    flags = parser_for(TrainSettings, description="Fine-tune an IDEFICS2 with QLoRA.").parse_args()
-    result = train(settings_of(TrainSettings, vars(flags)))
+    result = train(settings_from_command_line(TrainSettings, "Fine-tune an IDEFICS2 with QLoRA."))
     if os.environ.get("RANK", "0") == "0":
         print(f"{result.adapter}\n{metrics.show(result.scores)}")
     return 0

@@ -18,7 +18,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from src.bundled.synthetic import draw
 from src.bundled.tiny import tiny_config, write_processor
 from src.data.errors import InputError, run_main
 from src.data.files import replace_folder
-from src.data.flags import parser_for, settings_of
+from src.data.flags import settings_from_command_line
 from src.data.labels import normalise_label
 from src.model.collator import TrainingCollator, encode, model_inputs
 from src.model.decoding import AnswerGrammar
@@ -47,6 +47,7 @@ from src.model.scoring import score_options
 from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.options import find_options
+from src.settings import setting
 
 SMALL, FULL = 70, 588
 """Sides of the images in pixels: for most of the time, and at the end."""
@@ -64,16 +65,11 @@ PEAK, PEAK_AGAIN, WARM_UP = 1.5e-3, 8e-4, 0.03
 class PretrainSettings:
     """The flags of this command."""
 
-    out: Path = field(
-        default=Path("data/idefics2-tiny"), metadata={"help": "folder of the model", "least": None}
-    )
-    minutes: float = field(default=60.0, metadata={"help": "training time", "least": 0})
-    batch_size: int = field(default=32, metadata={"help": "rows of a step", "least": 1})
-    seed: int = field(default=0, metadata={"help": "random seed of weights and scenes", "least": 0})
-    start: Path | None = field(
-        default=None,
-        metadata={"help": "folder with the weights to begin with; default: random ones", "least": None},
-    )
+    out: Path = setting(Path("data/idefics2-tiny"), "folder of the model")
+    minutes: float = setting(60.0, "training time", least=0)
+    batch_size: int = setting(32, "rows of a step", least=1)
+    seed: int = setting(0, "random seed of weights and scenes", least=0)
+    start: Path | None = setting(None, "folder with the weights to begin with; default: random ones")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +269,7 @@ def evaluate(
 
 def main() -> int:
     """Run the command: make the tiny model."""
-    parser = parser_for(PretrainSettings, description="Make the bundled tiny IDEFICS2.")
-    pretrain(settings_of(PretrainSettings, vars(parser.parse_args())))
+    pretrain(settings_from_command_line(PretrainSettings, "Make the bundled tiny IDEFICS2."))
     return 0
 
 

@@ -8,7 +8,7 @@ other scenes, in other proportions.
 
 import shutil
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ import pandas as pd
 from src.bundled.scene import SIDE, Scene
 from src.bundled.scenes import make_scene, question
 from src.data.errors import InputError, run_main
-from src.data.flags import parser_for, settings_of
+from src.data.flags import settings_from_command_line
 from src.data.labels import normalise_label
 from src.images.decode import cv2  # imported there with its size limit set
 from src.reading.lines import WHOLE
+from src.settings import required, setting
 
 FACES, WEIGHTS = ("sans", "sans", "uni", "italic"), (400, 400, 600, 700)
 """OpenCV's own typefaces, and thicknesses of letters, in the proportions of their use."""
@@ -30,10 +31,10 @@ FACES, WEIGHTS = ("sans", "sans", "uni", "italic"), (400, 400, 600, 700)
 class SyntheticSettings:
     """The flags of this command."""
 
-    out: Path = field(metadata={"help": "folder to make", "least": None})
-    train: int = field(default=144, metadata={"help": "train rows", "least": 0})
-    test: int = field(default=60, metadata={"help": "test rows", "least": 0})
-    seed: int = field(default=0, metadata={"help": "random seed", "least": 0})
+    out: Path = required("folder to make")
+    train: int = setting(144, "train rows", least=0)
+    test: int = setting(60, "test rows", least=0)
+    seed: int = setting(0, "random seed", least=0)
 
 
 def write_data_folder(out: Path, train_rows: int, test_rows: int, seed: int) -> None:
@@ -126,10 +127,8 @@ def _write(image: np.ndarray, text: str, corners: np.ndarray, rng: np.random.Gen
 
 def main() -> int:
     """Run the command: write a data folder."""
-    parser = parser_for(
-        SyntheticSettings, description="Draw a data folder of product images with known values."
-    )
-    settings = settings_of(SyntheticSettings, vars(parser.parse_args()))
+    description = "Draw a data folder of product images with known values."
+    settings = settings_from_command_line(SyntheticSettings, description)
     write_data_folder(settings.out, settings.train, settings.test, settings.seed)
     print(f"{settings.out}: {settings.train} train rows, {settings.test} test rows")
     return 0

@@ -101,7 +101,7 @@ def scored(question: Question, answer: ModelAnswer | None) -> Question:
 def finite_answers(
     model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
 ) -> list[ModelAnswer | None]:
-    """Return `answer`; rows whose probabilities are no numbers are tried in float32, and None if that fails."""
+    """Return `answer`; a row whose probabilities are no numbers is tried in float32, or None in the end."""
     answers: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
     if all(row and row.is_finite for row in answers):
         return answers

@@ -14,12 +14,12 @@ import torch
 from transformers import Idefics2Config
 
 from src.data.errors import InputError, run_main
+from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder
 from src.data.names import picture_names, read_files
 from src.data.sampling import SampledTables, read_sampled
 from src.model.memory import is_small
 from src.model.modeling import load_config
-from src.data.flags import settings_from_command_line
 from src.plan.catalogue import CARDS, card_here, config_8b
 from src.plan.measure import image_rates, with_model
 from src.plan.stages import (

@@ -46,7 +46,7 @@ def download(
 ) -> pd.DataFrame:
     """Fetch every image that ``data``'s tables name and ``images/`` lacks; return the table of `COLUMNS`.
 
-    ``rows`` and ``seed`` limit train.csv to its sampled rows, see `sampling.read_sampled`. Links that failed in
+    ``rows`` and ``seed`` limit train.csv to its sampled rows, see `read_sampled`. Links that failed in
     an earlier run are left alone unless ``retry_failed``. Raises `InputError` when the tables cannot be read
     or the folder not be written.
     """

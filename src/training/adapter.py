@@ -144,7 +144,7 @@ def _card(record: Mapping[str, Any]) -> str:
 
 
 def held_out(record: Mapping[str, Any]) -> list[Question]:
-    """Return the answered held-out questions of a record. Raises `InputError` for one of an earlier version."""
+    """Return the answered held-out questions of a record; `InputError` for one of an earlier version."""
     try:
         return [from_entry(entry) for entry in record["answers"]]
     except (KeyError, TypeError, ValueError):
@@ -154,6 +154,8 @@ def held_out(record: Mapping[str, Any]) -> list[Question]:
 
 
 def _scores(answers: Sequence[Question]) -> pd.DataFrame:
-    columns = [(question.entity, question.label, question.model_answer) for question in answers]
-    entities, labels, model_answers = map(list, zip(*columns, strict=True))
-    return metrics.table(entities, labels, model_answers)
+    return metrics.table(
+        [question.entity for question in answers],
+        [question.label for question in answers],
+        [question.model_answer for question in answers],
+    )

@@ -156,7 +156,7 @@ def answers_of(
     data: TrainData,
     settings: TrainSettings,
 ) -> list[dict[str, Any]]:
-    """Answer held-out questions; return `to_entry` of each, in their order, with all that `ensemble.fit` needs.
+    """Answer held-out questions; return `to_entry` of each, in their order, as `ensemble.fit` needs it.
 
     Questions that cannot be asked (a broken image) are left out.
     """
