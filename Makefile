@@ -7,8 +7,8 @@
 # make bench-reading   recall, F1 by rules and audit on DATA, against OUT/processed
 # make bench-train   speed and memory of training beside the official notebook's way, same folders
 # make bench-infer   speed of answering beside a plain loop, same folders
-# make bench-gpu   everything about a GPU at idefics2-8b's size, into benchmarks/gpu.json and the README
-# make results   every figure of the README's results, on DATA with gold_dev.csv, after make run (same DATA and OUT)
+# make bench-gpu   everything about a GPU at idefics2-8b's size, into benchmarks/gpu.json and benchmarks/README.md
+# make results   every figure of the results in benchmarks/README.md, on DATA with gold_dev.csv, after make run (same DATA and OUT)
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
 OUT ?= outputs

@@ -6,7 +6,7 @@ Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``, an
 weights. Training and answering, each in bfloat16 and in float16 (as a card without bfloat16 computes), with
 the batch sizes that the card gets: rows and tokens per second, peak memory beside the estimate, share of the
 card's rate in matrix products. Also how many of the answers of the merged model are those of the adapter
-beside the NF4 base. Writes ``benchmarks/gpu.json``, and the README's table from it.
+beside the NF4 base. Writes ``benchmarks/gpu.json``, and the table in ``benchmarks/README.md`` from it.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def part(args: argparse.Namespace) -> dict[str, float]:
 
 
 def as_markdown(record: dict[str, Any]) -> str:
-    """Return the README's table: what is estimated, and measured in each type."""
+    """Return the table: what is estimated, and measured in each type."""
     rows = {"training": 150_000, "answering": 131_187}
     config = models.config("8b")
     flops = {"training": training_flops(config, False), "answering": answering_flops(config, 1.45)}
@@ -203,7 +203,7 @@ def main() -> int:
         return 0
     record = measure_all(args)
     write_whole(RECORD, json.dumps(record, indent=1) + "\n")
-    readme = ROOT / "README.md"
+    readme = ROOT / "benchmarks" / "README.md"
     write_whole(readme, put_into(readme.read_text(), as_markdown(record), MARKS))
     return 0
 

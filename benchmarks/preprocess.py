@@ -3,7 +3,7 @@
     make bench-preprocess DATA=path/to/data/folder
 
 - ours: ``python preprocess.py``, start to end (workers started, manifest written).
-- reference: the reference solution's loop, one ``multiprocessing.Pool``, ``imap_unordered(chunksize=20)``, per image
+- reference: the reference solution's loop, one ``multiprocessing.Pool``, ``imap_unordered(chunksize=20)``;
   ``cv2.imread``, INTER_AREA, CLAHE on L of LAB, unsharp mask, ``cv2.imwrite``; OpenCV's threads as they come.
 - pillow: ``draft`` and ``thumbnail``, no filters. - floor: JPEG decode and encode alone.
 Each runs in a fresh process; the order is turned round by one each round; the median of the rounds is shown.

@@ -1,4 +1,4 @@
-"""Every figure of the README's results: each way of doing it trained, answered, scored; one JSON, two tables.
+"""Every figure of the results: each way of doing it trained, answered, scored; one JSON, two tables.
 
     make results DATA=path/to/data/folder OUT=path/to/results
 
@@ -6,7 +6,7 @@
 entity_name, gold, alternatives``); ``published_answers.csv`` (``index`` and a column per system) is scored,
 too, where it is there. ``OUT`` is what ``make run`` left. Each way has a folder in ``OUT/ways``; what is
 finished there is used again. Writes ``benchmarks/results.json``, ``benchmarks/results.md`` and the table
-between the README's two marks.
+between the two marks of benchmarks/README.md.
 """
 
 import argparse
@@ -217,15 +217,15 @@ def put_into(text: str, table: str, marks: tuple[str, str] = MARKS) -> str:
     pattern = re.compile(f"({re.escape(marks[0])}\n).*(\n{re.escape(marks[1])})", re.DOTALL)
     replaced, count = pattern.subn(lambda found: f"{found[1]}\n{table}\n{found[2]}", text)
     if count != 1:
-        raise InputError(f"README.md: needs the lines {marks[0]} and {marks[1]} once")
+        raise InputError(f"benchmarks/README.md: needs the lines {marks[0]} and {marks[1]} once")
     return replaced
 
 
 def write_tables(record: dict[str, Any], root: Path = ROOT) -> None:
-    """``benchmarks/results.md`` and the README's table from the record."""
+    """Write ``benchmarks/results.md`` and the table in ``benchmarks/README.md`` from the record."""
     title = "# Results\n\nWritten by `make results`; the figures are in `results.json`.\n\n"
     write_whole(root / "benchmarks" / "results.md", title + as_markdown(record, per_entity=True) + "\n")
-    readme = root / "README.md"
+    readme = root / "benchmarks" / "README.md"
     write_whole(readme, put_into(readme.read_text(), as_markdown(record, per_entity=False)))
 
 

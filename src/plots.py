@@ -67,7 +67,7 @@ def show_answers(
 
 
 def show_reliability(answers: pd.DataFrame) -> None:
-    """Plot the share of right answers over probability (columns ``probability, right``), a line per ``stage``."""
+    """Plot the share of right answers over ``probability``: columns ``probability, right, stage``."""
     figure, axis = plt.subplots(figsize=(4.6, 3.6), dpi=72)
     axis.plot([0, 1], [0, 1], color="lightgrey")
     for stage, rows in answers.groupby("stage"):

@@ -107,6 +107,6 @@ def test_the_gpu_benchmark_gets_as_far_as_its_first_cuda_call(processed):
     assert gpu.RECORD.read_bytes() == before
 
 
-def test_the_readme_shows_what_was_measured_on_a_gpu():
-    readme = (ROOT / "README.md").read_text()
+def test_the_benchmarks_page_shows_what_was_measured_on_a_gpu():
+    readme = (ROOT / "benchmarks" / "README.md").read_text()
     assert put_into(readme, gpu.as_markdown(json.loads(gpu.RECORD.read_text())), gpu.MARKS) == readme

@@ -27,10 +27,10 @@ MAY_IMPORT = {
     "plots": {"images", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},
     "predict": {"settings", "data", "prepare", "model", "training", "ensemble", "sanity", "rules"},
-    "report": {"settings", "entities", "images", "reading", "data", "model", "training", "metrics", "report"},
+    "report": {"settings", "images", "reading", "data", "model", "training", "metrics", "rules", "report"},
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},
-    "bundled": {"entities", "images", "reading", "data", "model", "bundled"},
+    "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
 }
 
 

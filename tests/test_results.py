@@ -1,4 +1,4 @@
-"""The README's results are those of benchmarks/results.json, and scored as the challenge scores."""
+"""The results in benchmarks/README.md are those of benchmarks/results.json, and scored as the challenge scores."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from src.data.errors import InputError
 from tests.conftest import ROOT, run_python
 
 
-def test_the_readme_shows_what_was_measured():
+def test_the_benchmarks_page_shows_what_was_measured():
     record = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "benchmarks" / "README.md").read_text()
     assert put_into(readme, as_markdown(record, per_entity=False)) == readme
     assert as_markdown(record, per_entity=True) in (ROOT / "benchmarks" / "results.md").read_text()
     assert record["machine"] in readme

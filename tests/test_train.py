@@ -258,7 +258,7 @@ def test_out_of_memory_it_goes_on_with_smaller_batches_and_the_same_rows_per_ste
         "out of GPU memory with batches of 4 x 1: on from checkpoint-2 with 2 x 2\n"
         in capsys.readouterr().out
     )
-    assert rows == [sample.row for sample in load_data(settings).samples]  # each once, in the same order
+    assert rows == [sample.row for sample in load_data(settings).questions]  # each once, in the same order
     assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
     record = json.loads((result.adapter / "training.json").read_text())
     assert record["settings"]["batch_size"] == 4

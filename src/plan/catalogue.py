@@ -91,9 +91,9 @@ def forward_flops(
 def _count(json_config: str, patches: int, tokens: int, backward: bool) -> dict[str, float]:
     config = Idefics2Config(**json.loads(json_config))
     model = meta_model(config)
+    vision, connector, text = model.model.vision_model, model.model.connector, model.model.text_model
     if backward:
         add_lora(model, lora_config(LoraSettings()))
-    vision, connector, text = model.model.vision_model, model.model.connector, model.model.text_model
     with torch.device("meta"):
         images = torch.empty(1, patches, config.vision_config.hidden_size)
         latents = torch.empty(1, config.perceiver_config.resampler_n_latents, config.text_config.hidden_size)

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from src.bundled.layouts import LINES, NO_LINE, measure, sample_layout
+from src.bundled.layouts import NO_LINE, measure, sample_layout
 from src.bundled.pretrain import CHECKPOINT, evaluate, example
 from src.bundled.scene import SIDE
 from src.bundled.scenes import lengths_as_printed, make_scene, question
@@ -22,7 +22,7 @@ from src.data.tables import read_train
 from src.model.generation import generate
 from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
-from src.reading.context import prompt_context
+from src.reading.context import DIRECTIONS, prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.quantity import Quantity
 from src.sanity import prediction_fault
@@ -76,7 +76,7 @@ def test_lengths_stand_as_on_real_pictures():
              for axis, several in layouts.items()}  # fmt: skip
     assert lines["height"]["vertical"] > 2 * lines["height"]["horizontal"]
     assert lines["width"]["horizontal"] > 2 * lines["width"]["vertical"]
-    assert all(set(counts) <= {*LINES, NO_LINE} for counts in lines.values())
+    assert all(set(counts) <= {*DIRECTIONS, NO_LINE} for counts in lines.values())
     told = Counter()
     for _ in range(300):
         scene = make_scene(rng)

@@ -131,7 +131,9 @@ def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     assert questions[0] == Question(4, "there.jpg", tmp_path / "there.jpg", "height", **there)
     reasons = {question.row: question.reason for question in questions[1:]}
     assert reasons == {6: "blank link", 7: "no picture", 9: "unknown entity"}
-    train = test.drop(columns="index").assign(entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"])
+    train = test.drop(columns=["index", "group_id"]).assign(
+        entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"]
+    )
     train.loc[4] = ("x/there.jpg", "height", "3 kilogram")
     train["group_id"] = "7"
     questions, reasons = train_questions(train, tmp_path, {})

@@ -14,7 +14,7 @@ from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.generation import NO_NUMBER, generate
 from src.model.letterbox import letterboxed_sizes
-from src.model.modeling import add_lora, load_base, load_processor
+from src.model.modeling import add_lora, load_base, load_processor, lora_config
 from src.model.precision import in_float32, vision_in_bfloat16
 from src.model.prompts import prompt
 from src.reading.options import ABSTAIN, Option
@@ -36,7 +36,7 @@ def asked(processed, questions):
 def model():
     """The tiny model with an adapter that changes its answers."""
     torch.manual_seed(0)
-    tuned = add_lora(load_base(str(TINY)), LoraSettings())
+    tuned = add_lora(load_base(str(TINY)), lora_config(LoraSettings()))
     with torch.no_grad():
         for name, parameter in tuned.named_parameters():
             if "lora_B" in name:

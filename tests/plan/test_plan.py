@@ -10,7 +10,7 @@ from transformers import Idefics2ForConditionalGeneration
 
 from src.data.errors import InputError
 from src.data.flags import parser_for, settings_of
-from src.data.sampling import read_drawn
+from src.data.sampling import read_sampled
 from src.model import answerer
 from src.model.memory import meta_model
 from src.plan import __main__ as plan_command
@@ -98,7 +98,7 @@ def measured(processed):
     data, out = processed
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "PER_CORE", 2)
-        return image_rates(data, read_drawn(data, None, 0), 2, out / "measured")
+        return image_rates(data, read_sampled(data, None, 0), 2, out / "measured")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from src.data.files import write_whole
 from src.data.processed import Pictures, read_manifest
 from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_test
-from src.data.text_store import TextStore
+from src.data.text_store import TextStore, entry_at
 from src.images.decode import read_bytes
 from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base, lora_config
@@ -60,7 +60,7 @@ def test_shards_hold_what_single_files_hold(sharded):
     assert sorted(texts) == sorted(TextStore(one))
     for image in TextStore(one):
         assert read_bytes(pictures.of(image)) == (one / image).read_bytes()
-        assert texts[image] == TextStore(one)[image]
+        assert entry_at(texts.place(image)) == entry_at(TextStore(one).place(image))
     assert pictures.of("gone.jpg") is None
     names = {path.name.partition(".")[2] for path in (many / "shards").iterdir()}
     assert names == {"tar", "index.json", "manifest.csv", "text.jsonl"}
