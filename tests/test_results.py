@@ -1,4 +1,4 @@
-"""The results in benchmarks/README.md are those of benchmarks/results.json, and scored as the challenge scores."""
+"""The results in benchmarks/README.md are those of results.json, scored as the challenge scores."""
 
 import json
 import re
