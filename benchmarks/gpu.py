@@ -30,8 +30,8 @@ from src.data.files import write_whole
 from src.data.folders import RunFolder
 from src.data.questions import Question, by_image
 from src.model import memory
-from src.model.answerer import AnswererSettings
 from src.model.checks import gpu_fault
+from src.model.generation import AnswererSettings
 from src.model.modeling import add_lora, card_memory, load_base, load_config, lora_config
 from src.model.precision import compute_dtype
 from src.plan.catalogue import TRAIN_TOKENS, answering_flops, training_flops

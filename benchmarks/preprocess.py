@@ -83,8 +83,18 @@ def timed(name: str, data: Path, target: Path, workers: int) -> float:
     if name == "ours":
         command = ["preprocess.py", "--data", str(data), "--out", str(target), "--workers", str(workers)]
     else:
-        command = ["-m", "benchmarks.preprocess", "--data", str(data), "--loop", name, "--out", str(target),
-                   "--workers", str(workers)]  # fmt: skip
+        command = [
+            "-m",
+            "benchmarks.preprocess",
+            "--data",
+            str(data),
+            "--loop",
+            name,
+            "--out",
+            str(target),
+            "--workers",
+            str(workers),
+        ]
     start = time.perf_counter()
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
     return time.perf_counter() - start
@@ -169,10 +179,12 @@ def main() -> int:
         for copies, size in memory.items():
             print(f"ours, {copies * len(paths)} pictures: largest process {size:.0f} MB")
         difference = [
-            np.abs(_read(str(Path(folder) / "ours" / p.name)).astype(int)
-                   - _read(str(Path(folder) / "reference" / p.name))).mean()
+            np.abs(
+                _read(str(Path(folder) / "ours" / p.name)).astype(int)
+                - _read(str(Path(folder) / "reference" / p.name))
+            ).mean()
             for p in paths
-        ]  # fmt: skip
+        ]
         print(f"mean absolute pixel difference to the reference loop: {np.mean(difference):.2f} of 255")
     print("ms per picture, one thread:", ", ".join(f"{step} {ms:.1f}" for step, ms in steps(source).items()))
     return 0

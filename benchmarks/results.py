@@ -185,12 +185,16 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
         five[name] = metrics.score(official["truth"].tolist(), official[column].tolist()).f1
         print(f"5-fold, {name}: {five[name]:.3f}", flush=True)
     return {
-        "rows": rows, "gold_rows": len(gold.rows), "official": five, "official_rows": len(official),
+        "rows": rows,
+        "gold_rows": len(gold.rows),
+        "official": five,
+        "official_rows": len(official),
         "model": model,
         "minutes": round((time.monotonic() - start) / 60),
-        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else
-        f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU, Python {platform.python_version()}",
-    }  # fmt: skip
+        "machine": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU, Python {platform.python_version()}",
+    }
 
 
 def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
@@ -203,13 +207,17 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
         cells += [f"{row['per_entity'][e]:.2f}" for e in entities] if per_entity else [row["note"]]
         lines.append("| " + " | ".join(cells) + " |")
     five = ", ".join(f"{name} {f1:.3f}" for name, f1 in record["official"].items())
-    return "\n".join([
-        f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. Measured by "
-        f"`make results` in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
-        "", *lines, "",
-        f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows (labels as they are, "
-        f"about a quarter of them wrong), F1: {five}.",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. Measured by "
+            f"`make results` in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
+            "",
+            *lines,
+            "",
+            f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows (labels as they are, "
+            f"about a quarter of them wrong), F1: {five}.",
+        ]
+    )
 
 
 def put_into(text: str, table: str, marks: tuple[str, str] = MARKS) -> str:

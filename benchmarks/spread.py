@@ -50,8 +50,12 @@ def seconds(way: str, data: Path, out: Path, address: str) -> float:
     """Of a run with OCR from the start."""
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    subprocess.run([sys.executable, *command(way, data, out, address, "--ocr")], cwd=ROOT, check=True,
-                   capture_output=True)  # fmt: skip
+    subprocess.run(
+        [sys.executable, *command(way, data, out, address, "--ocr")],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     return time.perf_counter() - start
 
 

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from src.data.files import write_whole
-from src.data.processed import Pictures
+from src.data.processed import ModelImages
 from src.images.decode import ImageError, read_image
 from src.images.enhance import resize
 
@@ -63,7 +63,7 @@ def show_answers(
             candidates = row["candidates"] or "nothing that fits"
             lines.append("read: " + textwrap.shorten(candidates, 36, placeholder=" ..."))
         captions.append("\n".join(lines))
-    show_gallery(list(map(Pictures(processed).path, answers["model_image"])), captions, save=save)
+    show_gallery(list(map(ModelImages(processed).path, answers["model_image"])), captions, save=save)
 
 
 def show_reliability(answers: pd.DataFrame) -> None:

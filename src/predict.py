@@ -27,11 +27,11 @@ from src.data.files import Journal, fingerprint, write_whole
 from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.label_prior import LabelPrior
-from src.data.names import picture_names, read_files
+from src.data.names import image_names, read_files
 from src.data.questions import Question, by_image, test_questions
 from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.text_store import TextStore
-from src.model.answerer import Answerer, AnswererSettings
+from src.model.generation import Answerer, AnswererSettings
 from src.model.letterbox import letterboxed_sizes
 from src.model.memory import answering, is_merged
 from src.model.modeling import card_memory, load_config, model_stamp, preset_for
@@ -135,8 +135,8 @@ def _load(settings: PredictSettings) -> _Task:
 def _label_prior(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> LabelPrior:
     """Return the prior by the train table's labels, without those of images that are asked about."""
     table = read_table(train, TRAIN_COLUMNS)
-    asked_images = set(picture_names(test["image_link"], files))
-    images = pd.Series(picture_names(table["image_link"], files), table.index, dtype=object)
+    asked_images = set(image_names(test["image_link"], files))
+    images = pd.Series(image_names(table["image_link"], files), table.index, dtype=object)
     return LabelPrior.of_table(table[~images.isin(asked_images)])
 
 

@@ -16,7 +16,7 @@ from src.reading.options import TEMPERATURE, Option
 from src.training import adapter
 
 
-def rows(count, seed, model=1.0, rules=1.0, empty=0.2, labels=0.0):
+def rows(count, seed, *, model=1.0, rules=1.0, empty=0.2, labels=0.0):
     """Held-out questions of three options and abstaining; the model and the rules see the true one, each
     through its own noise.
 

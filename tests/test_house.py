@@ -53,8 +53,11 @@ def imports():
 
 
 def test_arrows_go_one_way():
-    wrong = [f"{path.relative_to(ROOT)} ({room}) imports {other}"
-             for path, room, other in imports() if other not in MAY_IMPORT[room]]  # fmt: skip
+    wrong = [
+        f"{path.relative_to(ROOT)} ({room}) imports {other}"
+        for path, room, other in imports()
+        if other not in MAY_IMPORT[room]
+    ]
     assert wrong == []
 
 
@@ -68,6 +71,43 @@ def test_the_table_of_arrows_has_no_circle_and_no_arrow_that_is_not_there():
         order += free
     drawn = {(room, other) for _, room, other in imports()}
     assert {(room, other) for room, others in MAY_IMPORT.items() for other in others} - drawn == set()
+
+
+RECORDS = {
+    "TextLine": "one line that OCR found",
+    "ParsedLine": "a text line with what it says",
+    "Mention": "a quantity in a line",
+    "Candidate": "a mention that fits a question",
+    "Option": "a possible answer with its scores",
+    "ImageText": "all that later stages need of an image's text lines",
+    "Question": "a row of a table, from its image to its prediction",
+    "ModelAnswer": "the model's answer and log-probabilities",
+}
+"""The types that carry a picture's data from ``preprocess.py`` to ``test_out.csv``."""
+PARTS = {"Box", "Quantity", "Unit", "Token", "Parsed", "Layout", "OcrPass", "RetryPass"}
+"""Values within these records, within the parser, and settings of OCR."""
+
+
+def test_few_types_carry_the_data_from_an_image_to_its_prediction():
+    files = [*(ROOT / "src" / "reading").glob("*.py"), *(ROOT / "src" / "ocr").glob("*.py")]
+    files += [ROOT / "src" / name for name in ("rules.py", "predict.py", "ensemble.py", "data/details.py")]
+    files += [
+        ROOT / "src" / name for name in ("data/questions.py", "data/text_store.py", "model/decoding.py")
+    ]
+    files += [ROOT / "src" / name for name in ("model/scoring.py", "report/page.py")]
+    records = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                is_record = "dataclass" in map(_name, node.decorator_list)
+                if is_record or "NamedTuple" in map(_name, node.bases):
+                    records.add(node.name)
+    assert records - PARTS - {"OptionTree"} == set(RECORDS)
+
+
+def _name(node):
+    function = node.func if isinstance(node, ast.Call) else node
+    return getattr(function, "id", "")
 
 
 def test_rooms_are_small():

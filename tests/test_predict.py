@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -16,6 +17,9 @@ from src.data.tables import read_test, read_train
 from src.entities import ENTITY_UNITS
 from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
+from src.reading import image_text
+from src.report.page import write_report
+from src.rules import write_predictions
 from src.settings import LoraSettings, PredictSettings
 from tests.conftest import ROOT, TINY, run_python
 
@@ -57,6 +61,26 @@ def test_every_row_is_answered_in_order_and_valid(ready):
     for written_options, options in zip(details["options"], read_back["options"], strict=True):
         for before, after in zip(json.loads(written_options), json.loads(options), strict=True):
             assert before == after | {"combined": pytest.approx(before["combined"], abs=1e-4)}
+
+
+def test_one_process_parses_each_image_once(ready, monkeypatch):
+    settings, data, out = ready
+    parsed_lines = []
+    original = image_text.parse_lines
+
+    def counted(lines, width, height):
+        parsed_lines.append(lines)
+        return original(lines, width, height)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("src.") and getattr(module, "parse_lines", None) is original:
+            monkeypatch.setattr(module, "parse_lines", counted)
+    monkeypatch.setattr("src.rules.cpu_count", lambda: 1)
+    predict(dataclasses.replace(settings, workers=0))
+    write_predictions(data, out / "processed", out / "rules_out.csv")
+    write_report(out, data)
+    asked_images = {link.rpartition("/")[2] for link in read_test(data)["image_link"]}
+    assert len(parsed_lines) == len(asked_images)
 
 
 def test_odd_rows_get_silence_and_a_reason(ready):

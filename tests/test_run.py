@@ -42,17 +42,29 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     ):
         assert (out / name).exists()
     assert {p.name for p in out.iterdir()} == {
-        "adapter", "processed", "training.ipynb", "inference.ipynb",
-        "rules_out.csv", "rules_out.journal.jsonl", "gallery.png", "test_out.csv",
-        "test_out.details.csv", "test_out.journal-0.jsonl",
-        "metrics.jsonl", "report.html", "run.json",
-    }  # fmt: skip
+        "adapter",
+        "processed",
+        "training.ipynb",
+        "inference.ipynb",
+        "rules_out.csv",
+        "rules_out.journal.jsonl",
+        "gallery.png",
+        "test_out.csv",
+        "test_out.details.csv",
+        "test_out.journal-0.jsonl",
+        "metrics.jsonl",
+        "report.html",
+        "run.json",
+    }
     assert sanity.check(out / "test_out.csv", data / "test.csv") == []
     assert sanity.check(out / "rules_out.csv", data / "test.csv") == []
     details = pd.read_csv(out / "test_out.details.csv", keep_default_na=False).set_index("index")
     assert details.loc[[800, 801, 802, 803], "reason"].tolist() == [
-        "no picture", "no picture", "blank link", "unknown entity",
-    ]  # fmt: skip
+        "no picture",
+        "no picture",
+        "blank link",
+        "unknown entity",
+    ]
     assert details.loc[[800, 801, 802, 803], "prediction"].tolist() == [""] * 4
     for words in (
         "broken.jpg",

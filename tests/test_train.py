@@ -24,7 +24,7 @@ from src.data.errors import InputError
 from src.data.questions import Question
 from src.data.tables import read_train
 from src.model.collator import model_inputs
-from src.model.modeling import add_lora, load_base, load_processor
+from src.model.modeling import add_lora, load_base, load_processor, lora_config
 from src.settings import LoraSettings, TrainSettings
 from src.train import train
 from src.training import adapter
@@ -52,8 +52,11 @@ def test_the_adapter_folder_is_whole(trained):
     settings, result, tensors = trained
     folder = settings.out / "adapter"
     assert {p.name for p in folder.iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "training.json", "README.md",
-    }  # fmt: skip
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "training.json",
+        "README.md",
+    }
     assert {p.name for p in settings.out.iterdir()} == {
         "processed",
         "adapter",
@@ -114,7 +117,7 @@ def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, mo
 def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorded(processed, tmp_path):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
     settings = resolve(settings_for(processed[0], tmp_path, epochs=0.5, evaluations=1))
-    model = add_lora(load_base(str(TINY)), LoraSettings(lora_r=4))
+    model = add_lora(load_base(str(TINY)), lora_config(LoraSettings(lora_r=4)))
     arguments = training_arguments(settings, tmp_path / "checkpoints")
     assert (
         settings_in_use(settings, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05), arguments) == settings

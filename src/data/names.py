@@ -43,7 +43,7 @@ def asked_entities(tables: Iterable[pd.DataFrame], files: Mapping[str, str]) -> 
     """Return the sorted entities that the tables ask of each image; ``files`` as `read_files` gives them."""
     entities: dict[str, set[str]] = defaultdict(set)
     for table in tables:
-        names = picture_names(table["image_link"], files)
+        names = image_names(table["image_link"], files)
         for image, entity in zip(names, table["entity_name"], strict=True):
             if image:
                 entities[image].add(entity)
@@ -59,7 +59,7 @@ def read_files(data: Path) -> dict[str, str]:
     return dict(zip(table["link"], table["file"], strict=True))
 
 
-def picture_names(links: Iterable[str], files: Mapping[str, str]) -> list[str]:
+def image_names(links: Iterable[str], files: Mapping[str, str]) -> list[str]:
     """Return the source image of each link: its file of `read_files`, or else its `image_name`."""
     return [files.get(link) or image_name(link) for link in links]
 

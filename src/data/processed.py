@@ -28,7 +28,7 @@ def read_manifest(processed: Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-class Pictures:
+class ModelImages:
     """The places of a folder's model images."""
 
     def __init__(self, processed: Path) -> None:

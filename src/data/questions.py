@@ -12,8 +12,8 @@ import pandas as pd
 
 from src.data.folders import ProcessedFolder
 from src.data.labels import USABLE_REASONS, normalise_label
-from src.data.names import picture_names, processed_name
-from src.data.processed import Pictures, read_manifest
+from src.data.names import image_names, processed_name
+from src.data.processed import ModelImages, read_manifest
 from src.entities import ENTITY_UNITS
 from src.reading.options import Option
 
@@ -66,13 +66,13 @@ def _images(
     The refusal says why the question cannot be asked: ``blank link``, ``unknown entity``, ``blank picture``
     (of one colour) or ``no picture``; it is empty if there is a model image.
     """
-    pictures = Pictures(processed)
+    model_images = ModelImages(processed)
     blank: frozenset[str] = frozenset()
     if ProcessedFolder(processed).is_made:
         manifest = read_manifest(processed, ["image", "status"])
         blank = frozenset(manifest.loc[manifest["status"].eq("blank"), "image"])
-    for image, entity in zip(picture_names(table["image_link"], files), table["entity_name"], strict=True):
-        model_image = pictures.path(processed_name(image))
+    for image, entity in zip(image_names(table["image_link"], files), table["entity_name"], strict=True):
+        model_image = model_images.path(processed_name(image))
         if not image:
             yield image, model_image, "blank link"
         elif entity not in ENTITY_UNITS:
@@ -80,7 +80,7 @@ def _images(
         elif image in blank:
             yield image, model_image, "blank picture"
         else:
-            yield image, model_image, "" if pictures.of(image) else "no picture"
+            yield image, model_image, "" if model_images.of(image) else "no picture"
 
 
 def train_questions(

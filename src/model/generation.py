@@ -5,7 +5,8 @@ repeated for each question. Batches are made in other processes, see `batches`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -18,7 +19,9 @@ from src.data.questions import Question
 from src.model.batches import Batch, Preparation, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, ModelAnswer, generate_in_grammar
-from src.model.precision import in_float32
+from src.model.letterbox import letterboxed_sizes
+from src.model.modeling import load_adapter, load_base, load_processor, merge
+from src.model.precision import in_float32, vision_in_bfloat16
 from src.model.scoring import score_options
 from src.reading.options import Option
 from src.settings import decoding_workers
@@ -171,3 +174,50 @@ def answer(
         )
         answers |= zip(rows, free_form, strict=True)
     return [answers[row] for row in range(len(entities))]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswererSettings:
+    """Everything that an `Answerer` is made of; small, so that it can go to another node."""
+
+    model: str
+    adapter: Path | None
+    merged: bool
+    image_splitting: bool
+    processed: Path
+    batch_size: int
+    workers: int | None
+
+
+class Answerer:
+    """The model with its adapter, and the folder of images that it is asked about."""
+
+    def __init__(self, settings: AnswererSettings) -> None:
+        self._settings = settings
+        base = load_base(settings.model)
+        vision_in_bfloat16(base)
+        self._model: Model = base
+        if settings.adapter:
+            apply = merge if settings.merged else load_adapter
+            self._model = apply(base, settings.adapter)
+        self._processor = load_processor(settings.model, settings.image_splitting)
+        self._sizes = letterboxed_sizes(settings.processed)
+
+    def answers(self, questions: Sequence[Question], bar_name: str = "predict") -> Iterator[Question]:
+        """Yield the answered questions, see `generate`."""
+        settings = self._settings
+        return generate(
+            self._model,
+            self._processor,
+            questions,
+            self._sizes,
+            settings.batch_size,
+            workers=settings.workers,
+            bar_name=bar_name,
+        )
+
+    def __call__(self, groups: Sequence[Sequence[Question]]) -> list[list[Question]]:
+        """Return the answered questions of each image, in their order."""
+        questions = [question for group in groups for question in group]
+        answered = {question.row: question for question in self.answers(questions, bar_name="")}
+        return [[answered[question.row] for question in group] for group in groups]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from src.images.decode import cv2
-from src.ocr.text_lines import FIRST_PASS, OcrPass, TextLine, merged
+from src.ocr.text_lines import FIRST_PASS, OcrPass, merged
+from src.reading.lines import TextLine
 
 NAME = "PP-OCRv6-small/1"
 """Name and version of the engine in the cache key of stored text: a new version reads every image again."""

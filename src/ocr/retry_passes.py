@@ -10,10 +10,10 @@ import numpy as np
 from src.entities import ENTITY_UNITS
 from src.images.decode import cv2
 from src.ocr.engine import read, read_again
-from src.ocr.text_lines import FIRST_PASS, OcrPass, TextLine, bounds, merged, with_cut_lines
+from src.ocr.text_lines import FIRST_PASS, OcrPass, bounds, merged, with_cut_lines
 from src.reading.candidates import candidates
 from src.reading.cross_line import parse_lines
-from src.reading.lines import ParsedLine
+from src.reading.lines import ParsedLine, TextLine
 
 _LARGE = 1600
 """Long side in pixels from which on an image is also read in tiles, as it is never seen at its full size."""

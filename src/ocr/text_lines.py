@@ -7,22 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from src.images.decode import cv2
+from src.reading.lines import TextLine
 from src.reading.mentions import find_quantities
 
 _MIN_CONFIDENCE = 0.6
 """Minimum confidence of a line of a retry pass: small print reads badly, and so does what is no print."""
-
-
-class TextLine(NamedTuple):
-    """One line that OCR found; ``text.jsonl`` stores it as ``[text, confidence, quad]``.
-
-    ``confidence``: 0 to 1. ``quad``: the box's four corners [x, y] in pixels of the image, clockwise from the
-    text's top left.
-    """
-
-    text: str
-    confidence: float
-    quad: list[list[int]]
 
 
 class OcrPass(NamedTuple):

@@ -16,7 +16,7 @@ from transformers import Idefics2Config
 from src.data.errors import InputError, run_main
 from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder
-from src.data.names import picture_names, read_files
+from src.data.names import image_names, read_files
 from src.data.sampling import SampledTables, read_sampled
 from src.model.memory import is_small
 from src.model.modeling import load_config
@@ -76,7 +76,7 @@ def work_of(data: Path, sampled: SampledTables) -> Work:
     """Return counts of what a run has to do."""
     files, images = read_files(data), DataFolder(data).images
     trained, tested = (
-        [] if table is None else picture_names(table["image_link"], files)
+        [] if table is None else image_names(table["image_link"], files)
         for table in (sampled.train, sampled.test)
     )
     used = {name for name in (*trained, *tested) if name}

@@ -19,12 +19,12 @@ from transformers import TrainerCallback
 
 from src.data.errors import InputError
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
-from src.data.names import picture_names, read_files
+from src.data.names import image_names, read_files
 from src.data.questions import Question, test_questions, train_questions
 from src.data.sampling import SampledTables
 from src.data.tables import read_test, read_train, table_text
 from src.data.text_store import TextStore
-from src.model.answerer import Answerer, AnswererSettings
+from src.model.generation import Answerer, AnswererSettings
 from src.model.memory import is_merged
 from src.model.modeling import (
     add_lora,
@@ -89,7 +89,7 @@ def copy_some(data: Path, sampled: SampledTables, count: int, folder: Path) -> D
         if table is None:
             continue
         # Links become file names, because downloads.csv is not copied.
-        rows = table.assign(image_link=picture_names(table["image_link"], files))
+        rows = table.assign(image_link=image_names(table["image_link"], files))
         rows = rows[[bool(name) and (images / name).is_file() for name in rows["image_link"]]]
         chosen = rows["image_link"].unique()[: max(1, count // len(sampled.tables))]
         if len(chosen):

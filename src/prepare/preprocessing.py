@@ -15,7 +15,7 @@ from tqdm import tqdm
 from src.data.errors import InputError
 from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder
-from src.data.names import asked_entities, picture_names, processed_name, read_files
+from src.data.names import asked_entities, image_names, processed_name, read_files
 from src.data.sampling import read_sampled
 from src.prepare.manifest import ManifestRow, TextOffset, is_current
 from src.prepare.processes import Job
@@ -36,7 +36,7 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     sampled = read_sampled(settings.data, settings.sampled_rows, settings.seed)
     asked = asked_entities(sampled.tables, files)
     links: Iterable[str] = () if sampled.left_out is None else sampled.left_out["image_link"]
-    unneeded = set(picture_names(links, files)) - asked.keys()
+    unneeded = set(image_names(links, files)) - asked.keys()
     folder = ProcessedFolder(settings.out)
     store: Store = ShardStore(folder, settings.per_shard) if settings.shards else FolderStore(folder)
     # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.

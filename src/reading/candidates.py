@@ -12,8 +12,12 @@ from src.reading.quantity import Quantity, as_meant, same_amount
 from src.reading.units import DIMENSION, SIZE
 from src.reading.words import SAID_OF, SIDES
 
-_RIVALS = (SIDES, frozenset({"load", "breaking", "weight", "net", "gross", "drained"}),
-           frozenset({"input", "output"}), frozenset({"equal", "replaces"}))  # fmt: skip
+_RIVALS = (
+    SIDES,
+    frozenset({"load", "breaking", "weight", "net", "gross", "drained"}),
+    frozenset({"input", "output"}),
+    frozenset({"equal", "replaces"}),
+)
 """Groups of kinds that exclude each other: a quantity's own word overrides a neighbour's."""
 _SHORT = 12
 """Most characters of a line that is the name of a side and nothing else."""

@@ -13,10 +13,10 @@ from src.reading.mentions import Mention, parse
 
 
 class TextLine(NamedTuple):
-    """A line of text that OCR found.
+    """One line that OCR found; ``text.jsonl`` stores it as ``[text, confidence, quad]``.
 
-    ``confidence``: OCR's, 0 to 1. ``quad``: the corners (x, y) in pixels, clockwise from the first letter's
-    upper one.
+    ``confidence``: 0 to 1. ``quad``: the box's four corners [x, y] in pixels of the image, clockwise from the
+    text's top left.
     """
 
     text: str

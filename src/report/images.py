@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from src.data.processed import Pictures
+from src.data.processed import ModelImages
 from src.data.text_store import TextStore, entry_at, layout_of
 from src.images.decode import ImageError, cv2, read_image
 from src.images.enhance import resize
@@ -39,7 +39,7 @@ def image_entries(
     Boxes and segments (x0, y0, x1, y1) are in shares of width and height.
     """
     most_lines = max(10, min(200, _LINES // max(1, len(groups))))
-    paths = Pictures(processed)
+    paths = ModelImages(processed)
 
     def entry(rows: Sequence[Row]) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": rows[0].image, "width": 1, "height": 1, "note": ""}
@@ -87,7 +87,7 @@ def _is_near(layout: Layout, boxes: Iterable[Box]) -> bool:
 def data_uris(processed: Path, names: Sequence[str], budget: int) -> list[str]:
     """Return the images as data URIs, together at most ``budget`` characters; empty for one that cannot be
     read."""
-    paths = Pictures(processed)
+    paths = ModelImages(processed)
     uris: list[str] = []
     for side in _SIDES:
         if side * side * 0.04 * len(names) > budget and side != _SIDES[-1]:

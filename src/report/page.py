@@ -1,28 +1,30 @@
 """Gathers what a run left and writes its page, one self-contained HTML file."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from src import metrics
 from src.data.details import read_details
 from src.data.errors import InputError
 from src.data.files import write_whole
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import read_files
+from src.data.processed import read_manifest
 from src.data.questions import Question, train_questions
-from src.data.tables import read_train
+from src.data.tables import read_table, read_train
 from src.data.text_store import TextStore
-from src.metrics import read_truth
 from src.model.prompts import QUESTIONS
 from src.report.images import data_uris, image_entries
 from src.report.rows import OUTCOMES, Row, row_entry, shown_rows, test_rows
-from src.report.summary import skipped, summary
 from src.rules import parse_images, with_text
 from src.training import adapter, audit
 
@@ -31,6 +33,8 @@ ROWS = 500
 MOST_ROWS = 5000
 MOST_BYTES = 30_000_000
 _TEMPLATES = Path(__file__).parent
+_BINS = 5
+"""Parts of the reliability curve."""
 
 
 def write_report(out: Path, data: Path | None = None, rows: int = ROWS, train: bool = False) -> Path:
@@ -97,7 +101,7 @@ def _truths(data: Path | None) -> dict[int, str]:
     """Return the true values by index; empty where they are not known."""
     if data is None or not DataFolder(data).truth.is_file():
         return {}
-    table = read_truth(DataFolder(data).truth)
+    table = metrics.read_truth(DataFolder(data).truth)
     return dict(zip(table["index"].tolist(), table["truth"], strict=True))
 
 
@@ -145,3 +149,72 @@ def _facts(rows: Sequence[Row], shown: Sequence[Row], record: Mapping[str, Any])
     if len(shown) != len(rows):
         facts.append(f"{len(shown):,} rows on this page")
     return facts
+
+
+def summary(rows: Sequence[Row], held_out: Sequence[Question], times: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the page's template shows: ``scores, of, reliability, units, times``.
+
+    Scores are of the test rows where their truth is known, else of the model on held-out train rows; ``of``
+    says which.
+    """
+    scored_on = "test rows"
+    answers = [(r.question.entity, r.truth, r.answer, r.probability) for r in rows if r.truth is not None]
+    if not answers:
+        scored_on = "held-out train rows, by the model alone"
+        answers = [(q.entity, q.label, q.model_answer, q.confidence) for q in held_out]
+    if not answers:
+        return {"scores": [], "of": "", "reliability": [], "units": None, "times": dict(times)}
+    table = pd.DataFrame(answers, columns=["entity", "truth", "answer", "probability"])
+    entities, truths, predictions = (table[name].tolist() for name in ("entity", "truth", "answer"))
+    return {
+        "scores": metrics.table(entities, truths, predictions).to_dict("records"),
+        "of": scored_on,
+        "reliability": reliability(table),
+        "units": _units(truths, predictions),
+        "times": dict(times),
+    }
+
+
+def reliability(answers: pd.DataFrame) -> list[dict[str, float]]:
+    """Return ``rows``, mean ``probability`` and share ``right`` for each fifth of the probabilities that has
+    rows."""
+    rows = answers[answers["probability"].notna()]
+    pairs = zip(rows["answer"], rows["truth"], strict=True)
+    right = [metrics.comparable(answer) == metrics.comparable(truth) for answer, truth in pairs]
+    probability = rows["probability"].astype(float)
+    fifth = (probability * _BINS).clip(upper=_BINS - 1).astype(int)
+    table = pd.DataFrame({"fifth": fifth, "probability": probability, "right": right})
+    grouped = table.groupby("fifth").agg(
+        rows=("right", "size"), probability=("probability", "mean"), right=("right", "mean")
+    )
+    return [{str(key): value for key, value in row.items()} for row in grouped.to_dict("records")]
+
+
+def _units(truths: Sequence[str], answers: Sequence[str]) -> dict[str, Any]:
+    """Return ``columns`` (units of the answers) and ``rows``: unit of the truth, counts, and which of them is
+    right."""
+    table = metrics.confusion_of_units(truths, answers)
+    return {
+        "columns": list(table.columns),
+        "rows": [
+            (unit, [(int(count), unit == other) for other, count in zip(table.columns, counts, strict=True)])
+            for unit, counts in zip(table.index, table.to_numpy(), strict=True)
+        ],
+    }
+
+
+def skipped(rows: Sequence[Row], processed: Path, data: Path | None) -> list[tuple[str, str, int]]:
+    """Return what was left out: where, why, how often."""
+    reasons = Counter(row.question.reason for row in rows if row.question.reason)
+    counts = [("question", reason, n) for reason, n in reasons.most_common()]
+    if ProcessedFolder(processed).is_made:
+        table = read_manifest(processed, ["status", "error"])
+        table = table[table["status"].ne("ok") | table["error"].ne("")]
+        flaws = Counter(table["status"].where(table["status"].ne("ok"), "flaw") + ": " + table["error"])
+        counts += [("picture", reason, n) for reason, n in flaws.most_common()]
+    downloads = None if data is None else DataFolder(data).downloads
+    if downloads is not None and downloads.is_file():
+        table = read_table(downloads, ["status", "error"])
+        errors = Counter(table.loc[table["status"].eq("failed"), "error"])
+        counts += [("download", reason, n) for reason, n in errors.most_common()]
+    return counts

@@ -72,8 +72,10 @@ def test_lengths_stand_as_on_real_pictures():
         for several in layouts.values()
         for lengths in several
     )
-    lines = {axis: Counter(length.line for lengths in several for length in lengths if length.is_answer)
-             for axis, several in layouts.items()}  # fmt: skip
+    lines = {
+        axis: Counter(length.line for lengths in several for length in lengths if length.is_answer)
+        for axis, several in layouts.items()
+    }
     assert lines["height"]["vertical"] > 2 * lines["height"]["horizontal"]
     assert lines["width"]["horizontal"] > 2 * lines["width"]["vertical"]
     assert all(set(counts) <= {*DIRECTIONS, NO_LINE} for counts in lines.values())

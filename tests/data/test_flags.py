@@ -153,14 +153,27 @@ def test_a_notebook_runs_in_this_python_with_this_source(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
     source = {
         "cells": [
-            {"cell_type": "code", "source": "OUT = ''", "metadata": {"tags": ["parameters"]}, "outputs": [],
-             "execution_count": None, "id": "a"},
-            {"cell_type": "code", "source": "import src, sys; print(OUT, sys.executable, src.__file__)",
-             "metadata": {}, "outputs": [], "execution_count": None, "id": "b"},
+            {
+                "cell_type": "code",
+                "source": "OUT = ''",
+                "metadata": {"tags": ["parameters"]},
+                "outputs": [],
+                "execution_count": None,
+                "id": "a",
+            },
+            {
+                "cell_type": "code",
+                "source": "import src, sys; print(OUT, sys.executable, src.__file__)",
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+                "id": "b",
+            },
         ],
         "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}},
-        "nbformat": 4, "nbformat_minor": 5,
-    }  # fmt: skip
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
     (tmp_path / "small.ipynb").write_text(json.dumps(source))
     assert execute_notebook(tmp_path / "small.ipynb", tmp_path / "done.ipynb", {"OUT": "given"}) == 0
     text = json.loads((tmp_path / "done.ipynb").read_text())["cells"][-1]["outputs"][0]["text"]

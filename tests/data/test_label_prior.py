@@ -74,9 +74,12 @@ def test_typical_labels_are_neither_for_nor_against_silence():
 
 ANSWER = st.one_of(
     st.text(max_size=12),
-    st.builds("{} {}".format, st.from_regex(r"[0-9]{1,40}(\.[0-9]{1,40})?", fullmatch=True),
-              st.sampled_from(sorted({unit for units in ENTITY_UNITS.values() for unit in units}))),
-)  # fmt: skip
+    st.builds(
+        "{} {}".format,
+        st.from_regex(r"[0-9]{1,40}(\.[0-9]{1,40})?", fullmatch=True),
+        st.sampled_from(sorted({unit for units in ENTITY_UNITS.values() for unit in units})),
+    ),
+)
 ENTITY = st.sampled_from([*ENTITY_UNITS, "colour"])
 GROUP = st.sampled_from(["1", "", "ä"])
 

@@ -139,8 +139,12 @@ def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     questions, reasons = train_questions(train, tmp_path, {})
     assert questions == [Question(0, "there.jpg", tmp_path / "there.jpg", "height", "2.5 inch", **there)]
     assert reasons == {
-        "range": 1, "blank link": 1, "no picture": 1, "unknown entity": 1, "unit of another entity": 1,
-    }  # fmt: skip
+        "range": 1,
+        "blank link": 1,
+        "no picture": 1,
+        "unknown entity": 1,
+        "unit of another entity": 1,
+    }
 
 
 def test_split_is_by_picture_seeded_and_complete(tmp_path):

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from src.images.decode import np
 from src.ocr import retry_passes as retries
 from src.ocr.retry_passes import is_missing, retry_passes
-from src.ocr.text_lines import TextLine, merged
+from src.ocr.text_lines import merged
 from src.prepare import processes
 from src.reading.cross_line import parse_lines
+from src.reading.lines import TextLine
 from tests.prepare.test_processes import job
 
 PLACE = [[0, 0], [40, 0], [40, 10], [0, 10]]

@@ -37,8 +37,14 @@ class FakeRay:
 
     def __init__(self, cores):
         self.cores, self.workers = cores, []
-        names = ("RayTaskError", "RayActorError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError",
-                 "ObjectLostError")  # fmt: skip
+        names = (
+            "RayTaskError",
+            "RayActorError",
+            "WorkerCrashedError",
+            "NodeDiedError",
+            "OutOfMemoryError",
+            "ObjectLostError",
+        )
         self.exceptions = SimpleNamespace(**{name: type(name, (Exception,), {}) for name in names})
 
     def cluster_resources(self):

@@ -1,4 +1,4 @@
-"""Pictures in shards: what is in them is what single files would be, and every later stage reads it."""
+"""ModelImages in shards: what is in them is what single files would be, and every later stage reads it."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from upath import UPath
 
 from src.data.errors import InputError
 from src.data.files import write_whole
-from src.data.processed import Pictures, read_manifest
+from src.data.processed import ModelImages, read_manifest
 from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_test
 from src.data.text_store import TextStore, entry_at
@@ -56,7 +56,7 @@ def test_shards_hold_what_single_files_hold(sharded):
     one, many = single / "processed", out / "processed"
     assert sorted_rows(many) == sorted_rows(one)
     assert letterboxed_sizes(many) == letterboxed_sizes(one)
-    pictures, texts = Pictures(many), TextStore(many)
+    pictures, texts = ModelImages(many), TextStore(many)
     assert sorted(texts) == sorted(TextStore(one))
     for image in TextStore(one):
         assert read_bytes(pictures.of(image)) == (one / image).read_bytes()

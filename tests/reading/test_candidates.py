@@ -5,7 +5,7 @@ from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 
 
-def line(text, left, top, width=100, height=20, score=0.9):
+def line(text, left, top, width=100, height=20, *, score=0.9):
     """An OCR line on a picture of 400 x 400 pixels."""
     right, bottom = left + width, top + height
     return text, score, [[left, top], [right, top], [right, bottom], [left, bottom]]

@@ -60,9 +60,15 @@ def test_what_is_wrong_and_least_sure_is_shown_first(rows, count):
 
 @pytest.mark.parametrize(
     ("answer", "truth", "want"),
-    [("2 inch", "2.0 inch", "tp"), ("", "", "tn"), ("2 inch", "", "fp"), ("2 inch", "3 inch", "fp"),
-     ("", "2 inch", "fn"), ("2 inch", None, "")],
-)  # fmt: skip
+    [
+        ("2 inch", "2.0 inch", "tp"),
+        ("", "", "tn"),
+        ("2 inch", "", "fp"),
+        ("2 inch", "3 inch", "fp"),
+        ("", "2 inch", "fn"),
+        ("2 inch", None, ""),
+    ],
+)
 def test_an_outcome_is_what_the_metrics_count(answer, truth, want):
     assert outcome_of(answer, truth) == want
     if truth is not None:
