@@ -209,13 +209,13 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
     five = ", ".join(f"{name} {f1:.3f}" for name, f1 in record["official"].items())
     return "\n".join(
         [
-            f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. Measured by "
-            f"`make results` in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
+            f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. "
+            f"Measured by `make results` in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
             "",
             *lines,
             "",
-            f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows (labels as they are, "
-            f"about a quarter of them wrong), F1: {five}.",
+            f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows "
+            f"(labels as they are, about a quarter of them wrong), F1: {five}.",
         ]
     )
 
