@@ -210,7 +210,8 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
     return "\n".join(
         [
             f"{record['gold_rows']} test rows read by eye; *lenient* accepts what a judge would. "
-            f"Measured by `make results` in {record['minutes']} minutes on {record['machine']}, with `{record['model']}`.",
+            f"Measured by `make results` in {record['minutes']} minutes on {record['machine']}, "
+            f"with `{record['model']}`.",
             "",
             *lines,
             "",
