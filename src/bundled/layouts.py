@@ -72,7 +72,7 @@ def _layouts(store: TextStore, truth: Path) -> Iterator[str]:
                 longest = lengths[0][0].quantity.amount
                 shares = [_one_digit(option[0].quantity.amount / longest) for option in lengths]
                 words = [
-                    " ".join(describe_mention(option[0].reading, option[0].mention, layout))
+                    " ".join(describe_mention(option[0].line, option[0].mention, layout))
                     for option in lengths
                 ]
                 parts = "; ".join(map(" ".join, zip(shares, words, strict=True)))

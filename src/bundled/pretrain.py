@@ -1,4 +1,4 @@
-"""How ``data/idefics2-tiny`` was made: a real IDEFICS2 with few, small layers, trained from random weights.
+"""The making of ``data/idefics2-tiny``: a real IDEFICS2 with few, small layers, trained from random weights.
 
     pip install -r requirements-dev.txt && python -m src.bundled.pretrain --out my/tiny --minutes 60
 

@@ -22,7 +22,7 @@ _SHIFTS = sorted(range(-8, 9), key=abs)
 
 
 class Unit(NamedTuple):
-    """How a unit is printed, and the numbers that stand before it."""
+    """The printed forms of a unit, and the numbers that stand before it."""
 
     forms: str
     second: str  # a unit that may be printed beside it
@@ -98,7 +98,7 @@ def number(unit: Unit, rng: np.random.Generator) -> str:
 
 @dataclass
 class Scene:
-    """What a generated image shows; every random choice comes from ``rng``.
+    """The content of a generated image; every random choice comes from ``rng``.
 
     ``lines``: (text, confidence, corners) as OCR gives them. ``values``: the canonical answer of each entity
     shown, but for the form of its number. ``product`` and ``segments`` (x0, y0, x1, y1): the layout, in

@@ -1,4 +1,4 @@
-"""What the folders hold, and where: a data folder, a folder of model images, a run's folder."""
+"""The files of a data folder, of a folder of model images and of a run's folder, by name and purpose."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What bytes are, by how they begin and end: files that are no image, HEIF, and JPEGs that are cut off.
+"""Kinds of files by their first and last bytes: files that are no image, HEIF, JPEGs that are cut off.
 
 JPEG markers and scans are those of ITU-T T.81: a scan holds the coefficients ``first`` to ``last`` (in zigzag
 order) of some components, down to some bit.

@@ -44,7 +44,7 @@ class ModelAnswer:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all probabilities are numbers."""
+        """True if all probabilities are numbers."""
         values = (value for _, value in self.log_probabilities)
         return math.isfinite(self.confidence) and all(map(math.isfinite, values))
 

@@ -1,4 +1,4 @@
-"""What each stage of a run will take on this machine or another, and what to change to fit a limit of hours.
+"""The plan of a run: the time of each stage on this machine or another, and changes that fit it into hours.
 
     python -m src.plan --data my/folder --model HuggingFaceM4/idefics2-8b --gpu T4 --gpus 2 --hours 9
 

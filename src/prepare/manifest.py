@@ -51,7 +51,7 @@ MANIFEST_COLUMNS = ManifestRow._fields
 
 
 class TextOffset(NamedTuple):
-    """Where the text of an image stands, and the entities that were asked of it then."""
+    """The place of an image's text, and the entities that were asked of it then."""
 
     journal: Journal
     offset: int

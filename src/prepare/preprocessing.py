@@ -102,7 +102,7 @@ def _report(manifest: pd.DataFrame, fine: int, reused: int, unneeded: int) -> No
         print(f"  {row.status}: {row.image} ({row.error})")
     if len(bad) > 10:
         print(f"  ... and {len(bad) - 10} more, see manifest.csv")
-    others = f"; {unneeded} others, of rows that are not drawn (--all for them)" if unneeded else ""
+    others = f"; {unneeded} others, of rows that are not sampled (--all for them)" if unneeded else ""
     print(
         f"preprocess: {fine + len(manifest)} pictures, {fine + counts['ok']} ok ({reused} reused), "
         f"{counts['failed']} failed, {counts['blank']} blank, {counts['missing']} missing{others}"

@@ -50,7 +50,7 @@ class Job:
 
 
 Outcome = dict[str, Any]
-"""What became of an image: ``status`` (ok, blank, failed), ``error``, ``source_bytes, source_mtime_ns``.
+"""The result of an image: ``status`` (ok, blank, failed), ``error``, ``source_bytes, source_mtime_ns``.
 
 For ok and blank also ``source_width, source_height`` (pixels), for ok ``file, width, height``, and with OCR
 ``lines`` (`TextLine`) and ``drawn`` (`Layout.entry`, None without lengths)."""

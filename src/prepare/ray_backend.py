@@ -29,7 +29,7 @@ Run = Callable[..., Iterator[tuple[Any, Any]]]
 PER_CALL = 8
 """Items that a worker gets at once: a call's own milliseconds do not count, and few items are lost."""
 TRIES = 3
-"""How often an item may end its process before it is given up."""
+"""Times that an item may end its process before it is given up."""
 _DEATHS = 30
 """Maximum number of workers that die without a result in between; one each on a larger cluster."""
 _SOURCE = Path(__file__).parent.parent

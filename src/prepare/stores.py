@@ -1,4 +1,4 @@
-"""Where model images go: a folder with a file for each, or shards, which are tars with an index.
+"""The stores of model images: a folder with a file for each, or shards, which are tars with an index.
 
 Both stores tell which images they have (`kept`), make units of work of jobs (`units`, done by `work`), take
 the results (`add`) and end with a manifest (`finish`). `preprocessing` decides what is current and what is

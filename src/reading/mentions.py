@@ -56,7 +56,7 @@ Names = tuple[frozenset[str], ...]
 
 
 class Parsed(NamedTuple):
-    """What a line says.
+    """The content of a line.
 
     ``heading``: kinds of words that belong to no quantity of the line, and so perhaps to one of another line.
     ``legend``: names of sides (W x D x H) that no product of the line uses.

@@ -186,7 +186,7 @@ def features(
     groups: Sequence[Sequence[Candidate]], entity: str, layout: Layout | None
 ) -> list[dict[str, float]]:
     """Return what speaks for and against each option, as named numbers of the order of 1."""
-    largest_text = max((c.reading.size for group in groups for c in group), default=0.0) or 1.0
+    largest_text = max((c.line.size for group in groups for c in group), default=0.0) or 1.0
     amounts = sorted(group[0].quantity.amount for group in groups)
     word_kinds = [name.removeprefix("word_") for name in WEIGHTS[entity] if name.startswith("word_")]
     table = []
@@ -197,10 +197,10 @@ def features(
             "bias": 1.0,
             "first": float(rank == 0),
             "later": min(rank, 6) / 6,
-            "text_size": max(c.reading.size for c in group) / largest_text,
+            "text_size": max(c.line.size for c in group) / largest_text,
             "repeated": min(len(group) - 1, 2) / 2,
             "two_units": float(len({c.quantity.unit for c in group}) > 1),
-            "confidence": max(c.reading.confidence for c in group),
+            "confidence": max(c.line.confidence for c in group),
             "largest": float(quantity.amount == amounts[-1] and len(amounts) > 1),
             "smallest": float(quantity.amount == amounts[0] and len(amounts) > 1),
             "tiny_unit": float(quantity.unit in ("milligram", "microgram", "millivolt")),
@@ -224,7 +224,7 @@ def _length_features(group: Sequence[Candidate], entity: str, layout: Layout | N
         "axis_other": max(_word(group, other) for other in AXES if other != entity),
         "axis_length": _word(group, "length"),
         "axis_diameter": _word(group, "diameter"),
-        "upright_text": float(any(c.reading.vertical for c in group)),
+        "upright_text": float(any(c.line.vertical for c in group)),
     }
     sides = [c.mention for c in group if c.mention.sides]
     values |= {f"side_{mention.side}_of_{mention.sides}": 1.0 for mention in sides}

@@ -36,7 +36,7 @@ const byId = new Map(data.rows.map((row) => [row.id, row]));
 
 function valueOf(row, name) {
   if (name === "outcome") return row.outcome;
-  if (name === "reason") return row.reason || (row.asked && !row.answer ? "silent" : "");
+  if (name === "reason") return row.reason || (row.asked && !row.answer ? "empty" : "");
   return row[name];
 }
 
@@ -88,7 +88,7 @@ function countsText(rows) {
   if (known) {
     const f1 = n.tp ? (2 * n.tp) / (2 * n.tp + n.fp + n.fn) : 0;
     parts.push(" · F1 ", make("b", { id: "f1" }, f1.toFixed(3)), ` · ${n.tp} right, `, make("span", { class: "fp" }, `${n.fp} wrong`));
-    parts.push(`, ${n.fn} missed, ${n.tn} rightly silent`);
+    parts.push(`, ${n.fn} missed, ${n.tn} rightly empty`);
   }
   return parts;
 }
@@ -114,7 +114,7 @@ const seen = new IntersectionObserver((entries) => {
 
 function answerOf(row) {
   if (!row.asked && row.table === "train") return `label: ${row.truth || "(none)"}`;
-  return row.answer || (row.asked ? "(silent)" : "(not asked)");
+  return row.answer || (row.asked ? "(empty)" : "(not asked)");
 }
 
 function item(row) {
@@ -163,11 +163,11 @@ function optionTable(row) {
   const byModel = row.options.some((option) => option.model !== null);
   const rows = row.options.map((option, rank) => {
     const hot = (on) => () => document.querySelectorAll(`[data-option="${rank}"]`).forEach((box) => box.classList.toggle("hot", on));
-    const silent = !option.texts.length;
+    const abstains = !option.texts.length;
     const marks = [option.chosen ? "answer" : "", option.truth ? (row.table === "train" ? "label" : "truth") : ""].filter(Boolean).join(", ");
     return make("tr", { class: option.chosen ? "chosen" : "", onmouseenter: hot(true), onmouseleave: hot(false) },
-      make("td", {}, silent ? "" : make("span", { class: "key", style: `--c: var(--o${rank % 8})` }, `${rank + 1}`)),
-      make("td", { class: silent ? "none-given" : "" }, silent ? "(silent)" : option.texts.join(" = ")),
+      make("td", {}, abstains ? "" : make("span", { class: "key", style: `--c: var(--o${rank % 8})` }, `${rank + 1}`)),
+      make("td", { class: abstains ? "none-given" : "" }, abstains ? "(empty)" : option.texts.join(" = ")),
       cell(option.rules), byModel ? cell(option.model) : null, make("td", { class: option.truth ? "tp" : "" }, marks));
   });
   return make("table", { class: "options" }, make("tr", {}, ...["", "option", "rules", ...(byModel ? ["model"] : []), ""].map((name) => make("th", {}, name))), ...rows);
@@ -178,15 +178,15 @@ function facts(row) {
   const pairs = [];
   const add = (name, ...value) => pairs.push(make("dt", {}, name), make("dd", {}, ...value));
   if (row.asked) {
-    pairs.push(make("dt", {}, "answer"), make("dd", { class: `big ${row.outcome}` }, shown(row.answer, "(silent)")));
+    pairs.push(make("dt", {}, "answer"), make("dd", { class: `big ${row.outcome}` }, shown(row.answer, "(empty)")));
     if (row.outcome) add("result", make("span", { class: row.outcome }, data.outcomes[row.outcome]));
   }
   if (row.truth !== null) add(row.table === "train" ? "label" : "truth", shown(row.truth));
   if (row.verdict) add("audit", `${row.verdict}: ${row.action}`);
   if (row.reason) add("not asked", row.reason);
   if (row.source) add("source", `${row.source}${row.probability === null ? "" : `, probability ${percent(row.probability)}`}`);
-  if (row.confidence !== null) add("model", shown(row.model_answer, "(silent)"), ` ${percent(row.confidence)}`);
-  if (row.rules_probability !== null) add("rules", shown(row.rules, "(silent)"), ` ${percent(row.rules_probability)}`);
+  if (row.confidence !== null) add("model", shown(row.model_answer, "(empty)"), ` ${percent(row.confidence)}`);
+  if (row.rules_probability !== null) add("rules", shown(row.rules, "(empty)"), ` ${percent(row.rules_probability)}`);
   if (row.link) add("picture", row.link);
   if (row.note) add("note", row.note);
   return make("dl", { class: "facts-list" }, ...pairs);

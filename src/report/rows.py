@@ -14,7 +14,7 @@ from src.reading.options import rule_probabilities, rules_answer
 MOST_OPTIONS = 30
 """Options of a row that are shown, at most, so that tables full of numbers do not fill the page."""
 
-OUTCOMES = {"tp": "right", "tn": "rightly silent", "fp": "wrong", "fn": "missed"}
+OUTCOMES = {"tp": "right", "tn": "rightly empty", "fp": "wrong", "fn": "missed"}
 """Counts of an answer (see `metrics`) and the page's words for them; the first two are right."""
 
 

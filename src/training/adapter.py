@@ -53,7 +53,7 @@ Settings, for data, images and a base model of the cache key `{fingerprint}`:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a training left: the adapter folder, its log, the answers on held-out rows and their scores."""
+    """The result of a training: adapter folder, log, answers on held-out rows and their scores."""
 
     adapter: Path
     losses: pd.DataFrame  # step, loss

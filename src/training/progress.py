@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs: a bar, and the figures in ``metrics.jsonl``."""
+"""The progress of a training: a bar, and the figures in ``metrics.jsonl``."""
 
 import json
 import math

@@ -67,7 +67,7 @@ def test_place_orientation_order_and_words():
     found = parse_lines(lines, 400, 400)
     assert [r.text for r in found] == ["Net weight", "1 kg", "30 cm", "Breite: 20 cm"]
     height, width = candidates(found, "width")
-    assert (height.reading.vertical, width.reading.vertical) == (True, False)
+    assert (height.line.vertical, width.line.vertical) == (True, False)
     assert width.keywords["width"] == 1.0
     assert (height.rank, width.rank) == (0, 1)
     (weight,) = candidates(found, "item_weight")

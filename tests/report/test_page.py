@@ -137,7 +137,7 @@ def test_filters_narrow_and_count_as_the_metrics_do(report, opened):
     assert tab.inner_text("#f1") == f"{score.f1:.3f}"
     assert tab.inner_text("#count") == str(len(table))
     assert (
-        f"{score.tp} right, {score.fp} wrong, {score.fn} missed, {score.tn} rightly silent"
+        f"{score.tp} right, {score.fp} wrong, {score.fn} missed, {score.tn} rightly empty"
         in tab.inner_text("#counts")
     )
     tab.select_option("#outcome", "bad")
@@ -212,7 +212,7 @@ def test_a_row_shows_what_was_read_weighed_and_decided(report, opened):
     path, table = report
     tab = opened(path, f"#row-{table['index'][0]}")
     text = tab.inner_text("#detail")
-    for words in ("77 kilogram", "wrong", "truth", "rules, probability 30 %", "(silent)"):
+    for words in ("77 kilogram", "wrong", "truth", "rules, probability 30 %", "(empty)"):
         assert words in text
     answered = next(
         row for row in table.to_dict("records")[1:] if row["prediction"] and row["prediction"] == row["truth"]
