@@ -70,6 +70,7 @@ def parse_images(
     An unexpected error, or the death of a process, costs one image its text. ``ray``: see
     `ray_backend.runner`.
     """
+    journal.parent.mkdir(parents=True, exist_ok=True)
     file = Journal(journal)
     depends_on = dict.fromkeys((*store.folder.texts, *store.folder.manifests), "run preprocess.py first")
     key = {"key": fingerprint("image texts", depends_on)}
