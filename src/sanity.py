@@ -2,6 +2,10 @@
 
     python src/sanity.py --predictions OUT.csv [--test TEST.csv]      (or: python -m src.sanity ...)
 
+It is stricter than the organisers' checker, which prints errors but exits with 0, does not compare the unit
+with the entity, accepts negative numbers (``-5 gram``) and duplicate indices, and only prints missing and
+extra ones. Spellings such as ``feet`` and ``centimeter``, and ``nan``, are no allowed units and numbers.
+
 Exit code 0: the file is valid. 1: it is not, and each fault is listed with row and reason (20 at most, then a
 count). 2: a file cannot be read at all.
 """

@@ -1,11 +1,13 @@
 """Files that appear whole or not at all, their cache keys, and journals of work that survive a kill."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, cast
@@ -56,6 +58,35 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for this run; raise `InputError` while another run holds it.
+
+    The system releases what a dead process held. Stores behind a URL and some mounted drives have no locks.
+    """
+    if not isinstance(folder, Path):
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            other = file.read()
+            raise InputError(f"{folder}: another run is at work here ({other}); wait for its end") from None
+        except OSError:
+            pass  # some mounted drives have no locks
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, since {time.strftime('%H:%M')}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def replace_folder(new: Path, final: Path) -> None:

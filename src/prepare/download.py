@@ -4,6 +4,7 @@ The outcome of each link is a row of ``downloads.csv`` beside the tables (`COLUM
 goes on from its journal.
 """
 
+import contextlib
 import random
 import time
 from collections import Counter
@@ -63,11 +64,14 @@ def download(
             _compare(row, images / row.file)
         todo = [row for row in wanted if not row.status or (retry_failed and row.status == "failed")]
         skipped = Counter(row.status for row in wanted) - Counter(row.status for row in todo)
-        _fetch_all(todo, images, settings, journal)
+        if todo:
+            _fetch_all(todo, images, settings, journal)
         every_row = {row.link: row for row in wanted} | earlier  # also of links that are not sampled now
         table = pd.DataFrame(map(asdict, every_row.values()), columns=list(COLUMNS))
-        write_whole(folder.downloads, table_text(table))
-        journal.remove()
+        # A folder that lacks nothing may be read-only: its table is only for later runs.
+        with contextlib.suppress(*([] if todo else [OSError])):
+            write_whole(folder.downloads, table_text(table))
+            journal.remove()
     except OSError as error:
         raise InputError(f"{images}: cannot be written ({error.strerror}); fetched images are kept") from None
     _report(todo, skipped, time.monotonic() - start)

@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.data.errors import InputError
-from src.data.files import write_whole
+from src.data.files import held, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, image_names, processed_name, read_files
 from src.data.sampling import read_sampled
@@ -50,12 +50,15 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
         return Job(image, source, target, settings, settings.max_pixels, settings.ocr, asked.get(image, ()))
 
     try:
-        kept = store.kept(row_is_current)
-        waiting = [image for image in present if image not in kept and image not in unneeded]
-        _process(settings, store, map(job_of, waiting), len(waiting))
-        absent = asked.keys() - set(present)
-        missing = {image: ManifestRow(image, status="missing", error="not in images/") for image in absent}
-        manifest = store.finish(missing)
+        with held(folder.root):
+            kept = store.kept(row_is_current)
+            waiting = [image for image in present if image not in kept and image not in unneeded]
+            _process(settings, store, map(job_of, waiting), len(waiting))
+            absent = asked.keys() - set(present)
+            missing = {
+                image: ManifestRow(image, status="missing", error="not in images/") for image in absent
+            }
+            manifest = store.finish(missing)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(
@@ -63,6 +66,10 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
         ) from None
     _report(manifest, store.fine, len(kept), len(unneeded.intersection(present) - kept))
     return manifest
+
+
+def _missing(image: str) -> ManifestRow:
+    return ManifestRow(image, status="missing", error="not in images/")
 
 
 def _present_images(data: Path) -> list[str]:

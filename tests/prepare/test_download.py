@@ -1,5 +1,6 @@
 """Fetching, against a local HTTP server that does what servers do."""
 
+import errno
 import os
 import signal
 import socket
@@ -296,3 +297,16 @@ def test_ctrl_c_stops_at_once(server, tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert "run the same command again" in errors
+
+
+def test_a_folder_that_lacks_nothing_need_not_be_writable(tmp_path, monkeypatch):
+    data = folder(tmp_path / "data", ["https://example.com/there.jpg"])
+    (data / "images").mkdir(exist_ok=True)
+    (data / "images" / "there.jpg").write_bytes(PICTURE)
+
+    def refused(path, data):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr("src.prepare.download.write_whole", refused)
+    assert download(data, QUICK)["status"].tolist() == ["ok"]
+    assert not (data / "downloads.csv").exists()

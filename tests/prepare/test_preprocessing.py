@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.data.files import held
 from src.data.names import processed_name
 from src.images.decode import cv2, read_image
 from src.images.enhance import enhance
@@ -283,3 +284,13 @@ def test_every_real_picture_comes_out(real, tmp_path):
     scale = long / source
     assert ((manifest["source_width"] * scale - manifest["width"]).abs() <= 1).all()
     assert ((manifest["source_height"] * scale - manifest["height"]).abs() <= 1).all()
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_is_at_work(tmp_path):
+    data, out = make_folder(tmp_path / "data", 3, 2), tmp_path / "out"
+    with held(out):
+        result = run_python("preprocess.py", "--data", data, "--out", out)
+    assert_one_sentence(result, "another run is at work here", f"process {os.getpid()}, since")
+    (out / ".lock").write_text("process 1, since 09:00")  # of a process that died
+    assert run_python("preprocess.py", "--data", data, "--out", out).returncode == 0
+    assert not (out / ".lock").exists()
