@@ -13,6 +13,7 @@ import torch
 from src import sanity
 from src.data.details import details_table, read_details
 from src.data.errors import InputError
+from src.data.folders import RunFolder
 from src.data.tables import read_test, read_train
 from src.entities import ENTITY_UNITS
 from src.model.modeling import add_lora, load_base, lora_config
@@ -76,6 +77,7 @@ def test_one_process_parses_each_image_once(ready, monkeypatch):
         if name.startswith("src.") and getattr(module, "parse_lines", None) is original:
             monkeypatch.setattr(module, "parse_lines", counted)
     monkeypatch.setattr("src.rules.cpu_count", lambda: 1)
+    RunFolder(out).rules_journal.unlink(missing_ok=True)  # other tests share the folder that was copied
     predict(dataclasses.replace(settings, workers=0))
     write_predictions(data, out / "processed", out / "rules_out.csv")
     write_report(out, data)

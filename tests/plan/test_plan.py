@@ -11,7 +11,7 @@ from transformers import Idefics2ForConditionalGeneration
 from src.data.errors import InputError
 from src.data.flags import parser_for, settings_of
 from src.data.sampling import read_sampled
-from src.model import answerer
+from src.model import generation
 from src.model.memory import meta_model
 from src.plan import __main__ as plan_command
 from src.plan import measure
@@ -183,7 +183,7 @@ def test_one_network_is_in_memory_at_a_time(measured, processed, monkeypatch):
         return load(model)
 
     monkeypatch.setattr(measure, "STEPS", 2)
-    for module in (measure, answerer):
+    for module in (measure, generation):
         monkeypatch.setattr(module, "load_base", load_base)
     rates = with_model(str(TINY), out / "measured" / "more", measured)
     assert at_loading == [set(), set()]
@@ -197,7 +197,7 @@ def test_out_of_memory_the_estimate_stays(measured, processed, monkeypatch):
     def load_base(_):
         raise torch.OutOfMemoryError
 
-    for module in (measure, answerer):
+    for module in (measure, generation):
         monkeypatch.setattr(module, "load_base", load_base)
     guess = estimated(measured, config_8b(), CARDS["H100"], 1)
     assert with_model(str(TINY), out / "measured" / "more", guess) == guess

@@ -130,7 +130,7 @@ def test_a_lost_node_and_a_killed_driver_change_no_answer(two_nodes, tmp_path):
     _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
     assert (spread / "test_out.csv").read_bytes() == (out / "test_out.csv").read_bytes()
-    answered = [entry["index"] for entry in Journal(journal).read()[1:]]
+    answered = [entry["row"] for entry in Journal(journal).read()[1:]]
     assert sorted(answered) == sorted(local["index"])  # nothing lost, nothing doubled
     details = pd.read_csv(spread / "test_out.details.csv", keep_default_na=False)
     for column in ("model_answer", "rules", "source", "candidates", "reason"):
