@@ -49,7 +49,7 @@ from src.model.prompts import prompt
 from src.plan.catalogue import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
 from src.plan.measure import seconds_after_the_first
 from src.reading.options import ABSTAIN
-from src.rules import parse_images, with_text
+from src.rules import with_parsed_text
 from src.settings import LoraSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,14 +164,6 @@ def some_rows(data: Path, processed: Path, count: int) -> list[Question]:
     return [question for question in questions if question.row in chosen]
 
 
-def parsed(questions: list[Question], out: Path) -> list[Question]:
-    """Return the questions with prompt context and options."""
-    images = [question.image for question in questions]
-    return with_text(
-        questions, parse_images(images, TextStore(out / "processed"), RunFolder(out).rules_journal)
-    )
-
-
 def agreement(questions: list[Question], processed: Path) -> str:
     """Say how many answers of the bundled, trained model are the same in bfloat16 as in `compute_dtype`."""
     processor, sizes = load_processor(str(models.TINY)), letterboxed_sizes(processed)
@@ -205,7 +197,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     processed = args.out / "processed"
-    rows = parsed(some_rows(args.data, processed, args.rows), args.out)
+    rows = some_rows(args.data, processed, args.rows)
+    rows = with_parsed_text(rows, TextStore(processed), RunFolder(args.out).rules_journal)
     if args.loop:
         processor = load_processor(str(args.model))
         questions = Questions(rows, processed, processor, args.batch_size)

@@ -38,7 +38,7 @@ from src.model.modeling import card_memory, load_config, model_stamp, preset_for
 from src.model.precision import compute_dtype
 from src.prepare.processes import WORKER_DIED
 from src.prepare.ray_backend import run_by_actors
-from src.rules import parse_images, with_text
+from src.rules import with_parsed_text
 from src.settings import PredictSettings
 from src.training import adapter
 
@@ -73,7 +73,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
     questions = task.questions
     if task.store is not None:
         with process.main_process_first():  # by one process, on all cores; the others find the journal
-            questions = _with_texts(questions, task.store, task.run, settings.ray)
+            questions = with_parsed_text(questions, task.store, task.run.rules_journal, settings.ray)
     _score(questions, task, process, settings.ray)
     process.wait_for_everyone()
     questions = _combine(questions, task)
@@ -140,14 +140,6 @@ def _label_prior(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> L
     return LabelPrior.of_table(table[~images.isin(asked_images)])
 
 
-def _with_texts(
-    questions: Sequence[Question], store: TextStore, run: RunFolder, ray: str | None
-) -> list[Question]:
-    """Return the questions, those that can be asked with context and options."""
-    texts = parse_images([q.image for q in questions if not q.reason], store, run.rules_journal, ray)
-    return [question if question.reason else with_text([question], texts)[0] for question in questions]
-
-
 def _score(questions: Sequence[Question], task: _Task, process: PartialState, ray: str | None) -> None:
     """Let the model answer this process's share of the questions, into its journal."""
     finished = {row for row, question in _journalled(task.run).items() if not question.reason}
@@ -162,10 +154,7 @@ def _score(questions: Sequence[Question], task: _Task, process: PartialState, ra
         estimate = answering(config, rows, settings.merged, compute_dtype())
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {rows} rows at once", flush=True)
     journal = Journal(task.run.answers(process.process_index))
-    is_new = not journal.path.is_file()
-    with journal:
-        if is_new:
-            journal.add(task.cache_key)
+    with journal.opened_for(task.cache_key):
         if ray:
             results = _on_cluster(ray, groups, settings)
         else:
@@ -198,8 +187,7 @@ def _journals(run: RunFolder) -> list[Journal]:
 def _drop_others(run: RunFolder, cache_key: Mapping[str, str]) -> None:
     """Remove the journals of another model, adapter, test file or image folder."""
     for journal in _journals(run):
-        if next((entry for _, entry in journal.scan()), None) != cache_key:
-            journal.remove()
+        journal.drop_unless(cache_key)
 
 
 def _journalled(run: RunFolder) -> dict[int, Question]:

@@ -24,7 +24,6 @@ from src.data.text_store import Place, TextStore, entry_at, layout_of
 from src.prepare.processes import WORKER_DIED
 from src.prepare.ray_backend import runner
 from src.reading.image_text import ImageText, parse_image_text
-from src.reading.options import rules_answer
 from src.settings import RulesSettings, cpu_count
 
 PER_PROCESS = 500
@@ -74,12 +73,7 @@ def parse_images(
     file = Journal(journal)
     depends_on = dict.fromkeys((*store.folder.texts, *store.folder.manifests), "run preprocess.py first")
     key = {"key": fingerprint("image texts", depends_on)}
-    if next((entry for _, entry in file.scan()), None) != key:
-        file.remove()
-    is_new = not journal.is_file()
-    with file:
-        if is_new:
-            file.add(key)
+    with file.opened_for(key):
         texts = ImageTexts(file)
         todo = [(image, store.place(image)) for image in dict.fromkeys(images) if image not in texts]
         workers = min(cpu_count(), 1 + len(todo) // PER_PROCESS)
@@ -105,14 +99,25 @@ def _parse(job: tuple[str, Place | None]) -> ImageText:
 
 
 def with_text(questions: Sequence[Question], texts: Mapping[str, ImageText]) -> list[Question]:
-    """Return the questions with prompt context and options; what cost an image its text is their reason."""
-    return [_with_text(question, texts[question.image]) for question in questions]
+    """Return the questions with prompt context and options; what cost an image its text is their reason.
+
+    Questions that cannot be asked have a reason already, and stay as they are.
+    """
+    return [q if q.reason else _with_text(q, texts[q.image]) for q in questions]
 
 
 def _with_text(question: Question, text: ImageText) -> Question:
     if text.error:
         return replace(question, reason=text.error, traceback=text.traceback)
     return replace(question, context=text.context, options=text.options_for(question.entity))
+
+
+def with_parsed_text(
+    questions: Sequence[Question], store: TextStore, journal: Path, ray: str | None = None
+) -> list[Question]:
+    """Return `with_text` of the questions, their images parsed by `parse_images`."""
+    images = [question.image for question in questions if not question.reason]
+    return with_text(questions, parse_images(images, store, journal, ray))
 
 
 def write_predictions(data: Path, processed: Path, out: Path) -> int:
@@ -123,10 +128,8 @@ def write_predictions(data: Path, processed: Path, out: Path) -> int:
     table = read_test(data)
     questions = test_questions(table, processed, read_files(data))
     asked = [question for question in questions if not question.reason]
-    images = [question.image for question in asked]
-    texts = parse_images(images, TextStore(processed), out.with_suffix(".journal.jsonl"))
-    asked = with_text(asked, texts)
-    answers = {question.row: rules_answer(question.options)[0] for question in asked}
+    asked = with_parsed_text(asked, TextStore(processed), out.with_suffix(".journal.jsonl"))
+    answers = {question.row: question.rules_answer[0] for question in asked}
     predictions = pd.DataFrame(
         {"index": table["index"], "prediction": table["index"].map(answers).fillna("")}
     )

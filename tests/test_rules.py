@@ -19,7 +19,7 @@ def parsed(data, out, journal, count=None):
 
 
 def answer_of(question):
-    return rules.rules_answer(question.options)[0]
+    return question.rules_answer[0]
 
 
 def test_the_command_writes_a_valid_file(processed, tmp_path):

@@ -13,7 +13,7 @@ from src.data.errors import InputError
 from src.data.questions import Question
 from src.data.tables import read_table
 from src.reading.lines import Box
-from src.reading.options import Option, rule_probabilities, rules_answer
+from src.reading.options import Option, rule_probabilities
 
 _FIELDS = {
     "row": "index",
@@ -37,7 +37,7 @@ def to_entry(question: Question) -> dict[str, Any]:
     """Return a question as JSON values, without context and traceback; `from_entry` reads it back."""
     options = zip(question.options, rule_probabilities(question.options), strict=True)
     return {
-        **{name: _number(getattr(question, name)) for name in _FIELDS},
+        **{name: json_number(getattr(question, name)) for name in _FIELDS},
         "label": question.label,
         "model_image": question.model_image.name,
         "options": [_option_entry(option, by_rules) for option, by_rules in options],
@@ -48,18 +48,18 @@ def _option_entry(option: Option, by_rules: float) -> dict[str, Any]:
     """Return an option for people (``text`` and the probabilities by whom) and for `_option` (the rest)."""
     return {
         "text": option.text,
-        "model": _number(round(math.exp(option.log_probability), 4)),
+        "model": json_number(round(math.exp(option.log_probability), 4)),
         "rules": None if option.rule_logit is None else round(by_rules, 4),
-        "combined": _number(round(option.probability, 4)),
+        "combined": json_number(round(option.probability, 4)),
         "texts": option.texts,
         "boxes": [[round(side, 4) for side in box] for box in option.boxes],
         "rule_logit": option.rule_logit,
-        "log_probability": _number(option.log_probability),
+        "log_probability": json_number(option.log_probability),
         "log_prior": option.log_prior,
     }
 
 
-def _number(value: Any) -> Any:
+def json_number(value: Any) -> Any:
     """Return a value as JSON has it: None for what is no number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -100,8 +100,7 @@ def details_table(questions: Iterable[Question]) -> pd.DataFrame:
     for question in questions:
         entry = to_entry(question)
         row = {column: entry[name] for name, column in _FIELDS.items()}
-        is_ruled = any(option.rule_logit is not None for option in question.options)
-        text, probability = rules_answer(question.options) if is_ruled else ("", None)
+        text, probability = question.rules_answer
         texts = (
             text for option in question.options for text in option.texts if option.rule_logit is not None
         )

@@ -142,6 +142,21 @@ class Journal:
             stream.seek(offset)
             return json.loads(stream.readline())
 
+    def drop_unless(self, key: Mapping[str, object]) -> None:
+        """Delete the file unless its first entry is the cache key ``key``."""
+        if next((entry for _, entry in self.scan()), None) != key:
+            self.remove()
+
+    @contextlib.contextmanager
+    def opened_for(self, key: Mapping[str, object]) -> Iterator[Self]:
+        """Open the journal to `add`, emptied first if it is of another cache key than ``key``."""
+        self.drop_unless(key)
+        is_new = not self.path.is_file()
+        with self:
+            if is_new:
+                self.add(key)
+            yield self
+
     def __enter__(self) -> Self:
         self._stream = self.path.open("a+b")
         if self._stream.tell():

@@ -15,7 +15,7 @@ from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.names import image_names, processed_name
 from src.data.processed import ModelImages, read_manifest
 from src.entities import ENTITY_UNITS
-from src.reading.options import Option
+from src.reading.options import Option, rules_answer
 
 BROKEN = "broken picture"
 """Reason of a question whose model image cannot be read."""
@@ -56,6 +56,16 @@ class Question:
     def option_texts(self) -> tuple[str, ...]:
         """The answers of the options that were read, without abstaining."""
         return tuple(option.text for option in self.options if option.texts)
+
+    @property
+    def is_ruled(self) -> bool:
+        """True if the options have rule logits: not without OCR, nor for a question that is not asked."""
+        return any(option.rule_logit is not None for option in self.options)
+
+    @property
+    def rules_answer(self) -> tuple[str, float | None]:
+        """The answer by the rules alone and its probability; empty and None where there are none."""
+        return rules_answer(self.options) if self.is_ruled else ("", None)
 
 
 def _images(

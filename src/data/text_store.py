@@ -42,7 +42,8 @@ class TextStore:
 
     def parsed(self, image: str) -> tuple[list[ParsedLine], Layout | None]:
         """Return the parsed lines of an image, and its layout where a length was read."""
-        return parsed_entry(entry_at(self.place(image)))
+        entry = entry_at(self.place(image))
+        return parse_lines(entry["lines"], entry["width"], entry["height"]), layout_of(entry)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the images that were read."""
@@ -57,8 +58,3 @@ def entry_at(place: Place | None) -> dict[str, Any]:
 def layout_of(entry: dict[str, Any]) -> Layout | None:
     """Return the layout in an entry. Raises ValueError for numbers that are none of an image."""
     return None if entry.get("drawn") is None else Layout.of(entry["drawn"])
-
-
-def parsed_entry(entry: dict[str, Any]) -> tuple[list[ParsedLine], Layout | None]:
-    """Return the parsed lines of an entry, and its layout where a length was read."""
-    return parse_lines(entry["lines"], entry["width"], entry["height"]), layout_of(entry)

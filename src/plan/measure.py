@@ -37,7 +37,7 @@ from src.model.modeling import (
 )
 from src.plan.stages import Rates
 from src.prepare.preprocessing import preprocess
-from src.rules import parse_images, with_text
+from src.rules import parse_images, with_parsed_text
 from src.settings import PreprocessSettings, TrainSettings
 from src.training.configuration import training_arguments
 from src.training.progress import Progress
@@ -188,9 +188,7 @@ def timed_answers(
     The first batch is not counted, unless it is the only one. Parsed texts go into the journal of ``run``.
     """
     _free_memory()
-    images = [question.image for question in questions]
-    texts = parse_images(images, TextStore(settings.processed), run.rules_journal)
-    questions = with_text(questions, texts)
+    questions = with_parsed_text(questions, TextStore(settings.processed), run.rules_journal)
     start = time.monotonic()
     answerer = Answerer(settings)
     if torch.cuda.is_available():

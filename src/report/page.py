@@ -122,13 +122,13 @@ def _train_rows(
     rows = []
     for question, verdict in zip(questions, verdicts, strict=True):
         answer = answers.get((question.row, question.entity))
-        shown = replace(answer, link=question.image) if answer else replace(question, link=question.image)
+        shown = replace(answer or question, link=question.image)
         rows.append(
             Row(
                 shown,
                 "train",
-                answer.model_answer if answer else "",
-                answer.confidence if answer else float("nan"),
+                shown.model_answer,
+                shown.confidence,
                 question.label,
                 answer is not None,
                 "model" if answer else "",

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from src.data.details import json_number
 from src.data.questions import Question
 from src.metrics import comparable
-from src.reading.options import rule_probabilities, rules_answer
+from src.reading.options import rule_probabilities
 
 MOST_OPTIONS = 30
 """Options of a row that are shown, at most, so that tables full of numbers do not fill the page."""
@@ -90,8 +91,7 @@ def shown_rows(rows: Sequence[Row], count: int, seed: int = 0) -> list[Row]:
 def row_entry(row: Row, image_number: int, note: str) -> dict[str, Any]:
     """Return a row as the page's script takes it; ``note``: what could not be shown, and why."""
     question = row.question
-    rules, rules_probability = rules_answer(question.options)
-    is_ruled = any(option.rule_logit is not None for option in question.options)
+    rules, rules_probability = question.rules_answer
     return {
         "index": str(question.row),
         "table": row.table,
@@ -100,11 +100,11 @@ def row_entry(row: Row, image_number: int, note: str) -> dict[str, Any]:
         "entity": question.entity,
         "answer": row.answer,
         "source": row.source,
-        "probability": _finite(row.probability),
+        "probability": json_number(row.probability),
         "model_answer": question.model_answer,
-        "confidence": _finite(question.confidence),
-        "rules": rules if is_ruled else "",
-        "rules_probability": rules_probability if is_ruled else None,
+        "confidence": json_number(question.confidence),
+        "rules": rules,
+        "rules_probability": rules_probability,
         "reason": question.reason,
         "truth": row.truth,
         "verdict": row.verdict,
@@ -133,18 +133,14 @@ def option_entries(row: Row) -> list[dict[str, Any]]:
                 "texts": option.texts[:4],
                 "boxes": [rounded(box) for box in option.boxes[:6]],
                 "rules": None if option.rule_logit is None else round(by_rules, 3),
-                "model": _finite(round(model, 4)),
-                "combined": _finite(round(option.probability, 4)),
+                "model": json_number(round(model, 4)),
+                "combined": json_number(round(option.probability, 4)),
                 "chosen": row.is_answered and comparable(row.answer) in amounts,
                 "truth": row.truth is not None and comparable(row.truth) in amounts,
             }
         )
     likeliest = sorted(entries, key=lambda e: (e["chosen"], e["truth"], e["rules"] or 0.0))[-MOST_OPTIONS:]
     return [entry for entry in entries if entry in likeliest]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def rounded(shares: Sequence[float] | np.ndarray) -> list[float]:
