@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from src.data.errors import InputError
 from src.model import memory
-from src.model.checks import check_weights, gpu_fault, weights_fault
+from src.model.checks import card_fault, check_weights, gpu_fault, weights_fault
 from src.model.memory import Preset
 from src.model.precision import compute_dtype, connector_in_float32
 from src.settings import LoraSettings
@@ -101,8 +101,10 @@ def model_stamp(model: str) -> str:
 def preset_for(config: Idefics2Config) -> Preset:
     """Return the settings for a model of this size and the GPU here.
 
-    Raises `InputError` when it needs one and there is none.
+    Raises `InputError` when it needs one and there is none, or when this torch cannot use the one here.
     """
+    if torch.cuda.is_available() and (fault := card_fault()):
+        raise InputError(fault)
     if not memory.is_small(config) and not torch.cuda.is_available():
         raise InputError(
             f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny"
