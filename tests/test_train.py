@@ -243,6 +243,17 @@ def test_a_loss_that_is_no_number_ends_with_one_sentence(processed, tmp_path):
     assert not (tmp_path / "adapter").exists()
 
 
+def test_a_drive_that_does_not_give_an_image_ends_with_one_sentence(fresh):
+    data, out = fresh
+    for path in (out / "processed").glob("*.jpg"):
+        path.unlink()
+        path.symlink_to("/proc/self/mem")  # its first byte is refused with Errno 5
+    with pytest.raises(
+        InputError, match=r"\.jpg: unreadable drive \(Input/output error\); copy the run folder"
+    ):
+        train(settings_for(data, out, workers=0))
+
+
 def test_out_of_memory_it_goes_on_with_smaller_batches_and_the_same_rows_per_step(
     trained, processed, tmp_path, capsys, monkeypatch
 ):

@@ -16,6 +16,7 @@ from transformers import Idefics2Processor
 
 from src.data.errors import InputError, unexpected
 from src.data.questions import BROKEN, Question, by_image
+from src.images.decode import DriveError
 from src.model.collator import Pixels, image_bytes, on_device, one_thread_in_workers, open_image
 from src.model.prompts import prefix, prompt
 
@@ -92,6 +93,8 @@ class Preparation:
                 groups.append(group)
             except InputError:
                 unanswered += [replace(question, reason=BROKEN) for question in group]
+            except DriveError as error:
+                unanswered += [replace(question, reason=str(error)) for question in group]
             except Exception as error:  # whatever an image brings up: it is not worth the run
                 reason, trace = unexpected(error)
                 unanswered += [replace(question, reason=reason, traceback=trace) for question in group]

@@ -222,3 +222,14 @@ def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
     assert {q.reason for q in failed} == {"error: ZeroDivisionError: an image nobody thought of"}
     assert "Traceback" in failed[0].traceback
     assert {key(q) for q in results} == {key(q) for q in every}
+
+
+def test_an_image_that_its_drive_does_not_give_is_not_broken(processor, asked, tmp_path):
+    unreadable, broken = tmp_path / "unreadable.jpg", tmp_path / "broken.jpg"
+    unreadable.symlink_to("/proc/self/mem")  # its first byte is refused with Errno 5
+    broken.write_bytes(b"no image")
+    lost = [replace(asked[0][0], model_image=path) for path in (unreadable, broken)]
+    batch, unanswered = Preparation(processor)(lost)
+    assert batch is None
+    reasons = [question.reason for question in unanswered]
+    assert reasons == ["unreadable drive (Input/output error)", "broken picture"]
