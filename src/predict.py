@@ -31,6 +31,7 @@ from src.data.names import image_names, read_files
 from src.data.questions import Question, by_image, test_questions
 from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.text_store import TextStore
+from src.model.batches import cost
 from src.model.generation import Answerer, AnswererSettings
 from src.model.letterbox import letterboxed_sizes
 from src.model.memory import answering, is_merged
@@ -164,10 +165,10 @@ def _score(questions: Sequence[Question], task: _Task, process: PartialState, ra
 
 
 def _on_cluster(address: str, groups: list[list[Question]], settings: AnswererSettings) -> Iterator[Question]:
-    """Yield the answers of a cluster's nodes; all questions about an image go to one, images of one size
+    """Yield the answers of a cluster's nodes; all questions about an image go to one, those that cost alike
     together."""
     sizes = letterboxed_sizes(settings.processed)
-    groups = sorted(groups, key=lambda g: sizes.get(g[0].model_image.name, (0, 0)), reverse=True)
+    groups = sorted(groups, key=partial(cost, sizes), reverse=True)
 
     def died(group: Sequence[Question]) -> list[Question]:
         return [replace(question, reason=f"error: {WORKER_DIED}") for question in group]

@@ -9,6 +9,7 @@ one with the same settings and data is not repeated.
 import os
 
 import torch
+from transformers import TrainingArguments
 
 from src import metrics
 from src.data.errors import run_main
@@ -41,7 +42,7 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     data = data or load_data(settings)
     processor = load_processor(settings.model, settings.image_splitting)
     if arguments.process_index == 0:
-        print_estimate(settings)
+        print_estimate(settings, arguments)
     torch.manual_seed(settings.seed)  # for LoRA's starting weights
     model = add_lora(load_base(settings.model), lora_config(settings), bool(settings.gradient_checkpointing))
     trainer = F1Trainer(model, processor, data, settings, arguments)
@@ -49,13 +50,13 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     return adapter.save(trainer)
 
 
-def print_estimate(settings: TrainSettings) -> None:
+def print_estimate(settings: TrainSettings, arguments: TrainingArguments) -> None:
     """Print what the GPU's memory will hold, before it is filled; nothing without a GPU."""
     if card := card_memory():
-        size, checkpointing = settings.batch_size or 1, bool(settings.gradient_checkpointing)
+        size, checkpointing = arguments.per_device_train_batch_size, bool(settings.gradient_checkpointing)
         config = load_config(settings.model)
         estimate = memory.training(config, size, checkpointing, settings.lora_r, compute_dtype())
-        batches = f"batches of {size} x {settings.accumulation}"
+        batches = f"batches of {size} x {arguments.gradient_accumulation_steps}"
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {batches}")
 
 

@@ -28,7 +28,7 @@ from src.data.errors import InputError
 from src.model import memory
 from src.model.checks import card_fault, check_weights, gpu_fault, weights_fault
 from src.model.memory import Preset
-from src.model.precision import compute_dtype, connector_in_float32
+from src.model.precision import compute_dtype, scale_connector
 from src.settings import LoraSettings
 
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
@@ -37,8 +37,6 @@ warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", categor
 transformers_logging.disable_progress_bar()
 logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
 
-VISION_AT_ONCE = 8
-"""Images that a GPU puts through the vision tower at once in training: 15,000 patches fill it."""
 LORA_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj$"
 """Modules that LoRA adapts: all linear layers of text model and connector."""
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
@@ -183,7 +181,7 @@ def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Ide
             # gradients, dequantising and saving are silently wrong.
             layer.support_avx512bf16_for_cpu = False
     if compute_dtype() is torch.float16:
-        connector_in_float32(base)
+        scale_connector(base)
     return base.requires_grad_(False).eval()
 
 
@@ -206,7 +204,7 @@ def add_lora(
     ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and
     lm_head to float32 (about 2.9 GB more for the 8b model). The gradients are the same without it.
     """
-    base.model.vision_model = FrozenVision(base.model.vision_model)
+    base.model.vision_model = FrozenVision(base.model.vision_model, memory.images_at_once(card_memory()))
     if gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
         # transformers leaves the connector out: 0.78 GB per row at 588 x 588.
@@ -220,20 +218,19 @@ class FrozenVision(torch.nn.Module):
     """The vision tower without gradients, on few images at a time.
 
     Without it, checkpointing would make the tower run backward. Nothing of a part is kept, so a batch takes
-    no more memory than a part. A CPU is as fast on one image as on many.
+    no more memory than a part.
     """
 
-    def __init__(self, tower: torch.nn.Module) -> None:
+    def __init__(self, tower: torch.nn.Module, at_once: int) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower, self.at_once = tower, at_once
 
     @torch.no_grad()
     def forward(
         self, pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor, **kwargs: Any
     ) -> BaseModelOutput:
         """Return ``last_hidden_state`` (images, patches, width), as the tower itself does."""
-        size = VISION_AT_ONCE if pixel_values.device.type == "cuda" else 1
-        parts = zip(pixel_values.split(size), patch_attention_mask.split(size), strict=True)
+        parts = zip(pixel_values.split(self.at_once), patch_attention_mask.split(self.at_once), strict=True)
         outputs = [self.tower(pixels, patch_attention_mask=mask, **kwargs) for pixels, mask in parts]
         return BaseModelOutput(last_hidden_state=torch.cat([output.last_hidden_state for output in outputs]))
 
@@ -250,7 +247,9 @@ def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForCo
 
 def dequantised(base: Idefics2ForConditionalGeneration) -> Idefics2ForConditionalGeneration:
     """Turn the NF4 weights of a base from `load_base` into `compute_dtype` with the same values, in place."""
-    return base.dequantize(dtype=compute_dtype())
+    base = base.dequantize(dtype=compute_dtype())
+    memory.free_memory()
+    return base
 
 
 def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:

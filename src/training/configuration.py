@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig
 from transformers import TrainingArguments
 
+from src.data.errors import InputError
 from src.data.files import fingerprint
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.model.modeling import load_config, model_stamp, preset_for
@@ -54,27 +55,29 @@ class OneGpuArguments(TrainingArguments):
 def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingArguments:
     """Return `Trainer`'s arguments for resolved ``settings``.
 
-    Making them also finds this process's rank among others, and its GPU.
+    Making them also finds this process's rank among others, and its GPU. Raises `InputError`.
     """
-    cuda = torch.cuda.is_available()
+    cuda, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
+    batch_size, accumulation = per_process(settings, processes)
     tensorboard = importlib.util.find_spec("tensorboard") is not None
     if tensorboard:
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
     return OneGpuArguments(
         output_dir=str(checkpoints),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,  # below 1 a share of the steps
-        # A paged optimizer does not survive a resume on several GPUs.
-        optim="adamw_8bit" if cuda else "adamw_torch",
+        # An 8-bit one waits for the GPU after each of 496 tensors; a paged one survives no resume on several.
+        optim="adamw_torch_fused" if cuda else "adamw_torch",
         bf16=cuda and compute_dtype() is torch.bfloat16,
         fp16=cuda and compute_dtype() is torch.float16,
         use_cpu=not cuda,
-        ddp_backend="gloo" if not cuda and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        ddp_backend="gloo" if not cuda and processes > 1 else None,
         ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # they never change
         train_sampling_strategy="sequential",  # keeps the order of `rows.bucketed`
         dataloader_num_workers=decoding_workers(settings.workers, cuda),
         dataloader_pin_memory=cuda,
@@ -92,6 +95,22 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
     )
 
 
+def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
+    """Return batch size and accumulation of each process; together they see the rows of a step of one.
+
+    So an adapter does not depend on the number of GPUs. Raises `InputError` when it does not divide the rows.
+    """
+    share, rest = divmod(settings.rows_per_step, processes)
+    if rest:
+        sizes = f"--batch-size {settings.batch_size} x --accumulation {settings.accumulation}"
+        raise InputError(
+            f"{processes} processes cannot share out the {settings.rows_per_step} rows of an optimizer step "
+            f"({sizes}): start as many as divide them, or give other sizes (this trains another adapter)"
+        )
+    size = max(size for size in range(1, (settings.batch_size or 1) + 1) if share % size == 0)
+    return size, share // size
+
+
 def settings_in_use(settings: TrainSettings, lora: LoraConfig, arguments: TrainingArguments) -> TrainSettings:
     """Return ``settings`` with the values of ``lora`` and ``arguments``, which a notebook may change."""
     return dataclasses.replace(
@@ -101,7 +120,7 @@ def settings_in_use(settings: TrainSettings, lora: LoraConfig, arguments: Traini
         lora_dropout=lora.lora_dropout,
         epochs=arguments.num_train_epochs,
         batch_size=arguments.per_device_train_batch_size,
-        accumulation=arguments.gradient_accumulation_steps,
+        accumulation=arguments.gradient_accumulation_steps * arguments.world_size,
         learning_rate=arguments.learning_rate,
         warmup=arguments.warmup_steps,
     )
@@ -120,5 +139,5 @@ def cache_key(settings: TrainSettings) -> str:
     if data.test.is_file():  # its proportions
         files[data.test] = ""
     values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
-    values["rows_per_step"] = (settings.batch_size or 1) * (settings.accumulation or 1)
+    values["rows_per_step"] = settings.rows_per_step
     return fingerprint(json.dumps([values, model_stamp(settings.model)]), files)
