@@ -34,7 +34,7 @@ from src.data.text_store import TextStore
 from src.model.batches import cost
 from src.model.generation import Answerer, AnswererSettings
 from src.model.letterbox import letterboxed_sizes
-from src.model.memory import answering, is_merged
+from src.model.memory import ON_A_CPU, answering, is_merged, is_small
 from src.model.modeling import card_memory, load_config, model_stamp, preset_for
 from src.model.precision import compute_dtype
 from src.prepare.processes import WORKER_DIED
@@ -118,8 +118,9 @@ def _load(settings: PredictSettings) -> _Task:
         merged,
         trained_with.get("image_splitting", False),
         run.processed,
-        settings.predict_batch_size or preset_for(config).predict_batch_size,
+        settings.predict_batch_size or preset_for(config, settings.cpu).predict_batch_size,
         settings.workers,
+        settings.cpu,
     )
     weights = ensemble.fit(adapter.held_out(record)) if record else ensemble.PRIOR
     return _Task(
@@ -150,10 +151,12 @@ def _score(questions: Sequence[Question], task: _Task, process: PartialState, ra
     if not groups:
         return
     settings = task.answerer
+    config, rows = load_config(settings.model), settings.batch_size
     if card := card_memory():
-        config, rows = load_config(settings.model), settings.batch_size
         estimate = answering(config, rows, settings.merged, compute_dtype())
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {rows} rows at once", flush=True)
+    elif not (ray or is_small(config)):
+        print(f"no GPU: {ON_A_CPU}", flush=True)
     journal = Journal(task.run.answers(process.process_index))
     with journal.opened_for(task.cache_key):
         if ray:

@@ -24,6 +24,7 @@ _ROWS = (
 _SEED = "random seed for sampling rows, the held-out split and training"
 _RAY = "address of a Ray cluster whose nodes do the work, or auto for the one that this machine belongs to"
 _MODEL = "folder or hub id of the IDEFICS2 model"
+_CPU = "let a model that needs a GPU run without one: it takes minutes a row"
 _DECODERS = "processes that decode images; default: by the machine's cores"
 
 
@@ -139,6 +140,7 @@ class TrainSettings(LoraSettings):
     )
     evaluations: int = setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
     checkpoint_steps: int = setting(200, "optimizer steps between checkpoints", least=1)
+    cpu: bool = setting(False, _CPU)
     seed: int = setting(0, _SEED)
 
     @property
@@ -160,6 +162,7 @@ class PredictSettings:
     merged: bool | None = setting(
         None, "merge the adapter into the dequantised base model; default: where memory allows it"
     )
+    cpu: bool = setting(False, _CPU)
     workers: int | None = setting(None, _DECODERS, least=0)
     ray: str | None = setting(None, _RAY)
 

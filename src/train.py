@@ -51,13 +51,15 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
 
 
 def print_estimate(settings: TrainSettings, arguments: TrainingArguments) -> None:
-    """Print what the GPU's memory will hold, before it is filled; nothing without a GPU."""
+    """Print what the GPU's memory will hold, before it is filled, or what a large model costs on a CPU."""
+    config = load_config(settings.model)
     if card := card_memory():
         size, checkpointing = arguments.per_device_train_batch_size, bool(settings.gradient_checkpointing)
-        config = load_config(settings.model)
         estimate = memory.training(config, size, checkpointing, settings.lora_r, compute_dtype())
         batches = f"batches of {size} x {arguments.gradient_accumulation_steps}"
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {batches}")
+    elif not memory.is_small(config):
+        print(f"no GPU: {memory.ON_A_CPU}")
 
 
 def main() -> int:

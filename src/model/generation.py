@@ -21,7 +21,7 @@ from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, ModelAnswer, generate_in_grammar
 from src.model.letterbox import letterboxed_sizes
 from src.model.memory import free_memory
-from src.model.modeling import load_adapter, load_base, load_processor, merge
+from src.model.modeling import load_adapter, load_base, load_config, load_processor, merge, preset_for
 from src.model.precision import in_float32, vision_in_bfloat16
 from src.model.scoring import score_options
 from src.reading.options import Option
@@ -196,6 +196,7 @@ class AnswererSettings:
     processed: Path
     batch_size: int
     workers: int | None
+    cpu: bool = False
 
 
 class Answerer:
@@ -203,6 +204,7 @@ class Answerer:
 
     def __init__(self, settings: AnswererSettings) -> None:
         self._settings = settings
+        preset_for(load_config(settings.model), settings.cpu)  # of this node
         base = load_base(settings.model)
         vision_in_bfloat16(base)
         self._model: Model = base

@@ -25,6 +25,11 @@ OVERHEAD = 0.8 * GB
 MERGED_FROM = 22 * GB
 """Least memory of a card that answers with the adapter merged, 16.8 GB of weights: one sold as 24 GB."""
 
+ON_A_CPU = (
+    "idefics2-8b takes about 5 minutes a training row and 2 an answer on a few cores, and 16 GB of memory"
+)
+"""The time and memory that ``--cpu`` costs, see benchmarks/README.md."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:

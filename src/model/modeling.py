@@ -96,16 +96,18 @@ def model_stamp(model: str) -> str:
     return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
 
 
-def preset_for(config: Idefics2Config) -> Preset:
+def preset_for(config: Idefics2Config, cpu: bool = False) -> Preset:
     """Return the settings for a model of this size and the GPU here.
 
-    Raises `InputError` when it needs one and there is none, or when this torch cannot use the one here.
+    Raises `InputError` when this torch cannot use the one here, and when the model needs one and there is
+    none, unless ``cpu``.
     """
     if torch.cuda.is_available() and (fault := card_fault()):
         raise InputError(fault)
-    if not memory.is_small(config) and not torch.cuda.is_available():
+    if not (cpu or memory.is_small(config) or torch.cuda.is_available()):
         raise InputError(
-            f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny"
+            f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny, or --cpu, "
+            f"where {memory.ON_A_CPU}"
         )
     return memory.preset(config, card_memory())
 
@@ -163,7 +165,7 @@ def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Ide
 
     ``quantization``: another configuration. Raises `InputError`.
     """
-    preset_for(load_config(model))
+    load_config(model)
     try:
         base = AutoModelForImageTextToText.from_pretrained(
             model,

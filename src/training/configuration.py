@@ -26,13 +26,14 @@ NOT_IN_RESULT = (
     "batch_size",
     "accumulation",
     "gradient_checkpointing",
+    "cpu",
 )
 """Settings that change how fast an adapter is made, but not which one; the product of the sizes counts."""
 
 
 def resolve(settings: TrainSettings) -> TrainSettings:
     """Return ``settings`` with the preset's values in place of None. Raises `InputError`."""
-    preset = preset_for(load_config(settings.model))
+    preset = preset_for(load_config(settings.model), settings.cpu)
     values: dict[str, Any] = {
         "batch_size": preset.train_batch_size,
         "accumulation": preset.accumulation,

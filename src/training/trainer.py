@@ -165,7 +165,7 @@ def answers_of(
 
     Questions that cannot be asked (a broken image) are left out.
     """
-    batch_size = preset_for(model.config).predict_batch_size
+    batch_size = preset_for(model.config, settings.cpu).predict_batch_size
     results = generate(
         model, processor, questions, data.sizes, batch_size, workers=settings.workers, bar_name=""
     )
