@@ -301,6 +301,25 @@ def test_in_float16_a_loss_that_is_no_number_has_its_likely_cause_named(tmp_path
         log.on_log(SimpleNamespace(fp16=True), state, None, logs={"loss": torch.nan})
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_large_model_trains_without_a_gpu_where_that_is_asked_for(processed, tmp_path, monkeypatch, capsys):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings = settings_for(processed[0], tmp_path)
+    key = cache_key(resolve(settings))
+    assert cache_key(resolve(replace(settings, cpu=True))) == key
+    monkeypatch.setattr("src.model.memory.is_small", lambda config: False)
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where idefics2-8b takes"):
+        train(settings)
+    monkeypatch.setattr(F1Trainer, "train", started)
+    with pytest.raises(InterruptedError):
+        train(replace(settings, cpu=True))
+    assert "no GPU: idefics2-8b takes about" in capsys.readouterr().out
+
+
+def started(*_, **__):
+    raise InterruptedError
+
+
 def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 4))
     arguments = training_arguments(resolve(settings_for(tmp_path, tmp_path)), tmp_path)
