@@ -64,6 +64,9 @@ class PreprocessSettings(EnhanceSettings):
         spellings=("processed", "out"),
     )
     ocr: bool = setting(False, "also read the text of each image into text.jsonl")
+    ocr_precision: str = setting(
+        "auto", "auto: recognise text in bfloat16 where the CPU has AMX; f32: never", choices=("auto", "f32")
+    )
     workers: int | None = setting(None, "processes; default: by the machine's cores", least=1)
     max_pixels: int = setting(MAX_PIXELS, "limit of a source image, px; larger ones fail", least=1)
     rows: int = setting(ROWS, _ROWS, least=1)

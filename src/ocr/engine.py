@@ -20,6 +20,10 @@ from src.reading.lines import TextLine
 
 NAME = "PP-OCRv6-small/1"
 """Name and version of the engine in the cache key of stored text: a new version reads every image again."""
+IN_BFLOAT16 = "+bf16"
+"""Ends the name in the cache key of text that was recognised in bfloat16."""
+_recogniser_precision = "f32"
+"""Precision of this process's recogniser, see `use`."""
 _THRESHOLDS, _FAINT_THRESHOLDS = (0.3, 0.5), (0.1, 0.2)
 """Minimum scores of a pixel and of a line that count as print; the second pair finds faint print, too."""
 _DETECTOR_STEP, _RECOGNISER_STEP = 64, 160
@@ -30,6 +34,27 @@ _MARGIN = 0.05
 """Margin around a line that is read again, as a share of its letters' height."""
 _KEPT_SHAPES = 8
 """Maximum number of compiled shapes per model; one of the detector holds 100 to 200 MB."""
+
+
+def use(precision: str) -> str:
+    """Set this process's precision, ``auto`` or ``f32``; return what follows `NAME` in the cache key.
+
+    The recogniser in bfloat16 takes 0.55 instead of 0.8 CPU-seconds an image on a CPU with AMX, and finds as
+    much. The detector stays in float32: in bfloat16 it finds a little less.
+    """
+    global _recogniser_precision
+    wanted = "bf16" if precision == "auto" and _has_amx() else "f32"
+    if wanted != _recogniser_precision:
+        _recogniser_precision = wanted
+        _engine.cache_clear()
+        _engine_for.cache_clear()
+    return IN_BFLOAT16 if wanted == "bf16" else ""
+
+
+def _has_amx() -> bool:
+    """Tell whether this CPU multiplies matrices in bfloat16, by what Linux says of it."""
+    cpus = Path("/proc/cpuinfo")
+    return cpus.is_file() and "amx_bf16" in cpus.read_text()
 
 
 def read(image: np.ndarray, ocr_pass: OcrPass = FIRST_PASS) -> list[TextLine]:
@@ -92,7 +117,9 @@ def _engine() -> Any:
     models = Path(rapidocr.__file__).parent / "models"
     engine._load_det_model().session = _FixedShapes(models / "PP-OCRv6_det_small.onnx")
     engine._load_cls_model().session = _FixedShapes(models / "ch_ppocr_mobile_v2.0_cls_mobile.onnx")
-    engine._load_rec_model().session = _FixedShapes(models / "PP-OCRv6_rec_small.onnx", _RECOGNISER_STEP)
+    engine._load_rec_model().session = _FixedShapes(
+        models / "PP-OCRv6_rec_small.onnx", _RECOGNISER_STEP, _recogniser_precision
+    )
     return engine
 
 
@@ -113,12 +140,12 @@ def _detector_input(ocr_pass: OcrPass, image: np.ndarray) -> np.ndarray:
 class _FixedShapes:
     """A model that OpenVINO compiles for each input shape; widths are padded with zeros to a ``step``."""
 
-    def __init__(self, path: Path, step: int = 1) -> None:
+    def __init__(self, path: Path, step: int = 1, precision: str = "f32") -> None:
         import openvino
 
         self._core = openvino.Core()
         self._model = self._core.read_model(path)
-        self._step = step
+        self._step, self._precision = step, precision
         self._compiled = functools.lru_cache(_KEPT_SHAPES)(self._compile)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
@@ -133,7 +160,6 @@ class _FixedShapes:
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # it would put the threads of all processes on one core
-            # bf16, the default where a CPU has it, is nearly twice as fast but reads a little less.
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": self._precision,
         }
         return self._core.compile_model(self._model, "CPU", options)

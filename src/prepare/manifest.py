@@ -62,8 +62,9 @@ class TextOffset(NamedTuple):
 def entry_of(job: Job, outcome: Outcome) -> dict[str, Any]:
     """Return what the journal keeps of a processed image."""
     key = _cache_key(outcome.get("error", ""), job.enhance, job.max_pixels)
-    if "lines" in outcome and engine.NAME != FIRST_ENGINE:
-        key += f" ocr={engine.NAME}"
+    engine_name = engine.NAME + outcome.get("precision", "")
+    if "lines" in outcome and engine_name != FIRST_ENGINE:
+        key += f" ocr={engine_name}"
     return {"image": job.image, "settings": sys.intern(key), "asked": job.entities, **outcome}
 
 
@@ -76,7 +77,8 @@ def is_current(
 ) -> bool:
     """Tell whether an image needs no new run: its source, cache key and text are as they would be now.
 
-    Without OCR old text may stay. Failures by a dead worker, a drive or an unexpected error are tried again.
+    Without OCR old text may stay, and where no precision is asked for, text of either. Failures by a dead
+    worker, a drive or an unexpected error are tried again.
     """
     key, _, engine_name = row.settings.partition(" ocr=")
     stamp = {"source_bytes": row.source_bytes, "source_mtime_ns": row.source_mtime_ns}
@@ -86,8 +88,10 @@ def is_current(
         return row.error != WORKER_DIED and not row.error.startswith(("error: ", UNREADABLE))
     if not settings.ocr:
         return True
-    is_same_engine = (engine_name or FIRST_ENGINE) == engine.NAME
-    return is_same_engine and text is not None and set(asked) <= set(text.asked)
+    engine_name = engine_name or FIRST_ENGINE
+    if settings.ocr_precision == "auto":  # by the CPU: another machine may go on
+        engine_name = engine_name.removesuffix(engine.IN_BFLOAT16)
+    return engine_name == engine.NAME and text is not None and set(asked) <= set(text.asked)
 
 
 def _cache_key(error: str, enhance: EnhanceSettings, max_pixels: int) -> str:

@@ -48,7 +48,8 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
 
     def job_of(image: str) -> Job:
         source, target = images / image, folder.root / processed_name(image)
-        return Job(image, source, target, settings, settings.max_pixels, settings.ocr, asked.get(image, ()))
+        precision = settings.ocr_precision if settings.ocr else ""
+        return Job(image, source, target, settings, settings.max_pixels, precision, asked.get(image, ()))
 
     try:
         with held(folder.root):

@@ -6,7 +6,7 @@ Imported by every worker: nothing heavy at the top (pandas alone would cost each
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Job:
     target: Path
     enhance: EnhanceSettings
     max_pixels: int
-    ocr: bool
+    ocr: str  # its precision, see `engine.use`; empty: no text is read
     entities: tuple[str, ...] = ()
 
 
@@ -53,7 +53,8 @@ Outcome = dict[str, Any]
 """The result of an image: ``status`` (ok, blank, failed), ``error``, ``source_bytes, source_mtime_ns``.
 
 For ok and blank also ``source_width, source_height`` (pixels), for ok ``file, width, height``, and with OCR
-``lines`` (`TextLine`) and ``drawn`` (`Layout.entry`, None without lengths)."""
+``lines`` (`TextLine`), ``drawn`` (`Layout.entry`, None without lengths) and ``precision`` (see `engine.use`).
+"""
 
 
 def process(job: Job) -> Outcome:
@@ -106,21 +107,21 @@ def _made(job: Job) -> tuple[Outcome, bytes]:
         **size,
     }
     if full is not None:
-        _read_text(full, small, job.entities, outcome)
+        _read_text(full, small, job, outcome)
     return outcome, data.tobytes()
 
 
-def _read_text(full: np.ndarray, small: np.ndarray, entities: Sequence[str], outcome: Outcome) -> None:
+def _read_text(full: np.ndarray, small: np.ndarray, job: Job, outcome: Outcome) -> None:
     """Add the text of an image at full resolution, and the layout around it; what fails is noted as error."""
-    from src.ocr.engine import read  # its models are loaded only where text is asked for
+    from src.ocr.engine import read, use  # its models are loaded only where text is asked for
     from src.ocr.retry_passes import read_with_retries
 
-    outcome |= {"lines": [], "drawn": None}
+    outcome |= {"lines": [], "drawn": None, "precision": use(job.ocr)}
     failure = UNREAD
     try:
         outcome["lines"] = read(full)
         failure = f"{UNREAD} closer"
-        outcome["lines"], parsed_lines = read_with_retries(full, outcome["lines"], entities)
+        outcome["lines"], parsed_lines = read_with_retries(full, outcome["lines"], job.entities)
         failure = "lines around it not found"
         if layout := around_lengths(small, parsed_lines):
             outcome["drawn"] = layout.entry()

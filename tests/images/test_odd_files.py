@@ -254,7 +254,7 @@ def test_a_sideways_scan_keeps_its_sides(orientation, tmp_path):
             tmp_path / "scan.tiff.jpg",
             EnhanceSettings(),
             10**7,
-            False,
+            "",
         )
     )
     assert [outcome[side] for side in ("source_width", "source_height", "width", "height")] == [

@@ -1,3 +1,5 @@
+import pytest
+
 from src.images.decode import cv2, np
 from src.ocr import engine as ocr
 from src.ocr.retry_passes import read_with_retries
@@ -55,3 +57,24 @@ def test_a_pass_has_an_engine_of_its_own_with_the_models_of_all():
     ocr.read(image, OcrPass(960, 1280, faint=True))
     assert ocr.read(image) == before
     assert (first.text_det.postprocess_op.thresh, faint.text_det.postprocess_op.thresh) == (0.3, 0.1)
+
+
+@pytest.fixture
+def precision():
+    """Sets the precision; float32 again afterwards."""
+    yield ocr.use
+    ocr.use("f32")
+
+
+@pytest.mark.parametrize("has_amx", [True, False])
+def test_bfloat16_is_for_the_recogniser_on_cpus_with_amx(precision, monkeypatch, has_amx):
+    want = ocr.read(page("NET WT 113.4 g")[:1200])
+    monkeypatch.setattr(ocr, "_has_amx", lambda: has_amx)
+    assert precision("auto") == ("+bf16" if has_amx else "")
+    got = ocr.read(page("NET WT 113.4 g")[:1200])
+    assert [(line.text, line.quad) for line in got] == [(line.text, line.quad) for line in want]
+    engine = ocr._engine()
+    hints = [part.session._precision for part in (engine.text_det, engine.text_cls, engine.text_rec)]
+    assert hints == ["f32", "f32", "bf16" if has_amx else "f32"]
+    assert precision("f32") == ""
+    assert ocr.read(page("NET WT 113.4 g")[:1200]) == want

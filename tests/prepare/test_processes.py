@@ -32,7 +32,7 @@ class Deadly:
 def job(name: str, folder: Path, **changes) -> Job:
     source = SAMPLE / "images" / "train-0000.jpg"
     known = {"image": name, "source": source, "target": folder / name, "enhance": EnhanceSettings()}
-    return Job(**known | {"max_pixels": MAX_PIXELS, "ocr": False} | changes)
+    return Job(**known | {"max_pixels": MAX_PIXELS, "ocr": ""} | changes)
 
 
 def test_a_picture_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
