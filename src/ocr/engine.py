@@ -39,7 +39,7 @@ _KEPT_SHAPES = 8
 def use(precision: str) -> str:
     """Set this process's precision, ``auto`` or ``f32``; return what follows `NAME` in the cache key.
 
-    The recogniser in bfloat16 takes 0.55 instead of 0.8 CPU-seconds an image on a CPU with AMX, and finds as
+    The recogniser in bfloat16 takes 0.58 instead of 0.77 CPU-seconds an image on a CPU with AMX, and finds as
     much. The detector stays in float32: in bfloat16 it finds a little less.
     """
     global _recogniser_precision
