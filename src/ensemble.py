@@ -17,7 +17,8 @@ import pandas as pd
 from src import metrics
 from src.data.errors import InputError
 from src.data.questions import Question
-from src.reading.options import AXES, TEMPERATURE, Option
+from src.entities import AXES
+from src.reading.options import TEMPERATURE, Option
 from src.reading.quantity import parse_answer, same_amount
 
 FOLDS = 5

@@ -13,8 +13,9 @@ from tests.conftest import ROOT
 MAY_IMPORT = {
     "settings": set(),
     "entities": set(),
+    "units": set(),
     "images": {"settings", "images"},
-    "reading": {"entities", "images", "reading"},
+    "reading": {"entities", "units", "images", "reading"},
     "ocr": {"entities", "images", "reading", "ocr"},
     "data": {"entities", "reading", "data"},
     "prepare": {"settings", "images", "reading", "ocr", "data", "prepare"},
@@ -22,12 +23,12 @@ MAY_IMPORT = {
     "sanity": {"settings", "entities", "data"},
     "rules": {"settings", "reading", "data", "prepare"},
     "model": {"settings", "entities", "images", "reading", "data", "model"},
-    "ensemble": {"metrics", "reading", "data"},
+    "ensemble": {"entities", "metrics", "reading", "data"},
     "training": {"settings", "entities", "reading", "data", "model", "metrics", "rules", "training"},
     "plots": {"images", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},
     "predict": {"settings", "data", "prepare", "model", "training", "ensemble", "sanity", "rules"},
-    "report": {"settings", "images", "reading", "data", "model", "training", "metrics", "rules", "report"},
+    "report": {"settings", "entities", "images", "reading", "data", "training", "metrics", "rules", "report"},
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},
     "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
@@ -113,7 +114,7 @@ def _name(node):
 def test_rooms_are_small():
     for path in (ROOT / "src").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path
-    assert len(list((ROOT / "src").glob("[a-z]*.py"))) <= 10
+    assert len(list((ROOT / "src").glob("[a-z]*.py"))) <= 12
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from src.data.details import details_table, read_details
 from src.data.errors import InputError
 from src.data.folders import RunFolder
 from src.data.tables import read_test, read_train
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.reading import image_text
@@ -137,7 +137,7 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
     lines = journal.read_text().splitlines(keepends=True)
     marked = json.loads(lines[1])  # proof of reuse: a finished row's text is taken from the journal
     asked = read_test(data).set_index("index")["entity_name"][marked["row"]]
-    proof = f"41.25 {ENTITY_UNITS[asked][0]}"
+    proof = f"41.25 {ENTITIES[asked].units[0]}"
     marked["model_answer"] = proof
     journal.write_text(lines[0] + json.dumps(marked) + "\n" + "".join(lines[2:3]) + '{"row": 9')
     resumed = predict(settings)

@@ -16,8 +16,9 @@ import numpy as np
 
 from src.data.tables import read_table
 from src.data.text_store import TextStore
+from src.entities import AXES
 from src.reading.context import DIRECTIONS, describe_mention
-from src.reading.options import AXES, find_options, group_by_amount, rules_answer
+from src.reading.options import find_options, group_by_amount, rules_answer
 from src.reading.quantity import canonical
 
 MAX_LENGTHS = 6

@@ -14,7 +14,7 @@ from src.data.folders import ProcessedFolder
 from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.names import image_names, processed_name
 from src.data.processed import ModelImages, read_manifest
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.reading.options import Option, rules_answer
 
 BROKEN = "broken picture"
@@ -85,7 +85,7 @@ def _images(
         model_image = model_images.path(processed_name(image))
         if not image:
             yield image, model_image, "blank link"
-        elif entity not in ENTITY_UNITS:
+        elif entity not in ENTITIES:
             yield image, model_image, "unknown entity"
         elif image in blank:
             yield image, model_image, "blank picture"

@@ -11,7 +11,7 @@ import pandas as pd
 from src.data.folders import DataFolder
 from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.tables import TEST_COLUMNS, TRAIN_COLUMNS, read_table
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def sampled_rows(train: pd.DataFrame, rows: int | None, shares: Mapping[str, flo
         return list(range(len(train)))
     columns = (train["image_link"], train["entity_name"], train["entity_value"])
     usable = [
-        bool(link) and entity in ENTITY_UNITS and normalise_label(value, entity)[1] in USABLE_REASONS
+        bool(link) and entity in ENTITIES and normalise_label(value, entity)[1] in USABLE_REASONS
         for link, entity, value in zip(*columns, strict=True)
     ]
     positions = np.flatnonzero(usable)

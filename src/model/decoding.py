@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
 
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model.prompts import completion, prompt
 from src.reading.quantity import canonical
 
@@ -66,7 +66,7 @@ class AnswerGrammar:
         self._pieces: dict[str, list[int]] = {}  # token ids of each digit, the point and each unit
         self._edges: list[dict[int, int]] = []  # of each state: the next state by token
         self._edges[self._new_state()][self.end] = DONE
-        self.start = {entity: self._add_entity(entity, units) for entity, units in ENTITY_UNITS.items()}
+        self.start = {name: self._add_entity(name, entity.units) for name, entity in ENTITIES.items()}
         edges = [(state, *edge) for state, edges in enumerate(self._edges) for edge in edges.items()]
         states, tokens, next_states = torch.tensor(edges).T
         self.tokens = tokens.unique()

@@ -6,18 +6,9 @@ IDEFICS2's published chat format with explicit spaces, so that the token ids do 
 starts with the bare space piece, the empty one too, so that piece ends the prompt.
 """
 
-END = "<end_of_utterance>"
+from src.entities import ENTITIES
 
-QUESTIONS = {
-    "width": "What is the width of the product?",
-    "depth": "What is the depth of the product?",
-    "height": "What is the height of the product?",
-    "item_weight": "What is the weight of the item?",
-    "maximum_weight_recommendation": "What is the maximum weight it can carry?",
-    "voltage": "What is the voltage?",
-    "wattage": "What is the wattage?",
-    "item_volume": "What is the volume of the item?",
-}
+END = "<end_of_utterance>"
 
 
 def prefix(context: str = "") -> str:
@@ -30,7 +21,7 @@ def prefix(context: str = "") -> str:
 
 def prompt(entity: str, context: str = "") -> str:
     """Return the text up to the answer, for one image and a known ``entity``."""
-    return f"{prefix(context)} {QUESTIONS[entity]}{END} \nAssistant: "
+    return f"{prefix(context)} {ENTITIES[entity].question}{END} \nAssistant: "
 
 
 def completion(answer: str) -> str:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from src.data.processed import ModelImages
 from src.data.text_store import TextStore, entry_at, layout_of
+from src.entities import AXES
 from src.images.decode import ImageError, cv2, read_image
 from src.images.enhance import resize
 from src.reading.layout import Layout, directions
 from src.reading.lines import Box
-from src.reading.options import AXES
 from src.report.rows import Row, rounded
 
 _SIDES = (600, 520, 440, 360, 300, 240, 180, 120, 60)

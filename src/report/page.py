@@ -22,7 +22,7 @@ from src.data.processed import read_manifest
 from src.data.questions import Question, train_questions
 from src.data.tables import read_table, read_train
 from src.data.text_store import TextStore
-from src.model.prompts import QUESTIONS
+from src.entities import ENTITIES
 from src.report.images import data_uris, image_entries
 from src.report.rows import OUTCOMES, Row, row_entry, shown_rows, test_rows
 from src.rules import parse_images, with_text
@@ -75,7 +75,12 @@ def _page(context: dict[str, Any], shown: Sequence[Row], processed: Path, store:
     images = image_entries(processed, list(groups.values()), store)
     numbers = {name: number for number, name in enumerate(names)}
     rows = [row_entry(row, numbers[row.image], images[numbers[row.image]]["note"]) for row in shown]
-    data = {"rows": rows, "pictures": images, "questions": QUESTIONS, "outcomes": OUTCOMES}
+    data = {
+        "rows": rows,
+        "pictures": images,
+        "questions": {name: entity.question for name, entity in ENTITIES.items()},
+        "outcomes": OUTCOMES,
+    }
     budget = MOST_BYTES - 200_000 - len(json.dumps(data)) * 11 // 10
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from src.data.questions import Question
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.reading.image_text import ImageText
 from src.reading.quantity import parse_answer, same_amount
 from src.reading.units import DIMENSION
@@ -109,6 +109,6 @@ def empty_questions(
         entity = entities[rng.integers(len(entities))]
         text = texts[image]
         is_new = not text.error and (image, entity) not in asked
-        if is_new and DIMENSION[ENTITY_UNITS[entity][0]] not in text.dimensions:
+        if is_new and DIMENSION[ENTITIES[entity].units[0]] not in text.dimensions:
             added.append(replace(question, entity=entity, label="", options=text.options_for(entity)))
     return added

@@ -6,7 +6,7 @@ from src.bundled.scenes import make_scene, question
 from src.bundled.synthetic import write_data_folder
 from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.tables import read_train
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.images.decode import read_image
 from src.reading.cross_line import parse_lines
 from src.reading.options import find_options, rules_answer
@@ -31,11 +31,11 @@ def test_pictures_have_the_promised_variety():
         for entity, value in scene.values.items():
             label, reason = normalise_label(value, entity)
             assert reason in USABLE_REASONS
-            assert not label or label.split(" ", 1)[1] in ENTITY_UNITS[entity]
+            assert not label or label.split(" ", 1)[1] in ENTITIES[entity].units
             entities.add(entity)
         empty += not scene.values
         several += len(scene.values) > 1
-    assert entities == set(ENTITY_UNITS)
+    assert entities == set(ENTITIES)
     assert empty > 0
     assert several > 30
 

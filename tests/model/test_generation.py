@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from src.data.questions import by_image
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model import batches, generation
 from src.model.batches import Preparation, in_batches
 from src.model.collator import encode, open_image
@@ -65,7 +65,7 @@ def abstaining(question):
 
 
 def with_options(question):
-    units = ENTITY_UNITS[question.entity]
+    units = ENTITIES[question.entity].units
     texts = [f"{number} {unit}" for number, unit in zip(("2.5", "30"), units, strict=False)]
     return replace(question, options=(*(Option((text,)) for text in texts), ABSTAIN))
 

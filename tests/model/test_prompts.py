@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from src.data.errors import InputError
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model import collator
 from src.model.collator import IGNORED, TrainingCollator, encode, image_bytes, open_image
 from src.model.modeling import load_processor
@@ -75,11 +75,11 @@ def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
     assert ids.count(1) == 1
 
 
-@pytest.mark.parametrize("entity", ENTITY_UNITS)
+@pytest.mark.parametrize("entity", ENTITIES)
 @pytest.mark.parametrize("read", ["", READ])
 def test_the_prompt_is_a_prefix_of_the_row(processor, entity, read):
     start = processor.tokenizer(prompt(entity, read)).input_ids
-    for answer in ("", *(f"12.5 {unit}" for unit in ENTITY_UNITS[entity])):
+    for answer in ("", *(f"12.5 {unit}" for unit in ENTITIES[entity].units)):
         whole = processor.tokenizer(prompt(entity, read) + completion(answer)).input_ids
         assert whole[: len(start)] == start
         rest = whole[len(start) :]

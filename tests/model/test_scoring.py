@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model.batches import Preparation
 from src.model.collator import (
     MOST_OPTIONS,
@@ -53,7 +53,7 @@ def asked(questions):
     """Six train questions with one to four made-up options each."""
     every = []
     for number, question in enumerate(questions["train"][:6]):
-        unit, other = ENTITY_UNITS[question.entity][0], ENTITY_UNITS[question.entity][-1]
+        unit, other = ENTITIES[question.entity].units[0], ENTITIES[question.entity].units[-1]
         texts = (f"1.25 {unit}", f"3 {other}", f"0.5 {unit}", f"120 {unit}")[: 1 + number % 4]
         every.append(with_texts(question, texts))
     return every
@@ -163,7 +163,7 @@ def test_it_writes_where_there_are_no_options(model, processor, processed, asked
 
 
 def test_what_the_grammar_does_not_have_is_never_chosen(model, processor, grammar, asked):
-    unit = ENTITY_UNITS[asked[0].entity][0]
+    unit = ENTITIES[asked[0].units.entity][0]
     odd = (f"1234567 {unit}", f"0.12345 {unit}", f"5 {unit}", "5 parsec")
     batch, _ = Preparation(processor)([with_texts(asked[0], odd)])
     (weighed,) = answer(model, grammar, batch)
