@@ -36,7 +36,7 @@ from src.model.modeling import add_lora, card_memory, load_base, load_config, lo
 from src.model.precision import compute_dtype
 from src.plan.catalogue import TRAIN_TOKENS, answering_flops, training_flops
 from src.plan.measure import seconds_per_training_row, timed_answers
-from src.settings import LoraSettings, TrainSettings
+from src.settings import PROMPT, LoraSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "benchmarks" / "gpu.json"
@@ -78,7 +78,9 @@ def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]
     config, preset = _shape(model)
     questions, merged = some_rows(data, out / "processed", rows), memory.is_merged(config, _card())
     size = min(preset.predict_batch_size, max(1, len(questions) // 3))
-    settings = AnswererSettings(str(model), model / "adapter", merged, False, out / "processed", size, None)
+    settings = AnswererSettings(
+        str(model), model / "adapter", merged, False, PROMPT, out / "processed", size, None
+    )
     results, _, seconds = timed_answers(settings, questions, RunFolder(out))
     peak, answers = _peak_gb(), _texts(results)
     flops = answering_flops(config, len(questions) / len(by_image(questions)))

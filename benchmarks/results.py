@@ -29,8 +29,8 @@ from src.data.files import write_whole
 from src.data.folders import RunFolder
 from src.data.labels import normalise_label
 from src.data.tables import read_table, read_train
-from src.model.letterbox import letterboxed_sizes
-from src.model.modeling import add_lora, load_base, lora_config
+from src.model.family import family_of
+from src.model.modeling import add_lora, load_base, load_config, lora_config
 from src.predict import predict
 from src.reading.quantity import canonical
 from src.settings import LoraSettings, PredictSettings, TrainSettings
@@ -105,7 +105,7 @@ def shuffled(settings: TrainSettings, processed: Path, adapter: Path) -> pd.Data
         for name in ("manifest.csv", "text.jsonl"):
             (folder / name).symlink_to((processed / name).resolve())
         order = np.random.default_rng(0)
-        sizes = pd.Series(letterboxed_sizes(processed))
+        sizes = pd.Series(family_of(load_config(settings.model)).padded_sizes(processed))
         for _, names in sizes.groupby(sizes).groups.items():
             for name, other in zip(names, order.permutation(names), strict=True):
                 (folder / name).symlink_to((processed / other).resolve())

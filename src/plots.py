@@ -98,15 +98,18 @@ def show_labels(entities: pd.Series, labels: pd.Series) -> None:
 
 
 def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
-    """Plot the loss per step with its mean over a tenth of the run, and the F1 on held-out images per step.
+    """Plot the parts of the loss per step, means over a tenth of the run, and the F1 on held-out images.
 
-    ``losses`` has the columns ``step, loss``, ``f1`` has ``step, f1``.
+    ``losses`` has the columns ``step, loss`` and one per part (``tokens, options``), ``f1`` has ``step, f1``.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3), dpi=72)
-    left.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
     window = max(5, len(losses) // 10)
-    left.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
-    left.set(title="training loss (answer tokens and options)", xlabel="step", ylabel="cross entropy")
+    parts = [name for name in ("tokens", "options") if name in losses and losses[name].notna().any()]
+    for name in ("loss", *parts):
+        mean = losses[name].rolling(window, min_periods=1).mean()
+        (line,) = left.plot(losses["step"], mean, label="sum" if name == "loss" else f"over {name}")
+        left.plot(losses["step"], losses[name], alpha=0.25, color=line.get_color())
+    left.set(title=f"training loss, mean of {window} steps", xlabel="step", ylabel="cross entropy")
     left.set(ylim=(0, None))
     left.legend()
     right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")

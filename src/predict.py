@@ -1,19 +1,23 @@
-"""Answer the test rows: ``inference.ipynb`` calls this, and for several GPUs
+"""Answer the test rows: the loop of ``inference.ipynb`` as a command, for several GPUs
 
-    accelerate launch -m src.predict --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
-    python -m src.predict --ray auto --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
+    accelerate launch -m src.predict --data my/folder --out my/results --model HUB_ID
+    python -m src.predict --ray auto --data my/folder --out my/results --model HUB_ID
 
 Answers are kept as they come, so nothing is computed twice; the processes share the rows out, and one file
 comes out.
 """
 
+import inspect
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 import torch
@@ -31,21 +35,27 @@ from src.data.names import image_names, read_files
 from src.data.questions import Question, by_image, test_questions
 from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.text_store import TextStore
+from src.entities import ENTITIES
+from src.model.family import family_of
 from src.model.generation import Answerer, AnswererSettings
-from src.model.letterbox import letterboxed_sizes
 from src.model.memory import answering, is_merged
-from src.model.modeling import card_memory, load_config, model_stamp, preset_for
+from src.model.modeling import card_memory, load_config, load_processor, model_stamp, preset_for
 from src.model.precision import compute_dtype
+from src.model.prompts import prompt_for
+from src.model.scoring import score_options
 from src.prepare.processes import WORKER_DIED
 from src.prepare.ray_backend import run_by_actors
 from src.rules import with_parsed_text
-from src.settings import PredictSettings
+from src.settings import PROMPT, PredictSettings
 from src.training import adapter
+
+Results: TypeAlias = Callable[[list[list[Question]]], Iterator[Question]]
+"""Answers groups of questions, each about one image."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """Everything that a run of `predict` needs before it starts."""
+class Task:
+    """Everything that a run of `predict` needs, but for the model."""
 
     run: RunFolder
     questions: list[Question]  # one per test row; some have a reason already
@@ -53,28 +63,30 @@ class _Task:
     answerer: AnswererSettings
     weights: ensemble.Weights
     label_prior: LabelPrior
-    cache_key: dict[str, str]  # of the answers' journals
+    depends_on: dict[Path, str]  # files that the answers depend on, and what to do where one is missing
 
 
-def predict(settings: PredictSettings) -> pd.DataFrame:
+def predict(settings: PredictSettings, answerer: Answerer | None = None) -> pd.DataFrame:
     """Answer every row of ``test.csv``, write ``test_out.csv`` and ``test_out.details.csv``, return the
     details.
 
-    Details have one row per test row in its order, see `details.details_table`. The CSV gets its name only
-    after it has passed the sanity check. Raises `InputError`.
+    ``answerer``: the model, prompt and scorer of a notebook; by default they are loaded where a row is left
+    to answer. Details have one row per test row in its order, see `details.details_table`. The CSV gets its
+    name only after it has passed the sanity check. Raises `InputError`.
     """
     process = _process()
     if settings.ray and process.num_processes > 1:
         raise InputError("--ray: shares the rows out by itself; start it without accelerate launch")
-    task = _load(settings)
+    task = load_task(settings)
+    key = answers_key(task, answerer)
     if process.is_main_process:
-        _drop_others(task.run, task.cache_key)
+        _drop_others(task.run, key)
     process.wait_for_everyone()
     questions = task.questions
     if task.store is not None:
         with process.main_process_first():  # by one process, on all cores; the others find the journal
             questions = with_parsed_text(questions, task.store, task.run.rules_journal, settings.ray)
-    _score(questions, task, process, settings.ray)
+    _score(questions, task, process, partial(_results, task.answerer, answerer, settings.ray), key)
     process.wait_for_everyone()
     questions = _combine(questions, task)
     details = details_table(questions)
@@ -92,7 +104,7 @@ def _process() -> PartialState:
     return PartialState(cpu=not cuda, timeout=timedelta(days=2), backend=backend)
 
 
-def _load(settings: PredictSettings) -> _Task:
+def load_task(settings: PredictSettings) -> Task:
     """Read the tables and the adapter's record. Raises `InputError` for what is missing."""
     run, data = RunFolder(settings.out), DataFolder(settings.data)
     processed = ProcessedFolder(run.processed)
@@ -116,20 +128,38 @@ def _load(settings: PredictSettings) -> _Task:
         run.adapter if has_adapter else None,
         merged,
         trained_with.get("image_splitting", False),
+        trained_with.get("prompt", PROMPT),
         run.processed,
         settings.predict_batch_size or preset_for(config).predict_batch_size,
         settings.workers,
     )
     weights = ensemble.fit(adapter.held_out(record)) if record else ensemble.PRIOR
-    return _Task(
+    return Task(
         run,
         test_questions(table, run.processed, files),
         store,
         answerer,
         weights if store is not None else ensemble.MODEL_ALONE,
         _label_prior(data.train, table, files) if data.train.is_file() else LabelPrior(()),
-        {"key": fingerprint(f"{model_stamp(settings.model)} merged={merged} options", depends_on)},
+        depends_on,
     )
+
+
+def answers_key(task: Task, answerer: Answerer | None = None) -> dict[str, str]:
+    """Return the cache key of the answers' journals: model, adapter, files, and the words of the prompts.
+
+    It also has the source of a scorer that a notebook has put in. Raises `InputError` for a missing file.
+    """
+    settings = task.answerer
+    prompt = answerer.prompt if answerer else prompt_for(load_processor(settings.model), settings.prompt)
+    prompts = [prompt(entity, "CONTEXT") for entity in ENTITIES]
+    scorer = ""
+    if answerer and answerer.score is not score_options:
+        scorer = repr(answerer.score)  # what has no source is another one in each process
+        with suppress(OSError, TypeError):
+            scorer = inspect.getsource(answerer.score)
+    text = json.dumps([model_stamp(settings.model), settings.merged, prompts, scorer])
+    return {"key": fingerprint(text, task.depends_on)}
 
 
 def _label_prior(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> LabelPrior:
@@ -140,7 +170,9 @@ def _label_prior(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> L
     return LabelPrior.of_table(table[~images.isin(asked_images)])
 
 
-def _score(questions: Sequence[Question], task: _Task, process: PartialState, ray: str | None) -> None:
+def _score(
+    questions: Sequence[Question], task: Task, process: PartialState, results: Results, key: Mapping[str, str]
+) -> None:
     """Let the model answer this process's share of the questions, into its journal."""
     finished = {row for row, question in _journalled(task.run).items() if not question.reason}
     todo = [question for question in questions if not question.reason and question.row not in finished]
@@ -148,32 +180,41 @@ def _score(questions: Sequence[Question], task: _Task, process: PartialState, ra
     process.wait_for_everyone()  # all have shared out the same rows before the first answer is written
     if not groups:
         return
-    settings = task.answerer
+    journal = Journal(task.run.answers(process.process_index))
+    with journal.opened_for(key):
+        for question in results(groups):
+            journal.add(to_entry(question) | {"traceback": question.traceback})
+
+
+def _results(
+    settings: AnswererSettings,
+    answerer: Answerer | None,
+    ray: str | None,
+    groups: list[list[Question]],
+) -> Iterator[Question]:
+    """Yield the answers of the model here, or of those on a cluster's nodes."""
     if card := card_memory():
         config, rows = load_config(settings.model), settings.batch_size
         estimate = answering(config, rows, settings.merged, compute_dtype())
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {rows} rows at once", flush=True)
-    journal = Journal(task.run.answers(process.process_index))
-    with journal.opened_for(task.cache_key):
-        if ray:
-            results = _on_cluster(ray, groups, settings)
-        else:
-            results = Answerer(settings).answers([question for group in groups for question in group])
-        for question in results:
-            journal.add(to_entry(question) | {"traceback": question.traceback})
+    if ray:
+        yield from _on_cluster(ray, groups, settings)
+    else:
+        answerer = answerer or Answerer.load(settings)
+        yield from answerer.answers([question for group in groups for question in group])
 
 
 def _on_cluster(address: str, groups: list[list[Question]], settings: AnswererSettings) -> Iterator[Question]:
     """Yield the answers of a cluster's nodes; all questions about an image go to one, images of one size
     together."""
-    sizes = letterboxed_sizes(settings.processed)
+    sizes = family_of(load_config(settings.model)).padded_sizes(settings.processed)
     groups = sorted(groups, key=lambda g: sizes.get(g[0].model_image.name, (0, 0)), reverse=True)
 
     def died(group: Sequence[Question]) -> list[Question]:
         return [replace(question, reason=f"error: {WORKER_DIED}") for question in group]
 
     with tqdm(total=sum(map(len, groups)), desc="predict", unit="row") as bar:
-        make = partial(Answerer, settings)
+        make = partial(Answerer.load, settings)
         for group, results in run_by_actors(address, make, groups, settings.batch_size, died):
             yield from results
             bar.update(len(group))
@@ -198,7 +239,7 @@ def _journalled(run: RunFolder) -> dict[int, Question]:
     return {entry["row"]: replace(from_entry(entry), traceback=entry["traceback"]) for entry in entries}
 
 
-def _combine(questions: Sequence[Question], task: _Task) -> list[Question]:
+def _combine(questions: Sequence[Question], task: Task) -> list[Question]:
     """Return the questions with what the journals have of them, and the ensemble's predictions."""
     answers = _journalled(task.run)
     questions = [answers.get(question.row, question) for question in questions]

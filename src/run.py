@@ -1,6 +1,6 @@
 """The whole pipeline in one command, which ``make run`` calls.
 
-    python -m src.run --data data/sample --out outputs --model data/idefics2-tiny
+    python -m src.run --data data/sample --out outputs --model my/model
 
 It runs preprocess.py, src/rules.py (the baseline), training.ipynb, inference.ipynb and src/sanity.py in turn,
 prints the time of each, and writes a page to look at every answer (src/report). Every stage reuses what it

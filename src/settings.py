@@ -17,13 +17,17 @@ ROWS = 150_000
 """Default number of sampled rows of ``train.csv``."""
 DATA, OUT, MODEL = Path("data/sample"), Path("outputs"), "data/idefics2-tiny"
 """Defaults of ``--data``, ``--out`` and ``--model``."""
+HUB_MODEL = "HuggingFaceM4/idefics2-8b"
+"""Hub id of the model that the project is made for."""
+PROMPT = "{context} {question}"
+"""Default words of a prompt: the prompt context (see `reading.context.prompt_context`), then the question."""
 
 _ROWS = (
     "rows of train.csv to sample at most, entities in the proportions of test.csv; other rows need no images"
 )
 _SEED = "random seed for sampling rows, the held-out split and training"
 _RAY = "address of a Ray cluster whose nodes do the work, or auto for the one that this machine belongs to"
-_MODEL = "folder or hub id of the IDEFICS2 model"
+_MODEL = "folder or hub id of the model"
 _DECODERS = "processes that decode images; default: by the machine's cores"
 
 
@@ -122,6 +126,9 @@ class TrainSettings(LoraSettings):
     learning_rate: float | None = setting(None, "learning rate after the warm-up, where it is highest")
     warmup: float = setting(0.03, "share of the steps in which the learning rate rises", least=0)
     gradient_checkpointing: bool | None = setting(None, "save memory for a third more time")
+    prompt: str = setting(
+        PROMPT, "words of the prompt; recorded in the adapter, so that answering uses the same"
+    )
     image_splitting: bool = setting(
         False, "show an image as five: 320 image tokens instead of 64, about three times the time"
     )

@@ -29,12 +29,13 @@ REAL = ROOT.parent / "shared" / "real"
 
 
 LONGEST = (
-    "test_spread.py",
     "test_run.py",
     "test_train.py",
     "test_scenes.py",
     "test_benchmarks.py",
-    "test_preprocess.py",
+    "test_ray_backend.py",
+    "test_preprocessing.py",
+    "test_real_images.py",
 )
 
 

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "predict": {"settings", "data", "prepare", "model", "training", "ensemble", "sanity", "rules"},
     "report": {"settings", "entities", "images", "reading", "data", "training", "metrics", "rules", "report"},
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
+    "launch": {"data"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},
     "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
 }
@@ -85,7 +86,7 @@ RECORDS = {
     "ModelAnswer": "the model's answer and log-probabilities",
 }
 """The types that carry a picture's data from ``preprocess.py`` to ``test_out.csv``."""
-PARTS = {"Box", "Quantity", "Unit", "Token", "Parsed", "Layout", "OcrPass", "RetryPass"}
+PARTS = {"Task", "Box", "Quantity", "Unit", "Token", "Parsed", "Layout", "OcrPass", "RetryPass"}
 """Values within these records, within the parser, and settings of OCR."""
 
 

@@ -31,18 +31,18 @@ ENTITIES["torque"] = Entity(
 )
 
 import numpy as np  # noqa: E402  (the tables come first)
-from transformers import AutoTokenizer  # noqa: E402
 
 from src.bundled.scenes import make_scene, question  # noqa: E402
 from src.data.labels import normalise_label  # noqa: E402
 from src.model.decoding import AnswerGrammar  # noqa: E402
-from src.model.prompts import completion, prompt  # noqa: E402
+from src.model.modeling import load_processor  # noqa: E402
 from src.ocr.retry_passes import is_missing  # noqa: E402
 from src.reading.context import prompt_context  # noqa: E402
 from src.reading.cross_line import parse_lines  # noqa: E402
 from src.reading.lines import TextLine  # noqa: E402
 from src.reading.options import find_options, rules_answer  # noqa: E402
 from src.sanity import check, prediction_fault  # noqa: E402
+from tests.family import completion, prompt  # noqa: E402
 
 
 def text_lines(*texts: str) -> list[TextLine]:
@@ -76,8 +76,9 @@ assert prediction_fault("37 pound-foot", "torque") == prediction_fault("50 newto
 assert "does not fit" in prediction_fault("50 gram", "torque")
 
 # answer grammar: it leads through every answer to its end
-tokenizer = AutoTokenizer.from_pretrained("data/idefics2-tiny")
-grammar = AnswerGrammar(tokenizer)
+processor = load_processor("data/idefics2-tiny")
+tokenizer = processor.tokenizer
+grammar = AnswerGrammar(processor)
 start = tokenizer(prompt("torque"), add_special_tokens=False).input_ids
 for unit in ENTITIES["torque"].units:
     ids = tokenizer(prompt("torque") + completion(f"12.5 {unit}"), add_special_tokens=False).input_ids

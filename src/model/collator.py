@@ -11,21 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BatchFeature, Idefics2Processor
+from transformers import ProcessorMixin
 
 from src.data.errors import InputError, unexpected
 from src.data.questions import Question
 from src.images.decode import ImageError, cv2, read_image
 from src.model.decoding import AnswerGrammar
-from src.model.letterbox import letterbox
+from src.model.family import Family, family_of
 from src.model.option_loss import IGNORED, OF_OPTIONS, attention, with_options
-from src.model.prompts import completion, prompt
+from src.model.prompts import PromptFunction, prompt_for
+from src.settings import TrainSettings
 
 
-def open_image(question: Question) -> Image.Image:
-    """Return the model image as RGB, letterboxed (see `letterbox`); `InputError` when it cannot be read."""
+def open_image(question: Question, family: Family) -> Image.Image:
+    """Return the model image as RGB, padded (see `Family.padded`); `InputError` when it cannot be read."""
     try:
-        return Image.fromarray(letterbox(read_image(question.model_image))[:, :, ::-1])
+        return Image.fromarray(family.padded(read_image(question.model_image))[:, :, ::-1])
     except ImageError as error:
         raise InputError(f"{question.model_image}: {error}; delete it and run preprocess.py again") from None
 
@@ -68,7 +69,7 @@ def on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(array).to(device, non_blocking=True)
 
 
-def image_bytes(processor: Idefics2Processor, images: Sequence[Image.Image]) -> Pixels:
+def image_bytes(processor: Any, images: Sequence[Image.Image]) -> Pixels:
     """Return the images, each in a row of its own; split into five where the processor is set so."""
     rows = processor.image_processor(
         [[image] for image in images], do_rescale=False, do_normalize=False, do_pad=False
@@ -87,9 +88,7 @@ def one_thread_in_workers() -> None:
         cv2.setNumThreads(1)
 
 
-def encode(
-    processor: Idefics2Processor, images: Sequence[Image.Image], texts: Sequence[str], padding_side: str
-) -> BatchFeature:
+def encode(processor: Any, images: Sequence[Image.Image], texts: Sequence[str], padding_side: str) -> Any:
     """Return tensors for one image per text, padded to the longest; never truncated (that would cut image
     tokens).
 
@@ -122,11 +121,20 @@ def training_options(question: Question) -> tuple[list[str], int]:
 class TrainingCollator:
     """Batches questions for training: padded right, prompt and padding masked, label and end token as labels.
 
-    With a ``grammar`` each row has its options behind it, for `option_loss`.
+    With a ``grammar`` each row has its options behind it, for `option_loss`. ``prompt``: the words around a
+    question, by default those of `prompt_for`.
     """
 
-    def __init__(self, processor: Idefics2Processor, grammar: AnswerGrammar | None = None) -> None:
-        self.processor, self.grammar = processor, grammar
+    def __init__(
+        self,
+        processor: ProcessorMixin,
+        grammar: AnswerGrammar | None = None,
+        prompt: PromptFunction | None = None,
+    ) -> None:
+        self.processor: Any = processor
+        self.grammar = grammar
+        self.prompt = prompt or prompt_for(processor)
+        self.family = family_of(processor)
 
     def __call__(self, questions: Sequence[Question]) -> dict[str, Any]:
         """Return ``rows``, ``pixels`` (see `model_inputs`), ``input_ids``, ``attention_mask`` and ``labels``.
@@ -141,7 +149,7 @@ class TrainingCollator:
         kept: list[Question] = []
         for question in questions:
             try:
-                images.append(open_image(question))
+                images.append(open_image(question, self.family))
                 kept.append(question)
             except InputError:
                 raise
@@ -154,7 +162,7 @@ class TrainingCollator:
         if not kept:
             row = questions[0].row
             raise InputError(f"no row of a batch could be made ready (train row {row} is one of them)")
-        prompts = [prompt(question.entity, question.context) for question in kept]
+        prompts = [self.prompt(question.entity, question.context) for question in kept]
         batch = self.batch(images, prompts, [question.label for question in kept])
         batch["rows"] = [question.row for question in kept]
         if self.grammar is None:
@@ -166,8 +174,10 @@ class TrainingCollator:
         self, images: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]
     ) -> dict[str, Any]:
         """Return a batch of these images, prompts and answers, without ``rows``."""
-        texts = [text + completion(answer) for text, answer in zip(prompts, answers, strict=True)]
-        inputs = self.processor(text=texts, padding=True, padding_side="right", return_tensors="pt")
+        texts = [text + answer + self.family.end for text, answer in zip(prompts, answers, strict=True)]
+        inputs = self.family.tokenized(
+            self.processor, texts, padding=True, padding_side="right", return_tensors="pt"
+        )
         # The prompt's ids are a prefix of the whole row's (a test holds that), and the image's placeholder
         # expands alike in both: so the answer is the tail of this many tokens.
         tokenizer = self.processor.tokenizer
@@ -181,6 +191,12 @@ class TrainingCollator:
         inputs["logits_to_keep"] = shifted != IGNORED
         inputs["shift_labels"] = shifted[inputs["logits_to_keep"]]
         return {"pixels": image_bytes(self.processor, images), **inputs}
+
+
+def training_collator(processor: ProcessorMixin, settings: TrainSettings) -> TrainingCollator:
+    """Return the collator of a training: with OCR the options of each question are trained on, too."""
+    grammar = AnswerGrammar(processor) if settings.ocr else None
+    return TrainingCollator(processor, grammar, prompt_for(processor, settings.prompt))
 
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The prompt up to the question (image, context) is run through the model once per
 repeated for each question. Batches are made in other processes, see `batches`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,33 +13,38 @@ import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics2Processor
+from transformers import DynamicCache, PreTrainedModel, ProcessorMixin
 
 from src.data.questions import Question
 from src.model.batches import Batch, Preparation, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, ModelAnswer, generate_in_grammar
-from src.model.letterbox import letterboxed_sizes
+from src.model.family import family_of
 from src.model.modeling import load_adapter, load_base, load_processor, merge
 from src.model.precision import in_float32, vision_in_bfloat16
+from src.model.prompts import PromptFunction, prompt_for
 from src.model.scoring import score_options
 from src.reading.options import Option
 from src.settings import decoding_workers
 
 NO_NUMBER = "probabilities that are no numbers"
 """Reason of a question that the model overflowed at, in float32, too."""
-Model: TypeAlias = PeftModel | Idefics2ForConditionalGeneration
+Model: TypeAlias = PeftModel | PreTrainedModel
+Scorer: TypeAlias = Callable[..., list[ModelAnswer]]
+"""Scores the options of a batch, with the arguments of `score_options`."""
 
 
 def generate(
     model: Model,
-    processor: Idefics2Processor,
+    processor: ProcessorMixin,
     questions: Sequence[Question],
     sizes: Mapping[str, tuple[int, int]],
     batch_size: int,
     *,
     workers: int | None = None,
     bar_name: str = "predict",
+    prompt: PromptFunction | None = None,
+    score: Scorer = score_options,
     to_the_limit: bool = False,
 ) -> Iterator[Question]:
     """Yield each question with the model's answer and scores, or with a ``reason``, in no certain order.
@@ -47,17 +52,18 @@ def generate(
     Options of a question are scored; where there are none but to abstain, an answer is written, greedily
     within the grammar. Out of memory, a batch is halved, and so are those after it; one whose probabilities
     are no numbers (an overflow) is answered once more in float32. ``sizes`` as in `in_batches`; ``workers``
-    as in `settings.decoding_workers`; ``bar_name`` empty for no bar; ``to_the_limit`` as in
-    `decoding.generate_in_grammar`.
+    as in `settings.decoding_workers`; ``bar_name`` empty for no bar; ``prompt``: the words around a question,
+    by default those of `prompt_for`; ``score``: scores the options, as `score_options` does;
+    ``to_the_limit`` as in `decoding.generate_in_grammar`.
     """
     model.eval()
-    grammar = AnswerGrammar(processor.tokenizer).to(model.device)
+    grammar = AnswerGrammar(processor).to(model.device)
     cuda = model.device.type == "cuda"
     batches = in_batches(questions, sizes, batch_size)
     loader: DataLoader[Any] = DataLoader(
         batches,  # type: ignore[arg-type]  # lists of questions, one batch each: all that a map-style dataset needs
         batch_size=None,
-        collate_fn=Preparation(processor),
+        collate_fn=Preparation(processor, prompt),
         num_workers=min(decoding_workers(workers, cuda), len(batches)),
         pin_memory=cuda,
     )
@@ -69,7 +75,7 @@ def generate(
         while batch is not None and start < len(batch.questions):
             part = batch.part(start, start + limit)
             try:
-                answers = finite_answers(model, grammar, part, to_the_limit)
+                answers = finite_answers(model, grammar, part, score, to_the_limit)
             except torch.OutOfMemoryError:
                 if len(part.questions) == 1:
                     raise
@@ -102,15 +108,19 @@ def scored(question: Question, answer: ModelAnswer | None) -> Question:
 
 
 def finite_answers(
-    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
+    model: Model,
+    grammar: AnswerGrammar,
+    batch: Batch,
+    score: Scorer = score_options,
+    to_the_limit: bool = False,
 ) -> list[ModelAnswer | None]:
     """Return `answer`; a row whose probabilities are no numbers is tried in float32, or None in the end."""
-    answers: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
+    answers: list[ModelAnswer | None] = [*answer(model, grammar, batch, score, to_the_limit)]
     if all(row and row.is_finite for row in answers):
         return answers
     try:
         with in_float32(model):
-            again: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
+            again: list[ModelAnswer | None] = [*answer(model, grammar, batch, score, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
         again = [None] * len(answers)
     better = [
@@ -121,7 +131,11 @@ def finite_answers(
 
 @torch.inference_mode()
 def answer(
-    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
+    model: Model,
+    grammar: AnswerGrammar,
+    batch: Batch,
+    score: Scorer = score_options,
+    to_the_limit: bool = False,
 ) -> list[ModelAnswer]:
     """Return the model's answer to each question of a batch.
 
@@ -148,7 +162,7 @@ def answer(
     before, begun = prefix_mask[image_index], prefixes[image_index]
     answers: dict[int, ModelAnswer] = {}
     if any(options):
-        scores = score_options(
+        scores = score(
             base,
             grammar,
             entities,
@@ -184,36 +198,46 @@ class AnswererSettings:
     adapter: Path | None
     merged: bool
     image_splitting: bool
+    prompt: str  # the template of `prompt_for`
     processed: Path
     batch_size: int
     workers: int | None
 
 
 class Answerer:
-    """The model with its adapter, and the folder of images that it is asked about."""
+    """A model with its processor, prompt and scorer, and the folder of images that it is asked about."""
 
-    def __init__(self, settings: AnswererSettings) -> None:
-        self._settings = settings
-        base = load_base(settings.model)
-        vision_in_bfloat16(base)
-        self._model: Model = base
-        if settings.adapter:
-            apply = merge if settings.merged else load_adapter
-            self._model = apply(base, settings.adapter)
-        self._processor = load_processor(settings.model, settings.image_splitting)
-        self._sizes = letterboxed_sizes(settings.processed)
+    def __init__(
+        self,
+        settings: AnswererSettings,
+        model: Model,
+        processor: ProcessorMixin,
+        *,
+        prompt: PromptFunction | None = None,
+        score: Scorer = score_options,
+    ) -> None:
+        self.settings, self.model, self.processor, self.score = settings, model, processor, score
+        self.prompt = prompt or prompt_for(processor, settings.prompt)
+        self.sizes = family_of(processor).padded_sizes(settings.processed)
+
+    @classmethod
+    def load(cls, settings: AnswererSettings) -> "Answerer":
+        """Load the base model, put the adapter on it, and load the processor. Raises `InputError`."""
+        processor = load_processor(settings.model, settings.image_splitting)
+        return cls(settings, with_adapter(load_base(settings.model), settings), processor)
 
     def answers(self, questions: Sequence[Question], bar_name: str = "predict") -> Iterator[Question]:
         """Yield the answered questions, see `generate`."""
-        settings = self._settings
         return generate(
-            self._model,
-            self._processor,
+            self.model,
+            self.processor,
             questions,
-            self._sizes,
-            settings.batch_size,
-            workers=settings.workers,
+            self.sizes,
+            self.settings.batch_size,
+            workers=self.settings.workers,
             bar_name=bar_name,
+            prompt=self.prompt,
+            score=self.score,
         )
 
     def __call__(self, groups: Sequence[Sequence[Question]]) -> list[list[Question]]:
@@ -221,3 +245,11 @@ class Answerer:
         questions = [question for group in groups for question in group]
         answered = {question.row: question for question in self.answers(questions, bar_name="")}
         return [[answered[question.row] for question in group] for group in groups]
+
+
+def with_adapter(base: PreTrainedModel, settings: AnswererSettings) -> Model:
+    """Put the adapter on a base from `load_base`, merged where the settings say so; the base without one."""
+    vision_in_bfloat16(base)
+    if settings.adapter is None:
+        return base
+    return merge(base, settings.adapter) if settings.merged else load_adapter(base, settings.adapter)

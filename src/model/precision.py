@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from transformers import Idefics2ForConditionalGeneration
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 
@@ -17,7 +17,7 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def connector_in_float32(base: Idefics2ForConditionalGeneration) -> None:
+def connector_in_float32(base: PreTrainedModel) -> None:
     """Let the connector compute in float32: its products overflow float16, which ends at 65,504."""
     connector = base.model.connector.float()
     no_autocast = torch.autocast(base.device.type, enabled=False)
@@ -33,7 +33,7 @@ def connector_in_float32(base: Idefics2ForConditionalGeneration) -> None:
     connector.register_forward_hook(after, always_call=True)
 
 
-def vision_in_bfloat16(base: Idefics2ForConditionalGeneration) -> None:
+def vision_in_bfloat16(base: PreTrainedModel) -> None:
     """Let the vision tower's layers compute in bfloat16 on a CPU that has AMX; elsewhere nothing changes.
 
     In place and for inference only, because their weights lose digits; their outputs are in the model's dtype

@@ -56,7 +56,7 @@ class TrainResult:
     """The result of a training: adapter folder, log, answers on held-out rows and their scores."""
 
     adapter: Path
-    losses: pd.DataFrame  # step, loss
+    losses: pd.DataFrame  # step, loss, and its parts: tokens, options
     f1: pd.DataFrame  # step, f1
     answers: list[Question]  # to the held-out rows
     scores: pd.DataFrame  # `metrics.table` of the answers
@@ -126,9 +126,10 @@ def as_json(settings: TrainSettings) -> dict[str, Any]:
 
 def _result(adapter: Path, record: Mapping[str, Any]) -> TrainResult:
     log, answers = pd.DataFrame(record["log"]), held_out(record)
-    losses, f1 = (
-        log.reindex(columns=["step", name]).dropna(ignore_index=True) for name in ("loss", "eval_f1")
-    )
+    losses = log.reindex(columns=["step", "loss", "loss_tokens", "loss_options"])
+    losses = losses.dropna(subset="loss", ignore_index=True)
+    losses = losses.rename(columns={"loss_tokens": "tokens", "loss_options": "options"})
+    f1 = log.reindex(columns=["step", "eval_f1"]).dropna(ignore_index=True)
     return TrainResult(adapter, losses, f1.rename(columns={"eval_f1": "f1"}), answers, _scores(answers))
 
 

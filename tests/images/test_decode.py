@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 from src.images.decode import ImageError, cv2, decode, not_identified, shown_size
 from src.images.enhance import resize
 from src.images.formats import is_cut, is_heif, not_a_picture
-from src.model.letterbox import letterbox
+from tests.family import FAMILY
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -202,7 +202,7 @@ def test_decode_says_what_is_wrong(data, reason):
 )
 def test_letterbox_pads_with_white_and_keeps_the_pixels(size, want):
     image = noise(*size)
-    padded = letterbox(image)
+    padded = FAMILY.padded(image)
     assert padded.shape[:2] == want
     assert np.array_equal(padded[: size[0], : size[1]], image)
     assert (padded[size[0] :] == 255).all()

@@ -6,10 +6,10 @@ from src.entities import ENTITIES
 from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, Guide, generate_in_grammar
 from src.model.modeling import load_base, load_processor
-from src.model.prompts import completion, prompt
 from src.reading.quantity import parse_answer
 from src.sanity import prediction_fault
 from tests.conftest import TINY
+from tests.family import FAMILY, completion, prompt
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def processor():
 
 @pytest.fixture(scope="module")
 def grammar(processor):
-    return AnswerGrammar(processor.tokenizer)
+    return AnswerGrammar(processor)
 
 
 def numbers():
@@ -97,7 +97,7 @@ def test_generate_stays_in_the_grammar_and_agrees_where_it_was_valid(questions, 
     samples = questions["test"]
     entities = [sample.entity for sample in samples]
     model = load_base(str(TINY)).eval()
-    pictures = [open_image(sample) for sample in samples]
+    pictures = [open_image(sample, FAMILY) for sample in samples]
     prompts = [prompt(sample.entity, sample.context) for sample in samples]
     inputs = encode(processor, pictures, prompts, "left").to(model.device, model.dtype)
     length = inputs["input_ids"].shape[1]

@@ -13,13 +13,12 @@ from src.model.batches import Preparation, in_batches
 from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.generation import NO_NUMBER, generate
-from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base, load_processor, lora_config
 from src.model.precision import in_float32, vision_in_bfloat16
-from src.model.prompts import prompt
 from src.reading.options import ABSTAIN, Option
 from src.settings import LoraSettings
 from tests.conftest import TINY
+from tests.family import FAMILY, prompt
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def asked(processed, questions):
     images)."""
     every = [replace(question, options=(ABSTAIN,)) for question in questions["test"] + questions["train"]]
     assert len(by_image(every)) < len(every)
-    return every, letterboxed_sizes(processed[1] / "processed")
+    return every, FAMILY.padded_sizes(processed[1] / "processed")
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +73,10 @@ def with_options(question):
 def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, asked, texts):
     every = asked[0] if texts else [replace(question, context="", options=()) for question in asked[0]]
     got = answers(model, processor, asked, every)
-    grammar = AnswerGrammar(processor.tokenizer)
+    grammar = AnswerGrammar(processor)
     for question in every:
         text = prompt(question.entity, question.context)
-        inputs = encode(processor, [open_image(question)], [text], "left")
+        inputs = encode(processor, [open_image(question, FAMILY)], [text], "left")
         with torch.inference_mode():
             (want,) = generate_in_grammar(model, grammar, [question.entity], **inputs)
         answered = got[key(question)]
@@ -142,7 +141,7 @@ def test_the_vision_tower_in_bfloat16_gives_the_same_answers(processor, asked, m
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     vision_in_bfloat16(rounded)
     assert {parameter.dtype for parameter in layers.parameters()} == {torch.bfloat16}
-    picture = encode(processor, [open_image(asked[0][0])], ["<image>"], "left")
+    picture = encode(processor, [open_image(asked[0][0], FAMILY)], ["<image>"], "left")
     picture = {key: picture[key] for key in ("pixel_values", "pixel_attention_mask")}
     with torch.inference_mode():
         features = [one.model.get_image_features(**picture).pooler_output[0] for one in (exact, rounded)]
@@ -172,7 +171,7 @@ def test_a_batch_that_overflows_is_answered_in_float32(overflowing, processor, a
     every, sizes = asked
     every = [with_options(every[0]), *every[1:6]]
     batch, _ = Preparation(processor)(every)
-    grammar = AnswerGrammar(processor.tokenizer)
+    grammar = AnswerGrammar(processor)
     assert not any(math.isfinite(row.confidence) for row in generation.answer(overflowing, grammar, batch))
     got = {key(q): q for q in generate(overflowing, processor, every, sizes, 4, workers=0)}
     assert {parameter.dtype for parameter in overflowing.parameters()} == {torch.float16}  # as it was
@@ -210,10 +209,10 @@ def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
 ):
     every, sizes = asked
 
-    def poisoned(question):
+    def poisoned(question, family):
         if question.image == every[0].image:
             raise ZeroDivisionError("an image nobody thought of")
-        return open_image(question)
+        return open_image(question, family)
 
     monkeypatch.setattr(batches, "open_image", poisoned)
     results = list(generate(model, processor, every, sizes, 4, workers=0))

@@ -18,7 +18,6 @@ from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_test
 from src.data.text_store import TextStore, entry_at
 from src.images.decode import read_bytes
-from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.prepare.manifest import MANIFEST_COLUMNS
@@ -29,6 +28,7 @@ from src.report.page import write_report
 from src.rules import parse_images
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings
 from tests.conftest import TINY, make_folder
+from tests.family import FAMILY
 from tests.prepare.test_preprocessing import hashes
 from tests.prepare.test_processes import Deadly, job
 
@@ -55,7 +55,7 @@ def test_shards_hold_what_single_files_hold(sharded):
     _, single, out = sharded
     one, many = single / "processed", out / "processed"
     assert sorted_rows(many) == sorted_rows(one)
-    assert letterboxed_sizes(many) == letterboxed_sizes(one)
+    assert FAMILY.padded_sizes(many) == FAMILY.padded_sizes(one)
     pictures, texts = ModelImages(many), TextStore(many)
     assert sorted(texts) == sorted(TextStore(one))
     for image in TextStore(one):
@@ -152,7 +152,7 @@ def test_shards_in_a_store_are_read_like_those_in_a_folder(sharded, tmp_path):
     (tmp_path / "processed.url").write_text("memory://catalogue/processed\n")
     far, one = tmp_path / "processed", single / "processed"
     assert sorted_rows(far) == sorted_rows(one)
-    assert letterboxed_sizes(far) == letterboxed_sizes(one)
+    assert FAMILY.padded_sizes(far) == FAMILY.padded_sizes(one)
     stored, wanted = (make_test_questions(read_test(data), folder, {}) for folder in (far, one))
     assert {question.reason for question in stored} == {""}
     assert [read_bytes(q.model_image) for q in stored] == [q.model_image.read_bytes() for q in wanted]
@@ -184,4 +184,4 @@ def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):
 def test_a_folder_without_a_finished_shard_is_one_sentence(tmp_path):
     (tmp_path / "shards").mkdir()
     with pytest.raises(InputError, match="has no finished shard"):
-        letterboxed_sizes(tmp_path)
+        FAMILY.padded_sizes(tmp_path)
