@@ -81,10 +81,9 @@ def test_an_image_is_its_tokens_between_two_marks(smolvlm):
 def test_image_splitting_and_missing_tokens_are_refused_in_one_sentence(smolvlm):
     with pytest.raises(InputError, match="splitting is not supported"):
         load_processor(str(smolvlm), image_splitting=True)
-    with pytest.raises(InputError, match="without <|im_start|>"):
-        raise InputError(
-            family_of(load_config(str(smolvlm))).tokenizer_fault(load_processor(str(TINY)).tokenizer)
-        )
+    other = load_processor(str(TINY)).tokenizer
+    fault = family_of(load_config(str(smolvlm))).tokenizer_fault(other)
+    assert fault == "without <|im_start|>, <global-img>"
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000), st.sampled_from([str(TINY), "idefics3"]))
