@@ -8,6 +8,7 @@
 # make bench-train   speed and memory of training beside the official notebook's way, same folders
 # make bench-infer   speed of answering beside a plain loop, same folders
 # make bench-gpu   everything about a GPU at idefics2-8b's size, into benchmarks/gpu.json and benchmarks/README.md
+# make rehearse   what a first run of idefics2-8b does, at full size with random weights, here (34 GB of disk; an hour without a GPU)
 # make results   every figure of the results in benchmarks/README.md, on DATA with gold_dev.csv, after make run (same DATA and OUT)
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
@@ -19,7 +20,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test test-ray lint notebooks bench-preprocess bench-ray bench-reading bench-train bench-infer bench-gpu results
+.PHONY: run test test-ray lint notebooks bench-preprocess bench-ray bench-reading bench-train bench-infer bench-gpu rehearse results
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)" $(ARGS)
@@ -57,6 +58,9 @@ results: $(VENV)/.run
 
 bench-gpu: $(VENV)/.run
 	$(PY) -m benchmarks.gpu --data "$(DATA)" --out "$(OUT)"
+
+rehearse: $(VENV)/.run
+	$(PY) -m benchmarks.rehearse --data "$(DATA)" --out "$(OUT)/rehearsal"
 
 bench-train: $(VENV)/.run
 	$(PY) -m benchmarks.training --data "$(DATA)" --out "$(OUT)"

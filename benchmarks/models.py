@@ -39,15 +39,18 @@ def config(size: str) -> Idefics2Config:
     return Idefics2Config(text_config=text, vision_config=vision, perceiver_config=perceiver, **tokens)
 
 
-def write(size: str, folder: Path) -> Path:
-    """Write such a model, file by file, and the real processor to ``folder``; return it."""
+def write(size: str, folder: Path, dtype: torch.dtype | None = None) -> Path:
+    """Write such a model, file by file, and the real processor to ``folder``; return it.
+
+    ``dtype``: of the weights; `compute_dtype` by default.
+    """
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
     model = meta_model(config(size))
     shapes = model.state_dict()
     split = split_torch_state_dict_into_shards(shapes, max_shard_size=SHARD_BYTES)
     for file, names in split.filename_to_tensors.items():
-        tensors = {name: _random(name, shapes[name].shape) for name in names}
+        tensors = {name: _random(name, shapes[name].shape, dtype or compute_dtype()) for name in names}
         save_file(tensors, folder / file, metadata={"format": "pt"})
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
@@ -60,12 +63,12 @@ def write(size: str, folder: Path) -> Path:
     return folder
 
 
-def _random(name: str, shape: torch.Size) -> torch.Tensor:
-    """Return a tensor in `compute_dtype`: ones for the scales of norms, zeros for biases."""
+def _random(name: str, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+    """Return a tensor: ones for the scales of norms, zeros for biases, else random."""
     if len(shape) == 1:
-        return torch.full(shape, 0.0 if name.endswith("bias") else 1.0, dtype=compute_dtype())
+        return torch.full(shape, 0.0 if name.endswith("bias") else 1.0, dtype=dtype)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.randn(shape, device=device, dtype=compute_dtype()).mul_(0.02).cpu()
+    return torch.randn(shape, device=device, dtype=dtype).mul_(0.02).cpu()
 
 
 def matmul_rate(seconds: float = 2.0) -> float:

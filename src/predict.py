@@ -36,9 +36,10 @@ from src.data.questions import Question, by_image, test_questions
 from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.text_store import TextStore
 from src.entities import ENTITIES
+from src.model.batches import cost
 from src.model.family import family_of
 from src.model.generation import Answerer, AnswererSettings
-from src.model.memory import answering, is_merged
+from src.model.memory import ON_A_CPU, answering, is_merged, is_small
 from src.model.modeling import card_memory, load_config, load_processor, model_stamp, preset_for
 from src.model.precision import compute_dtype
 from src.model.prompts import prompt_for
@@ -130,8 +131,9 @@ def load_task(settings: PredictSettings) -> Task:
         trained_with.get("image_splitting", False),
         trained_with.get("prompt", PROMPT),
         run.processed,
-        settings.predict_batch_size or preset_for(config).predict_batch_size,
+        settings.predict_batch_size or preset_for(config, settings.cpu).predict_batch_size,
         settings.workers,
+        settings.cpu,
     )
     weights = ensemble.fit(adapter.held_out(record)) if record else ensemble.PRIOR
     return Task(
@@ -193,10 +195,12 @@ def _results(
     groups: list[list[Question]],
 ) -> Iterator[Question]:
     """Yield the answers of the model here, or of those on a cluster's nodes."""
+    config, rows = load_config(settings.model), settings.batch_size
     if card := card_memory():
-        config, rows = load_config(settings.model), settings.batch_size
         estimate = answering(config, rows, settings.merged, compute_dtype())
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {rows} rows at once", flush=True)
+    elif not (ray or is_small(config)):
+        print(f"no GPU: {ON_A_CPU}", flush=True)
     if ray:
         yield from _on_cluster(ray, groups, settings)
     else:
@@ -205,10 +209,10 @@ def _results(
 
 
 def _on_cluster(address: str, groups: list[list[Question]], settings: AnswererSettings) -> Iterator[Question]:
-    """Yield the answers of a cluster's nodes; all questions about an image go to one, images of one size
+    """Yield the answers of a cluster's nodes; all questions about an image go to one, those that cost alike
     together."""
     sizes = family_of(load_config(settings.model)).padded_sizes(settings.processed)
-    groups = sorted(groups, key=lambda g: sizes.get(g[0].model_image.name, (0, 0)), reverse=True)
+    groups = sorted(groups, key=partial(cost, sizes), reverse=True)
 
     def died(group: Sequence[Question]) -> list[Question]:
         return [replace(question, reason=f"error: {WORKER_DIED}") for question in group]

@@ -80,7 +80,7 @@ def _check(settings: Mapping[str, Any]) -> None:
     if DataFolder(settings["data"]).train.is_file():
         read_train(settings["data"])
     read_test(settings["data"])
-    preset_for(load_config(settings["model"]))
+    preset_for(load_config(settings["model"]), settings.get("cpu", False))
 
 
 def _stages(

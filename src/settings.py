@@ -28,6 +28,7 @@ _ROWS = (
 _SEED = "random seed for sampling rows, the held-out split and training"
 _RAY = "address of a Ray cluster whose nodes do the work, or auto for the one that this machine belongs to"
 _MODEL = "folder or hub id of the model"
+_CPU = "let a model that needs a GPU run without one: it takes minutes a row"
 _DECODERS = "processes that decode images; default: by the machine's cores"
 
 
@@ -121,8 +122,10 @@ class TrainSettings(LoraSettings):
     model: str = setting(MODEL, _MODEL)
     rows: int = setting(ROWS, _ROWS, least=1)
     epochs: float = setting(1.0, "passes over the rows", least=0)
-    batch_size: int | None = setting(None, "rows that a process puts through the model at once", least=1)
-    accumulation: int | None = setting(None, "batches per optimizer step", least=1)
+    batch_size: int | None = setting(None, "rows that go through the model at once", least=1)
+    accumulation: int | None = setting(
+        None, "batches per optimizer step; several processes share out their rows", least=1
+    )
     learning_rate: float | None = setting(None, "learning rate after the warm-up, where it is highest")
     warmup: float = setting(0.03, "share of the steps in which the learning rate rises", least=0)
     gradient_checkpointing: bool | None = setting(None, "save memory for a third more time")
@@ -144,7 +147,13 @@ class TrainSettings(LoraSettings):
     )
     evaluations: int = setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
     checkpoint_steps: int = setting(200, "optimizer steps between checkpoints", least=1)
+    cpu: bool = setting(False, _CPU)
     seed: int = setting(0, _SEED)
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of an optimizer step, of all processes together; known once the settings are resolved."""
+        return (self.batch_size or 1) * (self.accumulation or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,7 @@ class PredictSettings:
     merged: bool | None = setting(
         None, "merge the adapter into the dequantised base model; default: where memory allows it"
     )
+    cpu: bool = setting(False, _CPU)
     workers: int | None = setting(None, _DECODERS, least=0)
     ray: str | None = setting(None, _RAY)
 

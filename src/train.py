@@ -9,6 +9,7 @@ one with the same settings and data is not repeated.
 import os
 
 import torch
+from transformers import TrainingArguments
 
 from src import metrics
 from src.data.errors import run_main
@@ -53,7 +54,7 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
         return finished
     data = data or load_data(settings)
     if arguments.process_index == 0:
-        print_estimate(settings)
+        print_estimate(settings, arguments)
     base = load_base(settings.model, quantization)
     torch.manual_seed(settings.seed)  # for LoRA's starting weights
     model = add_lora(base, lora, bool(settings.gradient_checkpointing))
@@ -62,14 +63,16 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     return adapter.save(trainer)
 
 
-def print_estimate(settings: TrainSettings) -> None:
-    """Print what the GPU's memory will hold, before it is filled; nothing without a GPU."""
+def print_estimate(settings: TrainSettings, arguments: TrainingArguments) -> None:
+    """Print what the GPU's memory will hold, before it is filled, or what a large model costs on a CPU."""
+    config = load_config(settings.model)
     if card := card_memory():
-        size, checkpointing = settings.batch_size or 1, bool(settings.gradient_checkpointing)
-        config = load_config(settings.model)
+        size, checkpointing = arguments.per_device_train_batch_size, bool(settings.gradient_checkpointing)
         estimate = memory.training(config, size, checkpointing, settings.lora_r, compute_dtype())
-        batches = f"batches of {size} x {settings.accumulation}"
+        batches = f"batches of {size} x {arguments.gradient_accumulation_steps}"
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {batches}")
+    elif not memory.is_small(config):
+        print(f"no GPU: {memory.ON_A_CPU}")
 
 
 def main() -> int:

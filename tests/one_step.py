@@ -1,5 +1,5 @@
-"""Save the gradients of the first optimizer step: `python -m tests.one_step DATA OUT BATCH FILE`, or under
-torchrun."""
+"""Save the gradients of the first optimizer step, its rows and the adapter's cache key:
+`python -m tests.one_step DATA OUT BATCH FILE`, or under torchrun."""
 
 import dataclasses
 import sys
@@ -18,14 +18,20 @@ from src.training.trainer import F1Trainer
 
 
 class SaveGradients(TrainerCallback):
-    def __init__(self, file):
-        self.file = file
+    def __init__(self, file, trainer):
+        self.file, self.trainer = file, trainer
 
     def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
         if state.is_world_process_zero:
-            named = model.named_parameters()
+            gradients = {
+                name.removeprefix("module."): p.grad
+                for name, p in model.named_parameters()
+                if p.grad is not None
+            }
             save_file(
-                {name.removeprefix("module."): p.grad for name, p in named if p.grad is not None}, self.file
+                gradients,
+                self.file,
+                {"key": self.trainer.key, "rows": str(self.trainer.progress.rows_per_step)},
             )
         control.should_training_stop = True
 
@@ -47,7 +53,7 @@ def main(data, out, batch, file):
         settings,
         arguments,
     )
-    trainer.add_callback(SaveGradients(file))
+    trainer.add_callback(SaveGradients(file, trainer))
     trainer.train()
 
 

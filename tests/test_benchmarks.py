@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from benchmarks import gpu, reading
+from benchmarks import gpu, reading, rehearse
 from benchmarks.results import put_into
 from src.data.errors import InputError
 from src.data.questions import Question
 from src.reading.options import Option
-from tests.conftest import ROOT, assert_one_sentence, run_python
+from tests.conftest import ROOT, SAMPLE, assert_one_sentence, run_python
 
 
 def test_recall_and_agreement_by_hand():
@@ -110,3 +111,50 @@ def test_the_gpu_benchmark_gets_as_far_as_its_first_cuda_call(processed):
 def test_the_benchmarks_page_shows_what_was_measured_on_a_gpu():
     readme = (ROOT / "benchmarks" / "README.md").read_text()
     assert put_into(readme, gpu.as_markdown(json.loads(gpu.RECORD.read_text())), gpu.MARKS) == readme
+
+
+def test_the_rehearsal_runs_at_a_small_size(processed, tmp_path, capfd, monkeypatch):
+    (tmp_path / "data").symlink_to(processed[0])
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    monkeypatch.setattr(rehearse, "BY_OPTIONS", 2)
+    for name, part in rehearse.PARTS.items():
+        if name != "read":
+            part("tiny", processed[0], tmp_path)
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith('{"step"')]
+    steps = [json.loads(line) for line in lines]
+    assert [step["step"] for step in steps] == [
+        "write the checkpoint",
+        "load in NF4",
+        "train 2 steps, save (2 rows each)",
+        "load in NF4",
+        "resume, train 2 more (2 rows each)",
+        "load with the adapter",
+        "answer 2 questions by their options",
+        "answer 2 questions freely",
+    ]
+    assert all(step["seconds"] > 0 < step["peak"] for step in steps)
+    (state,) = tmp_path.glob("checkpoints/*/checkpoint-4/trainer_state.json")
+    assert json.loads(state.read_text())["global_step"] == 4
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    table = rehearse.as_markdown("a CPU", steps)
+    assert table.count("\n") == 1 + len(steps)
+    put_into((ROOT / "benchmarks" / "README.md").read_text(), table, rehearse.MARKS)
+
+
+def test_a_rehearsal_that_was_cut_off_goes_on(tmp_path, monkeypatch):
+    done = [{"step": "done", "seconds": 1.0, "peak": 1e9, "estimated": [None, 2e9]}]
+    record = {part: done for part in rehearse.PARTS if part != "answer"}
+    (tmp_path / "rehearsal.json").write_text(json.dumps(record))
+    started = []
+
+    def start(call, **_):
+        started.append(call[call.index("--part") + 1])
+        raise InterruptedError
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    with pytest.raises(InterruptedError):
+        rehearse.rehearse("tiny", SAMPLE, tmp_path)
+    assert started == ["answer"]
+    (tmp_path / "rehearsal.json").write_text(json.dumps(record | {"answer": done}))
+    assert rehearse.rehearse("tiny", SAMPLE, tmp_path) == done * len(rehearse.PARTS)

@@ -244,3 +244,15 @@ def test_missing_steps_are_named(ready):
     (out / "processed" / "manifest.csv").unlink()
     with pytest.raises(InputError):
         predict(settings)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_large_model_answers_without_a_gpu_where_that_is_asked_for(ready, monkeypatch, capsys):
+    settings, *_ = ready
+    for name in ("src.model.memory.is_small", "src.predict.is_small"):
+        monkeypatch.setattr(name, lambda config: False)
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where idefics2-8b takes"):
+        predict(settings)
+    details = predict(dataclasses.replace(settings, cpu=True))
+    assert details["prediction"].ne("").any()
+    assert "no GPU: idefics2-8b takes about" in capsys.readouterr().out

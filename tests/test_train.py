@@ -15,7 +15,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
+from hypothesis import given
+from hypothesis import strategies as st
 from peft import LoraConfig
+from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
@@ -28,7 +31,14 @@ from src.model.modeling import add_lora, load_base, load_processor, lora_config,
 from src.settings import LoraSettings, TrainSettings
 from src.train import train
 from src.training import adapter
-from src.training.configuration import adapter_key, cache_key, resolve, settings_in_use, training_arguments
+from src.training.configuration import (
+    adapter_key,
+    cache_key,
+    per_process,
+    resolve,
+    settings_in_use,
+    training_arguments,
+)
 from src.training.progress import Progress
 from src.training.rows import load_data
 from src.training.trainer import F1Trainer, last_checkpoint
@@ -254,6 +264,17 @@ def test_a_loss_that_is_no_number_ends_with_one_sentence(processed, tmp_path):
     assert not (tmp_path / "adapter").exists()
 
 
+def test_a_drive_that_does_not_give_an_image_ends_with_one_sentence(fresh):
+    data, out = fresh
+    for path in (out / "processed").glob("*.jpg"):
+        path.unlink()
+        path.symlink_to("/proc/self/mem")  # its first byte is refused with Errno 5
+    with pytest.raises(
+        InputError, match=r"\.jpg: unreadable drive \(Input/output error\); copy the run folder"
+    ):
+        train(settings_for(data, out, workers=0))
+
+
 def test_out_of_memory_it_goes_on_with_smaller_batches_and_the_same_rows_per_step(
     trained, processed, tmp_path, capsys, monkeypatch
 ):
@@ -298,6 +319,25 @@ def test_in_float16_a_loss_that_is_no_number_has_its_likely_cause_named(tmp_path
         log.on_log(SimpleNamespace(fp16=True), state, None, logs={"loss": torch.nan})
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_large_model_trains_without_a_gpu_where_that_is_asked_for(processed, tmp_path, monkeypatch, capsys):
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings = settings_for(processed[0], tmp_path)
+    key = cache_key(resolve(settings))
+    assert cache_key(resolve(replace(settings, cpu=True))) == key
+    monkeypatch.setattr("src.model.memory.is_small", lambda config: False)
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where idefics2-8b takes"):
+        train(settings)
+    monkeypatch.setattr(F1Trainer, "train", started)
+    with pytest.raises(InterruptedError):
+        train(replace(settings, cpu=True))
+    assert "no GPU: idefics2-8b takes about" in capsys.readouterr().out
+
+
+def started(*_, **__):
+    raise InterruptedError
+
+
 def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 4))
     arguments = training_arguments(resolve(settings_for(tmp_path, tmp_path)), tmp_path)
@@ -326,19 +366,61 @@ def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_pa
     assert "f1" in again.stdout
 
 
-def test_two_processes_average_to_the_gradients_of_one_with_the_double_batch(processed, tmp_path):
+def test_two_processes_share_out_the_rows_of_a_step_and_average_to_the_gradients_of_one(processed, tmp_path):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     step = ["-m", "tests.one_step", processed[0], tmp_path]
     single = run_python(*step, 4, one)
     assert single.returncode == 0, single.stderr
-    double = run_python("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, *step, 2, two)
+    double = run_python("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, *step, 4, two)
     assert double.returncode == 0, double.stderr
     want, got = load_file(one), load_file(two)
     assert want.keys() == got.keys()
     assert max(gradient.abs().max() for gradient in want.values()) > 1e-3
     for name, gradient in want.items():
         assert (got[name] - gradient).abs().max() < 1e-6, name
+    facts = []
+    for file in (one, two):
+        with safe_open(file, framework="pt") as opened:
+            facts.append(opened.metadata())
+    assert facts[0] == facts[1]  # the adapter's key, the rows of a step
+    assert facts[0]["rows"] == "4"
+
+
+@given(st.integers(1, 16), st.integers(1, 16), st.integers(1, 32))
+def test_processes_share_out_the_rows_of_a_step_or_say_why_not(batch_size, accumulation, processes):
+    settings = TrainSettings(ROOT, ROOT, batch_size=batch_size, accumulation=accumulation)
+    if batch_size * accumulation % processes:
+        with pytest.raises(
+            InputError, match=rf"^{processes} processes cannot share out the \d+ rows .*: start"
+        ):
+            per_process(settings, processes)
+        return
+    size, batches = per_process(settings, processes)
+    assert size * batches * processes == settings.rows_per_step
+    assert size <= batch_size
+    if processes == 1:
+        assert (size, batches) == (batch_size, accumulation)
+
+
+def test_gpu_memory_is_not_cut_up_unless_a_user_has_it_so():
+    show = "import src, os; print(os.environ.get('PYTORCH_ALLOC_CONF'))"
+    for given_name, want in (
+        ("", "expandable_segments:True"),
+        ("PYTORCH_CUDA_ALLOC_CONF", "None"),
+        ("PYTORCH_ALLOC_CONF", "x:1"),
+    ):
+        environment = {name: value for name, value in os.environ.items() if "ALLOC_CONF" not in name}
+        environment |= {given_name: "x:1"} if given_name else {}
+        done = subprocess.run(
+            [sys.executable, "-c", show],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == want
 
 
 def test_two_machines_by_the_config_file_do_so_too(processed, tmp_path):
@@ -360,7 +442,7 @@ def test_two_machines_by_the_config_file_do_so_too(processed, tmp_path):
         "--num_processes",
         2,
     ]
-    launch += ["--main_process_port", port, "-m", "tests.one_step", processed[0], tmp_path, 2, two]
+    launch += ["--main_process_port", port, "-m", "tests.one_step", processed[0], tmp_path, 4, two]
     machines = []
     for rank in range(2):
         command = [*map(str, launch[:5]), "--machine_rank", str(rank), *map(str, launch[5:])]

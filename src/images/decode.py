@@ -5,6 +5,7 @@ import io
 import json
 import os
 import struct
+import time
 from pathlib import Path
 
 from src.images.formats import decoded_share, is_cut, is_heif, mended, not_a_picture
@@ -29,13 +30,21 @@ _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
 _DEPTHS = (255, 1023, 4095, 16383, 65535)
 """Largest values of images of 8 to 16 bits a channel, which are stored as 16."""
 _MIN_SHARE_OF_A_CUT_JPEG = 0.95
+UNREADABLE = "unreadable drive"
+"""Begins the message of a `DriveError`."""
 _UNKNOWN = "not a picture, or of an unknown kind"
+_WAITS = (0.2, 1.0)
+"""Waits in seconds before a file is tried again that its drive did not give."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, RuntimeError, cv2.error)
 """Errors that decoders raise for damaged data."""
 
 
 class ImageError(Exception):
     """The bytes are not an image that can be used; the message says why in a few words."""
+
+
+class DriveError(ImageError):
+    """The file is there, but its drive does not give it; a later run may read it."""
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None) -> np.ndarray:
@@ -155,13 +164,18 @@ def read_image(path: Path) -> np.ndarray:
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file, or of ``x.tar/NAME``, an image in a tar file with an `index_of` beside it.
 
-    Raises `ImageError` when they cannot be read.
+    Raises `ImageError` for a missing file, and `DriveError` when it cannot be read, also not a little later.
     """
-    try:
-        return _read_member(path.parent, path.name) if path.parent.suffix == ".tar" else path.read_bytes()
-    except OSError as error:
-        reason = "missing file" if isinstance(error, FileNotFoundError) else str(error.strerror)
-        raise ImageError(reason) from None
+    waits = iter(_WAITS)
+    while True:
+        try:
+            return _read_member(path.parent, path.name) if path.parent.suffix == ".tar" else path.read_bytes()
+        except FileNotFoundError:
+            raise ImageError("missing file") from None
+        except OSError as error:
+            if (wait := next(waits, None)) is None:
+                raise DriveError(f"{UNREADABLE} ({error.strerror})") from None
+            time.sleep(wait)
 
 
 def index_of(tar: Path) -> Path:

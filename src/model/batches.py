@@ -7,6 +7,7 @@ pipe: tensors would go through shared memory, of which a Docker container has 64
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from transformers import ProcessorMixin
 from src.data.errors import InputError, unexpected
 from src.data.questions import BROKEN, Question, by_image
 from src.entities import ENTITIES
+from src.images.decode import DriveError
 from src.model.collator import Pixels, image_bytes, on_device, one_thread_in_workers, open_image
 from src.model.family import family_of
 from src.model.prompts import PromptFunction, prompt_for
@@ -96,6 +98,8 @@ class Preparation:
                 groups.append(group)
             except InputError:
                 unanswered += [replace(question, reason=BROKEN) for question in group]
+            except DriveError as error:
+                unanswered += [replace(question, reason=str(error)) for question in group]
             except Exception as error:  # whatever an image brings up: it is not worth the run
                 reason, trace = unexpected(error)
                 unanswered += [replace(question, reason=reason, traceback=trace) for question in group]
@@ -134,20 +138,23 @@ def in_batches(
     first.
 
     ``sizes`` by file name of the model image; a context's characters are nearly in proportion to its tokens.
+    Questions without options are together: their answers are written, one token after another.
     """
-
-    def size_of(group: list[Question]) -> tuple[int, int]:
-        return sizes.get(group[0].model_image.name, (0, 0))
-
-    groups = by_image(questions)
-    groups.sort(
-        key=lambda group: (size_of(group), len(group[0].context)), reverse=True
-    )  # memory fails at once
+    groups = sorted(by_image(questions), key=partial(cost, sizes), reverse=True)  # memory fails at once
     batches: list[list[Question]] = []
     last_size = None
     for group in groups:
-        if not batches or size_of(group) != last_size or len(batches[-1]) + len(group) > rows:
+        size = cost(sizes, group)[0]
+        if not batches or size != last_size or len(batches[-1]) + len(group) > rows:
             batches.append([])
         batches[-1] += group
-        last_size = size_of(group)
+        last_size = size
     return batches
+
+
+def cost(
+    sizes: Mapping[str, tuple[int, int]], group: Sequence[Question]
+) -> tuple[tuple[int, int], bool, int]:
+    """Return what the questions about an image cost: its size, whether an answer is written, the context."""
+    is_written = any(not question.option_texts for question in group)
+    return sizes.get(group[0].model_image.name, (0, 0)), is_written, len(group[0].context)

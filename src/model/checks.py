@@ -1,10 +1,15 @@
-"""Checks before anything is loaded: whether weights are whole, and why there is no GPU to use."""
+"""Checks before anything is loaded: libraries that are in the way, whole weights, a GPU that can be used."""
 
 import ctypes
 import json
+import re
+from importlib import metadata
 from pathlib import Path
 
 import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 from safetensors import SafetensorError, safe_open
 
 from src.data.errors import InputError
@@ -14,6 +19,44 @@ _NEEDED_DRIVER = {13: "580 or newer", 12: "525 or newer"}
 """Linux drivers for each major version of CUDA (NVIDIA's table of compatibility)."""
 _OTHER_BUILDS = {12: "cu126"}
 """Name of PyTorch's build for a driver of that major version of CUDA."""
+_KERNELS = r"(sm|compute)_(\d+)(\d)"
+"""Names of `torch.cuda.get_arch_list`: kind, major and minor version of the cards that they are for."""
+_OLDEST_TORCHAO = Version("0.16.0")
+"""What peft 0.21 wants at least, where there is one."""
+
+
+def libraries_fault() -> str:
+    """Say which installed library is in the way of those that are needed, and what to do; empty when none is.
+
+    Nothing here needs torchao or torchvision. Colab and Kaggle bring them: peft then refuses to add LoRA, and
+    transformers to import IDEFICS2. Only what their installation says is read: neither is imported.
+    """
+    torchao, torchvision = map(_installed, ("torchao", "torchvision"))
+    if torchao and Version(torchao.version) < _OLDEST_TORCHAO:
+        return _in_the_way(torchao, f"peft refuses any before {_OLDEST_TORCHAO}")
+    if torchvision and (fits := _torch_for(torchvision)) and torch.__version__ not in fits:
+        return _in_the_way(torchvision, f"it is for torch{fits}, not {torch.__version__}")
+    return ""
+
+
+def _torch_for(library: metadata.Distribution) -> SpecifierSet:
+    """Return the versions of torch that a library was built for; empty where it does not say."""
+    needed = map(Requirement, library.requires or ())
+    return next((one.specifier for one in needed if one.name == "torch"), SpecifierSet())
+
+
+def _installed(name: str) -> metadata.Distribution | None:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _in_the_way(library: metadata.Distribution, reason: str) -> str:
+    return (
+        f"{library.name} {library.version} is in the way ({reason}): install requirements.txt into a fresh "
+        f"virtual environment, or pip uninstall -y {library.name}, which nothing here needs"
+    )
 
 
 def check_weights(folder: Path) -> None:
@@ -44,11 +87,30 @@ def weights_fault(path: Path) -> str:
         return f"is cut off or not a safetensors file ({size:,} bytes: {error}); fetch it again"
 
 
+def card_fault() -> str:
+    """Say that this torch has no kernels for the GPU here, and what to do; empty when it has them.
+
+    `torch.cuda.is_available` is true for such a card, and the first product on it fails.
+    """
+    card, built = torch.cuda.get_device_capability(), torch.cuda.get_arch_list()
+    kernels = [(kind, int(major), int(minor)) for kind, major, minor in re.findall(_KERNELS, " ".join(built))]
+    # Binary kernels run on later cards of their generation, those in PTX on every later one.
+    if not kernels or any(
+        (major, minor) <= card and (kind == "compute" or major == card[0]) for kind, major, minor in kernels
+    ):
+        return ""
+    return (
+        f"{torch.cuda.get_device_name()} (sm_{card[0]}{card[1]}) has no kernels in this torch, which is "
+        f"for {', '.join(built)}; take another card, or hide this one by CUDA_VISIBLE_DEVICES= to use the CPU"
+    )
+
+
 def gpu_fault() -> str:
     """Say why torch has no CUDA GPU here and what to do, as the middle of a sentence."""
-    built = torch.version.cuda
+    built, torch_version = torch.version.cuda, torch.__version__.partition("+")[0]
     if built is None:
-        return "this torch is built without CUDA; install it from PyPI, or https://pytorch.org, for a GPU"
+        install = f"pip uninstall -y torch && pip install torch=={torch_version}"
+        return f"this torch is built without CUDA; for a GPU: {install}"
     supported = driver_cuda()
     if supported is None:
         return "none was found"
@@ -58,11 +120,9 @@ def gpu_fault() -> str:
     advice = f"update it to {_NEEDED_DRIVER.get(major, 'a newer one')}"
     if build := _OTHER_BUILDS.get(supported[0]):
         # The build's name is in the version, so pip changes torch and its CUDA libraries and nothing else.
-        torch_version = f"{torch.__version__.partition('+')[0]}+{build}"
         index = f"https://download.pytorch.org/whl/{build}"
-        advice += (
-            f", or install the build for it: pip install torch=={torch_version} --extra-index-url {index}"
-        )
+        install = f"pip install torch=={torch_version}+{build} --extra-index-url {index}"
+        advice += f", or install the build for it: {install}"
     return f"the NVIDIA driver supports {version}, this torch needs {built}; {advice}"
 
 

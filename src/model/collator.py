@@ -15,7 +15,7 @@ from transformers import ProcessorMixin
 
 from src.data.errors import InputError, unexpected
 from src.data.questions import Question
-from src.images.decode import ImageError, cv2, read_image
+from src.images.decode import DriveError, ImageError, cv2, read_image
 from src.model.decoding import AnswerGrammar
 from src.model.family import Family, family_of
 from src.model.option_loss import IGNORED, OF_OPTIONS, attention, with_options
@@ -24,9 +24,14 @@ from src.settings import TrainSettings
 
 
 def open_image(question: Question, family: Family) -> Image.Image:
-    """Return the model image as RGB, padded (see `Family.padded`); `InputError` when it cannot be read."""
+    """Return the model image as RGB, padded (see `Family.padded`).
+
+    Raises `InputError` when it is broken, `DriveError` when its drive does not give it.
+    """
     try:
         return Image.fromarray(family.padded(read_image(question.model_image))[:, :, ::-1])
+    except DriveError:
+        raise
     except ImageError as error:
         raise InputError(f"{question.model_image}: {error}; delete it and run preprocess.py again") from None
 
@@ -153,6 +158,9 @@ class TrainingCollator:
                 kept.append(question)
             except InputError:
                 raise
+            except DriveError as error:
+                advice = "copy the run folder to a local disk and run again to go on"
+                raise InputError(f"{question.model_image}: {error}; {advice}") from None
             except Exception as error:  # whatever an image brings up: it costs this row
                 reason, trace = unexpected(error)
                 print(

@@ -20,7 +20,8 @@ from src.model.batches import Batch, Preparation, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, ModelAnswer, generate_in_grammar
 from src.model.family import family_of
-from src.model.modeling import load_adapter, load_base, load_processor, merge
+from src.model.memory import free_memory
+from src.model.modeling import load_adapter, load_base, load_config, load_processor, merge, preset_for
 from src.model.precision import in_float32, vision_in_bfloat16
 from src.model.prompts import PromptFunction, prompt_for
 from src.model.scoring import score_options
@@ -74,13 +75,15 @@ def generate(
         start = 0
         while batch is not None and start < len(batch.questions):
             part = batch.part(start, start + limit)
+            answers = None
             try:
                 answers = finite_answers(model, grammar, part, score, to_the_limit)
             except torch.OutOfMemoryError:
                 if len(part.questions) == 1:
                     raise
+            if answers is None:  # here, because the error holds the tensors of what failed
                 limit = (len(part.questions) + 1) // 2
-                torch.cuda.empty_cache()
+                free_memory()
                 continue
             start += len(part.questions)
             yield from map(scored, part.questions, answers)
@@ -129,7 +132,6 @@ def finite_answers(
     return [row if row and row.is_finite else None for row in better]
 
 
-@torch.inference_mode()
 def answer(
     model: Model,
     grammar: AnswerGrammar,
@@ -140,10 +142,19 @@ def answer(
     """Return the model's answer to each question of a batch.
 
     Equal to plain passes and ``generate`` of each whole prompt: the logits to 1e-4, but for
-    `vision_in_bfloat16`.
+    `vision_in_bfloat16`. Beside a model in half precision, LoRA layers, which are in float32, compute in it,
+    too, as in training.
     """
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    device = model.device
+    is_half = isinstance(model, PeftModel) and base.dtype is not torch.float32
+    with torch.inference_mode(), torch.autocast(model.device.type, base.dtype, enabled=is_half):
+        return _answer(base, grammar, batch, score, to_the_limit)
+
+
+def _answer(
+    base: Any, grammar: AnswerGrammar, batch: Batch, score: Scorer, to_the_limit: bool
+) -> list[ModelAnswer]:
+    device = base.device
     prefixes, prefix_mask = batch.prefixes.to(device)
     suffixes, suffix_mask = batch.suffixes.to(device)
     image_index = on_device(batch.image_index, device)
@@ -202,6 +213,7 @@ class AnswererSettings:
     processed: Path
     batch_size: int
     workers: int | None
+    cpu: bool = False
 
 
 class Answerer:
@@ -223,6 +235,7 @@ class Answerer:
     @classmethod
     def load(cls, settings: AnswererSettings) -> "Answerer":
         """Load the base model, put the adapter on it, and load the processor. Raises `InputError`."""
+        preset_for(load_config(settings.model), settings.cpu)  # of this node
         processor = load_processor(settings.model, settings.image_splitting)
         return cls(settings, with_adapter(load_base(settings.model), settings), processor)
 

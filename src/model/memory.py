@@ -4,6 +4,7 @@ An estimate is no measurement. What is kept for the backward pass was counted on
 does again.
 """
 
+import gc
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,12 +18,17 @@ TRAIN_TOKENS, PREFIX_TOKENS, ANSWER_TOKENS = 250, 160, 70
 """Tokens, rounded up: a training row; what the questions about an image share; a question and its options."""
 NF4_BYTES = 0.516
 """Bytes of a weight: 4 bits and 0.127 bits of doubly quantised scales (QLoRA, arXiv:2305.14314, 3)."""
-LORA_BYTES = 4 + 4 + 2
-"""Bytes of a trained weight: itself and its gradient in float32, two moments of 8 bits."""
+LORA_BYTES = 4 + 4 + 2 * 4
+"""Bytes of a trained weight: itself, its gradient and two moments in float32."""
 OVERHEAD = 0.8 * GB
 """Bytes for CUDA's context, libraries' workspaces, and holes between blocks."""
 MERGED_FROM = 22 * GB
 """Least memory of a card that answers with the adapter merged, 16.8 GB of weights: one sold as 24 GB."""
+
+ON_A_CPU = (
+    "idefics2-8b takes about 5 minutes a training row and 2 an answer on a few cores, and 16 GB of memory"
+)
+"""The time and memory that ``--cpu`` costs, see benchmarks/README.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,20 @@ BY_MEMORY = (
 
 The estimates below fit the smallest card of each line; both loops halve their batches where memory is short.
 """
+
+
+def free_memory() -> None:
+    """Release what nothing refers to any more; dequantised layers sit in reference cycles."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def images_at_once(card: float) -> int:
+    """Return how many images go through the frozen vision tower at once in training: 8 fill a large GPU.
+
+    ``card``: bytes of the GPU, 0 without one; a CPU is as fast on one image as on many.
+    """
+    return next(images for least, images in ((30, 8), (20, 2), (0, 1)) if card >= least * GB)
 
 
 def is_small(config: PreTrainedConfig) -> bool:
@@ -111,7 +131,7 @@ def training(
         row = TRAIN_TOKENS * text.num_hidden_layers * 2 * text.hidden_size + max(layer, backward)
     adapted = _linear_layers(model.model.text_model.layers) + _linear_layers(model.model.connector)
     lora = rank * sum(linear.in_features + linear.out_features for linear in adapted)
-    return Estimate(_weight_bytes(model, False, dtype), lora * LORA_BYTES, rows * row, 0)
+    return Estimate(_weight_bytes(model, False), lora * LORA_BYTES, rows * row, 0)
 
 
 def answering(config: PreTrainedConfig, rows: int, merged: bool, dtype: torch.dtype) -> Estimate:
@@ -128,7 +148,7 @@ def answering(config: PreTrainedConfig, rows: int, merged: bool, dtype: torch.dt
     seen = rows * family.patches * 4 * max(vision.intermediate_size, 4 * vision.hidden_size) * 2
     hidden = rows * PREFIX_TOKENS * text.hidden_size * 2 * 4
     # The prefix' cache is still there while it is copied to the rows.
-    weights = _weight_bytes(meta_model(config), merged, dtype)
+    weights = _weight_bytes(meta_model(config), merged)
     return Estimate(weights, 0, max(wide, seen, hidden) + seen, 2 * cache)
 
 
@@ -151,7 +171,7 @@ def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def _connector_width(dtype: torch.dtype) -> int:
-    """Return bytes of a number in the connector, which float16 overflows."""
+    """Return bytes of a connector's activation, which float16 overflows."""
     return 4 if dtype is torch.float16 else dtype.itemsize
 
 
@@ -159,10 +179,9 @@ def _linear_layers(part: torch.nn.Module) -> list[torch.nn.Linear]:
     return [module for module in part.modules() if isinstance(module, torch.nn.Linear)]
 
 
-def _weight_bytes(model: PreTrainedModel, merged: bool, dtype: torch.dtype) -> float:
-    """Return bytes of all weights: text layers in NF4 or merged, the rest in half precision or float32."""
+def _weight_bytes(model: PreTrainedModel, merged: bool) -> float:
+    """Return bytes of all weights: text layers in NF4 or merged, the rest in half precision."""
     quantised = sum(layer.weight.numel() for layer in _linear_layers(model.model.text_model.layers))
-    connector = sum(weight.numel() for weight in model.model.connector.parameters())
     total = sum(weight.numel() for weight in model.parameters())
     text = quantised * (2 if merged else NF4_BYTES)
-    return text + (total - quantised - connector) * 2 + connector * _connector_width(dtype)
+    return text + (total - quantised) * 2

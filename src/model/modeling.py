@@ -24,10 +24,10 @@ from transformers.utils import logging as transformers_logging
 
 from src.data.errors import InputError
 from src.model import memory
-from src.model.checks import check_weights, gpu_fault, weights_fault
+from src.model.checks import card_fault, check_weights, gpu_fault, weights_fault
 from src.model.family import LORA_TARGETS, NOT_QUANTISED, family_of
 from src.model.memory import Preset
-from src.model.precision import compute_dtype, connector_in_float32
+from src.model.precision import compute_dtype, scale_connector
 from src.settings import HUB_MODEL, MODEL, LoraSettings
 
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
@@ -35,9 +35,6 @@ warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", categor
 # The bar over weights would leave a dead widget in a notebook, and dequantised weights get a note on dtypes.
 transformers_logging.disable_progress_bar()
 logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
-
-VISION_AT_ONCE = 8
-"""Images that a GPU puts through the vision tower at once in training: 15,000 patches fill it."""
 
 
 def load_config(model: str) -> PreTrainedConfig:
@@ -79,13 +76,19 @@ def model_stamp(model: str) -> str:
     return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
 
 
-def preset_for(config: PreTrainedConfig) -> Preset:
+def preset_for(config: PreTrainedConfig, cpu: bool = False) -> Preset:
     """Return the settings for a model of this size and the GPU here.
 
-    Raises `InputError` when it needs one and there is none.
+    Raises `InputError` when this torch cannot use the one here, and when the model needs one and there is
+    none, unless ``cpu``.
     """
-    if not memory.is_small(config) and not torch.cuda.is_available():
-        raise InputError(f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL={MODEL}")
+    if torch.cuda.is_available() and (fault := card_fault()):
+        raise InputError(fault)
+    if not (cpu or memory.is_small(config) or torch.cuda.is_available()):
+        raise InputError(
+            f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL={MODEL}, or --cpu, "
+            f"where {memory.ON_A_CPU}"
+        )
     return memory.preset(config, card_memory())
 
 
@@ -125,7 +128,7 @@ def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Pre
 
     ``quantization``: another configuration. Raises `InputError`.
     """
-    preset_for(load_config(model))
+    load_config(model)
     try:
         base = AutoModelForImageTextToText.from_pretrained(
             model,
@@ -153,7 +156,7 @@ def frozen(base: PreTrainedModel) -> PreTrainedModel:
             # gradients, dequantising and saving are silently wrong.
             layer.support_avx512bf16_for_cpu = False
     if compute_dtype() is torch.float16:
-        connector_in_float32(base)
+        scale_connector(base)
     return base.requires_grad_(False).eval()
 
 
@@ -179,7 +182,7 @@ def trainable(base: PreTrainedModel, gradient_checkpointing: bool = False) -> Pr
     ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and
     lm_head to float32 (about 2.9 GB more for the 8B model). The gradients are the same without it.
     """
-    base.model.vision_model = FrozenVision(base.model.vision_model)
+    base.model.vision_model = FrozenVision(base.model.vision_model, memory.images_at_once(card_memory()))
     if gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
         for part in family_of(base).checkpointed_parts(base):  # transformers leaves the connector out
@@ -191,20 +194,19 @@ class FrozenVision(torch.nn.Module):
     """The vision tower without gradients, on few images at a time.
 
     Without it, checkpointing would make the tower run backward. Nothing of a part is kept, so a batch takes
-    no more memory than a part. A CPU is as fast on one image as on many.
+    no more memory than a part.
     """
 
-    def __init__(self, tower: torch.nn.Module) -> None:
+    def __init__(self, tower: torch.nn.Module, at_once: int) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower, self.at_once = tower, at_once
 
     @torch.no_grad()
     def forward(
         self, pixel_values: torch.Tensor, patch_attention_mask: torch.Tensor, **kwargs: Any
     ) -> BaseModelOutput:
         """Return ``last_hidden_state`` (images, patches, width), as the tower itself does."""
-        size = VISION_AT_ONCE if pixel_values.device.type == "cuda" else 1
-        parts = zip(pixel_values.split(size), patch_attention_mask.split(size), strict=True)
+        parts = zip(pixel_values.split(self.at_once), patch_attention_mask.split(self.at_once), strict=True)
         outputs = [self.tower(pixels, patch_attention_mask=mask, **kwargs) for pixels, mask in parts]
         return BaseModelOutput(last_hidden_state=torch.cat([output.last_hidden_state for output in outputs]))
 
@@ -221,7 +223,9 @@ def merge(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
 
 def dequantised(base: PreTrainedModel) -> PreTrainedModel:
     """Turn the NF4 weights of a base from `load_base` into `compute_dtype` with the same values, in place."""
-    return base.dequantize(dtype=compute_dtype())
+    base = base.dequantize(dtype=compute_dtype())
+    memory.free_memory()
+    return base
 
 
 def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:

@@ -4,7 +4,6 @@ Everything that runs a model here goes through `seconds_per_training_row` and `t
 product's own trainer and answerer; ``benchmarks.gpu`` calls the same two.
 """
 
-import gc
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from src.data.tables import read_test, read_train, table_text
 from src.data.text_store import TextStore
 from src.model.collator import training_collator
 from src.model.generation import Answerer, AnswererSettings
-from src.model.memory import is_merged
+from src.model.memory import free_memory, is_merged
 from src.model.modeling import (
     add_lora,
     card_memory,
@@ -162,7 +161,7 @@ def seconds_per_training_row(settings: TrainSettings, rows: int, adapter: Path |
 
     ``adapter``: a folder for the adapter as it is before the first step.
     """
-    _free_memory()
+    free_memory()  # of the network of before
     data = load_data(settings)
     collator = training_collator(load_processor(settings.model), settings)
     checkpointing = bool(settings.gradient_checkpointing)
@@ -189,7 +188,7 @@ def timed_answers(
 
     The first batch is not counted, unless it is the only one. Parsed texts go into the journal of ``run``.
     """
-    _free_memory()
+    free_memory()  # of the network of before
     questions = with_parsed_text(questions, TextStore(settings.processed), run.rules_journal)
     start = time.monotonic()
     answerer = Answerer.load(settings)
@@ -211,9 +210,3 @@ def seconds_after_the_first(times: Sequence[float]) -> float | None:
     """
     later = [at for at in times if at - times[0] > 0.05]
     return (later[-1] - times[0]) / len(later) if later else None
-
-
-def _free_memory() -> None:
-    """Release the network of before; its dequantised layers sit in reference cycles."""
-    gc.collect()
-    torch.cuda.empty_cache()

@@ -11,6 +11,7 @@ import pandas as pd
 
 from src.data.files import Journal
 from src.data.tables import read_table
+from src.images.decode import UNREADABLE
 from src.ocr import engine
 from src.prepare.processes import WORKER_DIED, Job, Outcome, source_stamp
 from src.settings import EnhanceSettings, PreprocessSettings
@@ -75,14 +76,14 @@ def is_current(
 ) -> bool:
     """Tell whether an image needs no new run: its source, cache key and text are as they would be now.
 
-    Without OCR old text may stay. A failure by a dead worker or an unexpected error is tried again.
+    Without OCR old text may stay. Failures by a dead worker, a drive or an unexpected error are tried again.
     """
     key, _, engine_name = row.settings.partition(" ocr=")
     stamp = {"source_bytes": row.source_bytes, "source_mtime_ns": row.source_mtime_ns}
     if stamp != source_stamp(source) or key != _cache_key(row.error, settings, settings.max_pixels):
         return False
     if row.status in ("failed", "blank"):
-        return row.error != WORKER_DIED and not row.error.startswith("error: ")
+        return row.error != WORKER_DIED and not row.error.startswith(("error: ", UNREADABLE))
     if not settings.ocr:
         return True
     is_same_engine = (engine_name or FIRST_ENGINE) == engine.NAME

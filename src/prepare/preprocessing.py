@@ -17,6 +17,7 @@ from src.data.files import held, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, image_names, processed_name, read_files
 from src.data.sampling import read_sampled
+from src.images.decode import UNREADABLE
 from src.prepare.manifest import ManifestRow, TextOffset, is_current
 from src.prepare.processes import Job
 from src.prepare.ray_backend import runner
@@ -109,6 +110,8 @@ def _report(manifest: pd.DataFrame, fine: int, reused: int, unneeded: int) -> No
         print(f"  {row.status}: {row.image} ({row.error})")
     if len(bad) > 10:
         print(f"  ... and {len(bad) - 10} more, see manifest.csv")
+    if unread := bad["error"].str.startswith(UNREADABLE).sum():
+        print(f"preprocess: {unread} pictures could not be read off their drive; run again for these")
     others = f"; {unneeded} others, of rows that are not sampled (--all for them)" if unneeded else ""
     print(
         f"preprocess: {fine + len(manifest)} pictures, {fine + counts['ok']} ok ({reused} reused), "

@@ -68,7 +68,10 @@ def audit(questions: Sequence[Question], texts: Mapping[str, ImageText]) -> list
         print(
             f"audit: row {failed.row} ({failed.image}): {failed.reason}\n{failed.traceback}", file=sys.stderr
         )
-    return [judge(question, texts[question.image].text) for question in questions]
+    # Few questions need the text: unpacking each once more would double the minutes before the first step.
+    return [
+        judge(question, "" if question.option_texts else texts[question.image].text) for question in questions
+    ]
 
 
 def apply(questions: Sequence[Question], verdicts: Sequence[Verdict]) -> list[Question]:

@@ -13,6 +13,7 @@ import transformers
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig
 
+from src.data.errors import InputError
 from src.data.files import fingerprint
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.entities import ENTITIES
@@ -29,6 +30,7 @@ NOT_IN_RESULT = (
     "batch_size",
     "accumulation",
     "gradient_checkpointing",
+    "cpu",
 )
 """Settings that change how fast an adapter is made, but not which one; the product of the sizes counts."""
 
@@ -41,7 +43,7 @@ _NOT_OF_THE_RECIPE = ("base_model_name_or_path", "inference_mode", "peft_version
 def resolve(settings: TrainSettings) -> TrainSettings:
     """Return ``settings`` with the preset's values in place of None. Raises `InputError`."""
     check_template(settings.prompt)
-    preset = preset_for(load_config(settings.model))
+    preset = preset_for(load_config(settings.model), settings.cpu)
     values: dict[str, Any] = {
         "batch_size": preset.train_batch_size,
         "accumulation": preset.accumulation,
@@ -64,13 +66,14 @@ class TrainingArguments(transformers.TrainingArguments):
 def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingArguments:
     """Return `Trainer`'s arguments for resolved ``settings``: the recipe's, and the machine's.
 
-    Making them also finds this process's rank among others, and its GPU.
+    Making them also finds this process's rank among others, and its GPU. Raises `InputError`.
     """
+    batch_size, accumulation = per_process(settings, int(os.environ.get("WORLD_SIZE", "1")))
     return TrainingArguments(
         **machine_arguments(settings, checkpoints),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,  # below 1 a share of the steps
@@ -79,19 +82,20 @@ def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingAr
 
 def machine_arguments(settings: TrainSettings, checkpoints: Path) -> dict[str, Any]:
     """Return the arguments that follow from this machine, and from how this project logs and evaluates."""
-    cuda = torch.cuda.is_available()
+    cuda, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
     tensorboard = importlib.util.find_spec("tensorboard") is not None
     if tensorboard:
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
     return {
         "output_dir": str(checkpoints),
-        # A paged optimizer does not survive a resume on several GPUs.
-        "optim": "adamw_8bit" if cuda else "adamw_torch",
+        # An 8-bit one waits for the GPU after each of 496 tensors; a paged one survives no resume on several.
+        "optim": "adamw_torch_fused" if cuda else "adamw_torch",
         "bf16": cuda and compute_dtype() is torch.bfloat16,
         "fp16": cuda and compute_dtype() is torch.float16,
         "use_cpu": not cuda,
-        "ddp_backend": "gloo" if not cuda and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        "ddp_backend": "gloo" if not cuda and processes > 1 else None,
         "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,  # they never change
         "train_sampling_strategy": "sequential",  # keeps the order of `rows.bucketed`
         "dataloader_num_workers": decoding_workers(settings.workers, cuda),
         "dataloader_pin_memory": cuda,
@@ -109,6 +113,22 @@ def machine_arguments(settings: TrainSettings, checkpoints: Path) -> dict[str, A
     }
 
 
+def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
+    """Return batch size and accumulation of each process; together they see the rows of a step of one.
+
+    So an adapter does not depend on the number of GPUs. Raises `InputError` when it does not divide the rows.
+    """
+    share, rest = divmod(settings.rows_per_step, processes)
+    if rest:
+        sizes = f"--batch-size {settings.batch_size} x --accumulation {settings.accumulation}"
+        raise InputError(
+            f"{processes} processes cannot share out the {settings.rows_per_step} rows of an optimizer step "
+            f"({sizes}): start as many as divide them, or give other sizes (this trains another adapter)"
+        )
+    size = max(size for size in range(1, (settings.batch_size or 1) + 1) if share % size == 0)
+    return size, share // size
+
+
 def settings_in_use(
     settings: TrainSettings, lora: LoraConfig, arguments: transformers.TrainingArguments
 ) -> TrainSettings:
@@ -120,7 +140,7 @@ def settings_in_use(
         lora_dropout=lora.lora_dropout,
         epochs=arguments.num_train_epochs,
         batch_size=arguments.per_device_train_batch_size,
-        accumulation=arguments.gradient_accumulation_steps,
+        accumulation=arguments.gradient_accumulation_steps * arguments.world_size,
         learning_rate=arguments.learning_rate,
         warmup=arguments.warmup_steps,
     )
@@ -139,7 +159,7 @@ def cache_key(settings: TrainSettings) -> str:
     if data.test.is_file():  # its proportions
         files[data.test] = ""
     values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
-    values["rows_per_step"] = (settings.batch_size or 1) * (settings.accumulation or 1)
+    values["rows_per_step"] = settings.rows_per_step
     return fingerprint(json.dumps([values, model_stamp(settings.model)]), files)
 
 

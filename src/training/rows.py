@@ -85,9 +85,8 @@ def load_data(settings: TrainSettings) -> TrainData:
     counts["to train on"] = len(kept) + len(added)
     held_out = held_out + _more_empty(held_out, texts, settings)
     # By the rows of an optimizer step, so that batch size times accumulation alone decides what a step sees.
-    rows_per_step = (settings.batch_size or 1) * (settings.accumulation or 1)
     sizes = family_of(load_config(settings.model)).padded_sizes(run.processed)
-    ordered = bucketed(kept + added, sizes, rows_per_step, settings.seed)
+    ordered = bucketed(kept + added, sizes, settings.rows_per_step, settings.seed)
     return TrainData(ordered, held_out, reasons, counts, audited, settings.ocr, sizes, prior)
 
 

@@ -24,6 +24,7 @@ from src.data.errors import InputError
 from src.data.questions import Question
 from src.model.collator import TrainingCollator, model_inputs
 from src.model.generation import generate
+from src.model.memory import free_memory
 from src.model.modeling import preset_for
 from src.model.option_loss import option_loss
 from src.settings import TrainSettings
@@ -54,7 +55,7 @@ class F1Trainer(Trainer):
         self.settings = settings_in_use(settings, lora, args)
         quantization = model.get_base_model().config.quantization_config
         self.key = adapter_key(settings, quantization, lora, args, collator.prompt)
-        # Processes share out the rows of a step, so the same settings with more processes are another run.
+        # The rows of a step are the same with more processes, their order and random states are not.
         args.output_dir = str(Path(str(args.output_dir)) / f"{self.key[:12]}-{args.world_size}")
         self.collator, self.data = collator, data
         grammar = collator.grammar
@@ -115,7 +116,11 @@ class F1Trainer(Trainer):
         self.create_accelerator_and_postprocess()  # with a new gradient scaler
         self.model.zero_grad()
         set_seed(self.args.seed)
-        torch.cuda.empty_cache()
+        free_memory()
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: `Trainer` would go through all parameters at each step for a figure that nobody reads."""
+        return 0
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -188,7 +193,7 @@ def answers_of(
 
     Questions that cannot be asked (a broken image) are left out.
     """
-    batch_size = preset_for(model.config).predict_batch_size
+    batch_size = preset_for(model.config, settings.cpu).predict_batch_size
     results = generate(
         model,
         collator.processor,

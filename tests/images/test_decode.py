@@ -1,4 +1,7 @@
+import errno
 import io
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pillow_heif
@@ -7,7 +10,8 @@ from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from src.images.decode import ImageError, cv2, decode, not_identified, shown_size
+from src.images import decode as decoding
+from src.images.decode import DriveError, ImageError, cv2, decode, not_identified, read_bytes, shown_size
 from src.images.enhance import resize
 from src.images.formats import is_cut, is_heif, not_a_picture
 from tests.family import FAMILY
@@ -238,3 +242,37 @@ def test_deep_images_keep_their_brightness(bits):
         shown = decode(encoded(Image.fromarray(ramp), kind))
         assert (shown.min(), shown.max()) == (0, 255)
         assert np.abs(shown[:, :, 0] - ramp * (255 / (2**bits - 1))).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("number", "failures", "want"),
+    [
+        (errno.EIO, 2, (b"the bytes", 3)),
+        (errno.ETIMEDOUT, 1, (b"the bytes", 2)),
+        (errno.EIO, 99, (DriveError("unreadable drive (Input/output error)"), 3)),
+        (errno.ENOENT, 1, (ImageError("missing file"), 1)),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jpg", "00000.tar/a.jpg"])
+def test_what_a_drive_does_not_give_is_tried_again(name, number, failures, want):
+    tried = []
+
+    def flaky(path, *rest, **named):
+        tried.append(path)
+        if len(tried) <= failures:
+            raise OSError(number, "Input/output error")
+        return opened(path, *rest, **named)
+
+    opened = Path.open
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for file in ("a.jpg", "00000.tar"):
+            Path(folder, file).write_bytes(b"the bytes")
+        patch.setattr(Path, "open", flaky)
+        patch.setattr(Path, "read_bytes", lambda path: path.open("rb").read())
+        patch.setattr(decoding, "_places", lambda *_: {"a.jpg": [0, 9]})
+        patch.setattr(decoding, "_WAITS", (0, 0))
+        try:
+            got = read_bytes(Path(folder, name))
+        except ImageError as error:
+            got = error
+    assert (repr(got), len(tried)) == (repr(want[0]), want[1])

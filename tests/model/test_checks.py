@@ -2,18 +2,21 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from src.data.errors import InputError
-from src.model import checks
+from src.model import checks, modeling
 from src.model.checks import check_weights, weights_fault
 from src.model.modeling import add_lora, load_adapter, load_base, load_config, lora_config
 from src.settings import LoraSettings
-from tests.conftest import TINY, assert_one_sentence, run_python
+from tests.conftest import ROOT, SAMPLE, TINY, assert_one_sentence, run_python
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 4971\n"
 
@@ -87,7 +90,7 @@ def test_an_adapter_whose_weights_do_not_fit_is_refused(tmp_path):
         ("13.0", (10, 2), ["supports CUDA 10.2", "580 or newer"]),
         ("13.0", (13, 0), ["CUDA_VISIBLE_DEVICES"]),
         ("13.0", None, ["none was found"]),
-        (None, (13, 0), ["built without CUDA"]),
+        (None, (13, 0), ["built without CUDA", "pip install torch==2."]),
     ],
 )
 def test_why_there_is_no_gpu_is_told(monkeypatch, built, driver, words):
@@ -95,3 +98,76 @@ def test_why_there_is_no_gpu_is_told(monkeypatch, built, driver, words):
     monkeypatch.setattr(checks, "driver_cuda", lambda: driver)
     for word in words:
         assert word in checks.gpu_fault()
+
+
+def install(folder, name, version, requires):
+    """Put a library into a folder as pip would, one that cannot be imported."""
+    (folder / name).mkdir()
+    (folder / name / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir()
+    needs = "".join(f"Requires-Dist: {text}\n" for text in requires)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+
+
+OLD_TORCHAO = ("torchao", "0.10.0", [])
+OTHER_TORCHVISION = ("torchvision", "0.20.1+cu121", ["numpy", "torch==2.5.1", "scipy; extra == 'scipy'"])
+FITTING_TORCHVISION = ("torchvision", "0.99", ["numpy", f"torch=={torch.__version__.partition('+')[0]}"])
+
+
+@pytest.mark.parametrize(
+    ("command", "library"),
+    [
+        ("src.run", OLD_TORCHAO),
+        ("src.run", OTHER_TORCHVISION),
+        ("src.train", OTHER_TORCHVISION),
+        ("src.predict", OTHER_TORCHVISION),
+    ],
+)
+def test_a_library_in_the_way_ends_before_any_stage(tmp_path, monkeypatch, command, library):
+    install(tmp_path, *library)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    call = [sys.executable, "-m", command, "--out", tmp_path / "out", "--data", SAMPLE]
+    result = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    name, version, _ = library
+    assert_one_sentence(result, f"{name} {version} is in the way", f"pip uninstall -y {name}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "library", [("torchao", "0.16.0", []), FITTING_TORCHVISION, ("torchvision", "1", [])]
+)
+def test_a_library_that_fits_is_left_alone(tmp_path, monkeypatch, library):
+    install(tmp_path, *library)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert checks.libraries_fault() == ""
+    install(tmp_path, *OTHER_TORCHVISION) if library[0] == "torchao" else install(tmp_path, *OLD_TORCHAO)
+    assert "is in the way" in checks.libraries_fault()
+
+
+@pytest.mark.parametrize(
+    ("card", "built", "fits"),
+    [
+        ((6, 0), ["sm_75", "sm_80", "sm_90", "sm_120", "compute_120"], False),
+        ((7, 0), ["sm_75", "sm_80", "sm_90", "sm_120", "compute_120"], False),
+        ((7, 5), ["sm_75", "sm_80", "sm_90"], True),
+        ((8, 9), ["sm_75", "sm_80", "sm_90"], True),
+        ((10, 0), ["sm_75", "sm_80", "sm_90"], False),
+        ((12, 1), ["sm_75", "compute_120"], True),
+        ((9, 0), ["sm_90a"], True),
+    ],
+)
+def test_a_card_without_kernels_in_this_torch_ends_before_any_stage(monkeypatch, card, built, fits):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: card)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla P100-PCIE-16GB")
+    monkeypatch.setattr("torch.cuda.get_arch_list", lambda: built)
+    monkeypatch.setattr(modeling, "card_memory", lambda: 16e9)
+    config = load_config(str(TINY))
+    if fits:
+        assert modeling.preset_for(config)
+        return
+    with pytest.raises(InputError, match=r"P100-PCIE-16GB \(sm_\d+\) has no kernels .* sm_75, "):
+        modeling.preset_for(config)

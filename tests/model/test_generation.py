@@ -5,10 +5,12 @@ from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from src.data.questions import by_image
 from src.entities import ENTITIES
-from src.model import batches, generation
+from src.model import batches, generation, modeling
 from src.model.batches import Preparation, in_batches
 from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, generate_in_grammar
@@ -107,6 +109,52 @@ def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
         assert len({sizes[question.model_image.name] for question in batch}) == 1
     batch_number = {question.model_image: i for i, batch in enumerate(made) for question in batch}
     assert all(batch_number[question.model_image] == i for i, batch in enumerate(made) for question in batch)
+
+
+def test_questions_without_options_are_together(asked):
+    every, sizes = asked
+    every = [with_options(question) if number % 3 else question for number, question in enumerate(every)]
+    groups = by_image(every)
+    written = [any(not question.option_texts for question in group) for group in groups]
+    assert len(set(written)) == 2
+    made = in_batches(every, sizes, 1)  # a batch for each image
+    order = [(sizes[b[0].model_image.name], any(not q.option_texts for q in b)) for b in made]
+    assert order == sorted(order, reverse=True)
+    for rows in (2, 5, 16):
+        made = in_batches(every, sizes, rows)
+        mixed = [len({any(not q.option_texts for q in group) for group in by_image(b)}) == 2 for b in made]
+        assert sum(mixed) <= len({sizes[group[0].model_image.name] for group in groups})
+
+
+def test_lora_beside_a_model_in_half_precision_computes_in_it(processor, asked, monkeypatch):
+    monkeypatch.setattr(modeling, "compute_dtype", lambda: torch.bfloat16)
+    tuned = add_lora(load_base(str(TINY)), lora_config(LoraSettings())).eval()
+    seen = set()
+    layers = [module for name, module in tuned.named_modules() if name.endswith("lora_A.default")]
+    assert {parameter.dtype for layer in layers for parameter in layer.parameters()} == {torch.float32}
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, inputs, output: seen.add(output.dtype))
+    got = answers(tuned, processor, asked)
+    assert seen == {torch.bfloat16}
+    with in_float32(tuned):
+        want = answers(tuned, processor, asked)
+    assert seen == {torch.bfloat16, torch.float32}
+    for name, answered in got.items():
+        assert abstaining(answered) == pytest.approx(abstaining(want[name]), abs=0.1)
+
+
+def test_the_published_sliding_window_changes_no_answer(processor, asked):
+    """idefics2-8b's configuration has one of 4,096 tokens, the bundled model's none."""
+    every = [with_options(question) if number % 2 else question for number, question in enumerate(asked[0])]
+    base = load_base(str(TINY))
+    want = answers(base, processor, asked, every)
+    base.config.text_config.sliding_window = base.model.text_model.config.sliding_window = 4096
+    caches = [type(layer) for layer in DynamicCache(config=base.config).layers]
+    assert set(caches) == {DynamicSlidingWindowLayer}
+    got = answers(base, processor, asked, every)
+    for name, answered in want.items():
+        assert got[name].model_answer == answered.model_answer
+        assert got[name].confidence == pytest.approx(answered.confidence, abs=1e-5)
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(model, processor, asked, monkeypatch):
@@ -221,3 +269,14 @@ def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
     assert {q.reason for q in failed} == {"error: ZeroDivisionError: an image nobody thought of"}
     assert "Traceback" in failed[0].traceback
     assert {key(q) for q in results} == {key(q) for q in every}
+
+
+def test_an_image_that_its_drive_does_not_give_is_not_broken(processor, asked, tmp_path):
+    unreadable, broken = tmp_path / "unreadable.jpg", tmp_path / "broken.jpg"
+    unreadable.symlink_to("/proc/self/mem")  # its first byte is refused with Errno 5
+    broken.write_bytes(b"no image")
+    lost = [replace(asked[0][0], model_image=path) for path in (unreadable, broken)]
+    batch, unanswered = Preparation(processor)(lost)
+    assert batch is None
+    reasons = [question.reason for question in unanswered]
+    assert reasons == ["unreadable drive (Input/output error)", "broken picture"]

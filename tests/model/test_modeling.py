@@ -5,6 +5,8 @@ import shutil
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration, LlamaConfig
 
 from benchmarks.models import config
@@ -23,6 +25,7 @@ from src.model.modeling import (
     merge,
     preset_for,
 )
+from src.model.precision import ScaledLinear
 from src.settings import LoraSettings
 from tests.conftest import TINY
 
@@ -130,21 +133,21 @@ def test_gradients_are_the_same_after_an_evaluation(lora_model, batch):
     assert before.abs().max() > 0
 
 
-def test_in_float16_the_connector_computes_in_float32(batch, monkeypatch):
+def test_in_float16_the_connector_does_not_overflow(batch, monkeypatch):
     def logits_of(protected):
         if not protected:
-            monkeypatch.setattr(modeling, "connector_in_float32", lambda base: None)
+            monkeypatch.setattr(modeling, "scale_connector", lambda base: None)
         base = load_base(str(TINY))
-        projection = base.model.connector.modality_projection
-        with torch.no_grad():  # products beyond what float16 holds, results as before
-            projection.up_proj.weight.mul_(2**14)
-            projection.down_proj.weight.div_(2**14)
+        with torch.no_grad():  # products beyond what float16 holds; a norm follows
+            base.model.connector.modality_projection.up_proj.weight.mul_(2**10)
             return base, base(**batch).logits
 
     want = logits_of(protected=True)[1]  # all of it in float32
     monkeypatch.setattr(modeling, "compute_dtype", lambda: torch.float16)
     base, got = logits_of(protected=True)
-    assert base.model.connector.modality_projection.up_proj.weight.dtype is torch.float32
+    assert {weight.dtype for weight in base.model.connector.modality_projection.parameters()} == {
+        torch.float16
+    }
     assert base.dtype is torch.float16
     assert (got.float().softmax(-1) - want.softmax(-1)).abs().max() < 0.05
     model = add_lora(base, lora_config(LoraSettings(lora_dropout=0.0)), gradient_checkpointing=True).train()
@@ -155,6 +158,29 @@ def test_in_float16_the_connector_computes_in_float32(batch, monkeypatch):
     assert gradients
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert not logits_of(protected=False)[1].isfinite().all()  # else nothing was tested
+
+
+@given(st.lists(st.integers(-100, 100), min_size=1, max_size=5), st.integers(-4, 6), st.integers(0, 9))
+def test_a_scaled_float16_layer_equals_float32_but_for_rounding(magnitudes, weight_magnitude, seed):
+    generator = torch.Generator().manual_seed(seed)
+    factors = 2.0 ** torch.tensor(magnitudes).unsqueeze(1)  # each token's own, up to 1e30
+    states = torch.randn(len(magnitudes), 48, generator=generator) * factors
+    weight = (torch.randn(96, 48, generator=generator) * 2.0**weight_magnitude).half()
+    layer = torch.nn.Linear(48, 96, bias=False).requires_grad_(False)
+    layer.weight.data = weight
+    layer.__class__ = ScaledLinear
+    results = []
+    for product in (layer, lambda states: states @ weight.float().T):
+        inputs = states.clone().requires_grad_()
+        outputs = product(inputs)
+        gradient = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(seed)) * factors
+        outputs.backward(gradient)
+        results.append((outputs.detach(), inputs.grad))
+    for got, want in zip(*results, strict=True):
+        assert got.dtype is torch.float32
+        assert ((got - want).norm(dim=1) <= 2**-10 * want.norm(dim=1)).all()
+    zeros = torch.zeros(1, 48)
+    assert torch.equal(layer(zeros), torch.zeros(1, 96))
 
 
 def test_no_gradient_runs_through_the_vision_tower(lora_model, batch):
@@ -265,8 +291,9 @@ def test_a_model_without_weights_or_tokenizer_gets_one_sentence(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_the_full_size_needs_a_gpu():
-    with pytest.raises(InputError, match="needs a CUDA GPU"):
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .* or --cpu, where idefics2-8b takes about"):
         preset_for(Idefics2Config())
+    assert preset_for(Idefics2Config(), cpu=True).train_batch_size == 1
 
 
 def test_a_folder_without_an_adapter_gets_one_sentence(tmp_path):

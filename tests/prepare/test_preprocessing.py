@@ -16,8 +16,9 @@ from src.data.names import processed_name
 from src.images.decode import cv2, read_image
 from src.images.enhance import enhance
 from src.ocr import engine
-from src.prepare.manifest import MANIFEST_COLUMNS
+from src.prepare.manifest import MANIFEST_COLUMNS, ManifestRow, is_current
 from src.prepare.preprocessing import preprocess
+from src.prepare.processes import source_stamp
 from src.prepare.stores import FolderStore
 from src.settings import EnhanceSettings, PreprocessSettings
 from tests.conftest import ROOT, assert_one_sentence, make_folder, run_python
@@ -294,3 +295,30 @@ def test_a_second_run_into_a_folder_is_refused_while_the_first_is_at_work(tmp_pa
     (out / ".lock").write_text("process 1, since 09:00")  # of a process that died
     assert run_python("preprocess.py", "--data", data, "--out", out).returncode == 0
     assert not (out / ".lock").exists()
+
+
+UNREADABLE = "/proc/self/mem"
+"""A regular file whose first byte Linux refuses with Errno 5, as a flaky drive does."""
+
+
+def test_an_image_that_its_drive_does_not_give_is_tried_again_by_the_next_run(tmp_path, capsys):
+    data, out = make_folder(tmp_path / "data", 3, 2), tmp_path / "out"
+    image = sorted(path.name for path in (data / "images").iterdir())[0]
+    source = data / "images" / image
+    source.rename(tmp_path / image)
+    source.symlink_to(UNREADABLE)
+    settings = PreprocessSettings(data, out, workers=2)
+    rows = preprocess(settings).set_index("image")
+    assert rows.loc[image, ["status", "error"]].tolist() == [
+        "failed",
+        "unreadable drive (Input/output error)",
+    ]
+    assert set(rows.drop(image)["status"]) == {"ok"}
+    assert "1 pictures could not be read off their drive; run again" in capsys.readouterr().out
+    row = ManifestRow(image, status="failed", error=rows.loc[image, "error"], **source_stamp(source))
+    row = row._replace(settings=rows.loc[image, "settings"])
+    assert not is_current(row, None, source, settings, ())
+    assert is_current(row._replace(error="empty file"), None, source, settings, ())  # a fault of the file
+    source.unlink()
+    (tmp_path / image).rename(source)
+    assert set(preprocess(settings)["status"]) == {"ok"}
