@@ -21,9 +21,10 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from src import ensemble, sanity
+from src.data.contents import image_contents
 from src.data.details import details_table, from_entry, to_entry
 from src.data.errors import InputError, run_main
-from src.data.files import Journal, fingerprint, write_whole
+from src.data.files import Journal, cache_key, write_whole
 from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.label_prior import LabelPrior
@@ -31,10 +32,11 @@ from src.data.names import image_names, read_files
 from src.data.questions import Question, by_image, test_questions
 from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.text_store import TextStore
+from src.model.contents import model_contents
 from src.model.generation import Answerer, AnswererSettings
 from src.model.letterbox import letterboxed_sizes
 from src.model.memory import answering, is_merged
-from src.model.modeling import card_memory, load_config, model_stamp, preset_for
+from src.model.modeling import card_memory, load_config, preset_for
 from src.model.precision import compute_dtype
 from src.prepare.processes import WORKER_DIED
 from src.prepare.ray_backend import run_by_actors
@@ -99,16 +101,14 @@ def _load(settings: PredictSettings) -> _Task:
     table, files = read_test(settings.data), read_files(settings.data)
     record = adapter.load_record(run.adapter)
     trained_with = record.get("settings", {})
-    depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
-    depends_on[data.test] = "a data folder needs this file"
+    depends_on = {data.test: "a data folder needs this file"}
     # Where there is nothing to train on, the model answers as it is.
     has_adapter = run.adapter.is_dir() or data.train.is_file()
     if has_adapter:
         depends_on[run.adapter / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
     store = TextStore(run.processed) if trained_with.get("ocr", bool(processed.texts)) else None
-    if store is not None:
-        depends_on |= dict.fromkeys(processed.texts, "run preprocess.py with --ocr")
+    contents = image_contents(run.processed, image_names(table["image_link"], files), store is not None)
     config = load_config(settings.model)
     merged = is_merged(config, card_memory()) if settings.merged is None else settings.merged
     answerer = AnswererSettings(
@@ -128,7 +128,7 @@ def _load(settings: PredictSettings) -> _Task:
         answerer,
         weights if store is not None else ensemble.MODEL_ALONE,
         _label_prior(data.train, table, files) if data.train.is_file() else LabelPrior(()),
-        {"key": fingerprint(f"{model_stamp(settings.model)} merged={merged} options", depends_on)},
+        {"key": cache_key([model_contents(settings.model), merged, contents], depends_on)},
     )
 
 

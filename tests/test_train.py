@@ -22,10 +22,11 @@ from transformers import TrainingArguments
 from src.data.details import to_entry
 from src.data.errors import InputError
 from src.data.questions import Question
-from src.data.tables import read_train
+from src.data.tables import read_test, read_train
 from src.model.collator import model_inputs
 from src.model.modeling import add_lora, load_base, load_processor, lora_config
-from src.settings import LoraSettings, TrainSettings
+from src.prepare.preprocessing import preprocess
+from src.settings import LoraSettings, PreprocessSettings, TrainSettings
 from src.train import train
 from src.training import adapter
 from src.training.configuration import cache_key, resolve, settings_in_use, training_arguments
@@ -33,6 +34,7 @@ from src.training.progress import Progress
 from src.training.rows import load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
+from tests.prepare.test_preprocessing import hashes
 
 
 def settings_for(data, out, **changes):
@@ -95,7 +97,7 @@ def test_the_adapter_folder_is_whole(trained):
     assert [e["loss"] for e in logged if "loss" in e] == result.losses["loss"].tolist()
     assert [e["eval_f1"] for e in logged if "eval_f1" in e] == result.f1["f1"].tolist()
     assert result.f1["step"].iloc[-1] == result.losses["step"].iloc[-1]  # the end is scored, too
-    assert record["fingerprint"] in card
+    assert record["cache_key"] in card
     assert record["step"] == result.f1.loc[result.f1["f1"].eq(result.f1["f1"].max()), "step"].iloc[-1]
 
 
@@ -106,12 +108,40 @@ def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, mo
     assert again.losses.equals(result.losses)
     assert again.scores.equals(result.scores)
 
-    def started(*_):
-        raise InterruptedError
-
     monkeypatch.setattr("src.train.load_base", started)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Started):
         train(dataclasses.replace(settings, seed=1))
+
+
+class Started(Exception):
+    """A training would load its model now."""
+
+
+def started(*_):
+    raise Started
+
+
+def test_what_it_does_not_depend_on_leaves_the_same_adapter(trained, tmp_path, capsys, monkeypatch):
+    """Each change alone: tests/training/test_configuration.py."""
+    settings, _, _ = trained
+    data, out = shutil.copytree(settings.data, tmp_path / "data"), tmp_path / "out"
+    shutil.copytree(settings.out, out)
+    adapter_before = hashes(out / "adapter")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    table = read_test(data)
+    table.assign(index=table["index"] + 7).to_csv(data / "test.csv", index=False)
+    preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=1))
+    monkeypatch.setattr("src.train.load_base", started)
+    monkeypatch.chdir(ROOT)
+    changed = dataclasses.replace(settings, data=data, out=out, model="./data/idefics2-tiny")
+    train(changed)
+    assert "already trained" in capsys.readouterr().out
+    assert hashes(out / "adapter") == adapter_before
+    labels = read_train(data)
+    labels.assign(entity_value="").to_csv(data / "train.csv", index=False)
+    with pytest.raises(Started):
+        train(changed)
 
 
 def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorded(processed, tmp_path):

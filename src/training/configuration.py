@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,14 @@ import torch
 from peft import LoraConfig
 from transformers import TrainingArguments
 
-from src.data.files import fingerprint
-from src.data.folders import DataFolder, ProcessedFolder, RunFolder
-from src.model.modeling import load_config, model_stamp, preset_for
+from src.data import files
+from src.data.contents import image_contents
+from src.data.errors import InputError
+from src.data.folders import DataFolder, RunFolder
+from src.data.names import image_names, read_files
+from src.data.sampling import proportions, read_sampled
+from src.model.contents import model_contents
+from src.model.modeling import load_config, preset_for
 from src.model.precision import compute_dtype
 from src.settings import TrainSettings, decoding_workers
 from src.training.adapter import as_json
@@ -25,8 +29,12 @@ NOT_IN_RESULT = (
     "batch_size",
     "accumulation",
     "gradient_checkpointing",
+    "model",
 )
-"""Settings that change how fast an adapter is made, but not which one; the product of the sizes counts."""
+"""Settings that change how fast an adapter is made, but not which one; the product of the sizes counts.
+
+Of the model the contents count, by whatever path or id it is given.
+"""
 
 
 def resolve(settings: TrainSettings) -> TrainSettings:
@@ -108,17 +116,22 @@ def settings_in_use(settings: TrainSettings, lora: LoraConfig, arguments: Traini
 
 
 def cache_key(settings: TrainSettings) -> str:
-    """Return what decides whether an adapter is current: resolved settings, base model, tables, model images.
+    """Return what decides whether an adapter is current: all that training depends on.
 
-    Raises `InputError` when a file of these is missing.
+    These are resolved settings, the contents of the model's files, the entities' proportions in the test
+    table, and the sampled rows with their labels and the contents of their images. Raises `InputError` when
+    one of these is missing.
     """
-    data, processed = DataFolder(settings.data), ProcessedFolder(RunFolder(settings.out).processed)
-    files = dict.fromkeys(processed.manifests, "run preprocess.py first")
-    files[data.train] = "a data folder needs this file"
-    if settings.ocr:
-        files |= dict.fromkeys(processed.texts or [processed.text], "run preprocess.py with --ocr")
-    if data.test.is_file():  # its proportions
-        files[data.test] = ""
+    data = DataFolder(settings.data)
+    sampled = read_sampled(settings.data, settings.rows, settings.seed)
+    if sampled.train is None:
+        raise InputError(f"{data.train}: not found; a data folder needs this file")
+    table = sampled.train
+    images = image_names(table["image_link"], read_files(settings.data))
+    cells = (table.index, images, table["entity_name"], table["entity_value"], table["group_id"])
     values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
     values["rows_per_step"] = (settings.batch_size or 1) * (settings.accumulation or 1)
-    return fingerprint(json.dumps([values, model_stamp(settings.model)]), files)
+    contents = image_contents(RunFolder(settings.out).processed, images, settings.ocr)
+    asked = () if sampled.test is None else sampled.test["entity_name"]
+    rows = list(zip(*cells, strict=True))
+    return files.cache_key([values, model_contents(settings.model), proportions(asked), rows, contents])
