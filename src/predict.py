@@ -23,7 +23,7 @@ from tqdm import tqdm
 from src import ensemble, sanity
 from src.data.contents import image_contents
 from src.data.details import details_table, from_entry, to_entry
-from src.data.errors import InputError, run_main
+from src.data.errors import InputError, run_main, shared_memory_named
 from src.data.files import Journal, cache_key, write_whole
 from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
@@ -154,7 +154,7 @@ def _score(questions: Sequence[Question], task: _Task, process: PartialState, ra
         estimate = answering(config, rows, settings.merged, compute_dtype())
         print(f"memory, estimated: {estimate} of {card / 1e9:.1f} for {rows} rows at once", flush=True)
     journal = Journal(task.run.answers(process.process_index))
-    with journal.opened_for(task.cache_key):
+    with journal.opened_for(task.cache_key), shared_memory_named():
         if ray:
             results = _on_cluster(ray, groups, settings)
         else:

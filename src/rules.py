@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.errors import run_main, unexpected
+from src.data.errors import run_main, shared_memory_named, unexpected
 from src.data.files import Journal, cache_key, write_whole
 from src.data.flags import settings_from_command_line
 from src.data.names import read_files
@@ -84,8 +84,9 @@ def parse_images(
         else:
             results = ((job, _parse(job)) for job in todo)
         bar = tqdm(results, total=len(todo), desc="parse", unit="img", smoothing=0.05, disable=not todo)
-        for (image, _), text in bar:
-            texts.add(image, text)
+        with shared_memory_named("make it larger"):
+            for (image, _), text in bar:
+                texts.add(image, text)
     return texts
 
 

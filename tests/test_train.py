@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -343,6 +344,22 @@ def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_pa
     assert again.returncode == 0, again.stderr
     assert "adapter" in again.stdout
     assert "f1" in again.stdout
+
+
+def test_shared_memory_that_is_too_small_is_named_and_not_the_disk(processed, tmp_path):
+    """A limit on files holds in /dev/shm, too: it gives torch's error there before the first checkpoint."""
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings = settings_for(processed[0], tmp_path, workers=1)
+    data = load_data(settings)
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(InputError, match=r"^/dev/shm: too small .*; give --workers 0"):
+            train(settings, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_two_processes_average_to_the_gradients_of_one_with_the_double_batch(processed, tmp_path):

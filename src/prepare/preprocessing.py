@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.errors import InputError
+from src.data.errors import InputError, shared_memory_named
 from src.data.files import held, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, image_names, processed_name, read_files
@@ -55,7 +55,8 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
         with held(folder.root):
             kept = store.kept(current)
             waiting = [image for image in present if image not in kept and image not in unneeded]
-            _process(settings, store, map(job_of, waiting), len(waiting))
+            with shared_memory_named("make it larger"):
+                _process(settings, store, map(job_of, waiting), len(waiting))
             absent = asked.keys() - set(present)
             manifest = store.finish({image: _missing(image) for image in absent})
     except OSError as error:
