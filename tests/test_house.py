@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "predict": {"settings", "data", "prepare", "model", "training", "ensemble", "sanity", "rules"},
     "report": {"settings", "images", "reading", "data", "model", "training", "metrics", "rules", "report"},
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
-    "run": {"settings", "data", "model", "metrics", "report", "rules"},
+    "notebooks": {"data", "model"},
+    "run": {"settings", "data", "model", "metrics", "report", "rules", "notebooks"},
     "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
 }
 
@@ -119,6 +120,7 @@ def test_rooms_are_small():
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [
+        ("import src.run", {"torch", "transformers", "papermill"}),
         ("import src.sanity", {"cv2", "PIL", "torch", "transformers"}),
         ("import src.prepare.processes", {"torch", "pandas", "transformers", "rapidocr", "requests"}),
         ("import src.ocr.engine", {"torch", "pandas", "transformers"}),

@@ -99,6 +99,15 @@ def replace_folder(new: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty when there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def content_hash(*pieces: bytes) -> str:
     """Return the hash by which contents are compared: 128 bits of the SHA-256, as 32 hex digits."""
     digest = hashlib.sha256()

@@ -13,7 +13,7 @@ import pandas as pd
 from src import metrics
 from src.data.details import from_entry
 from src.data.errors import InputError
-from src.data.files import replace_folder, write_whole
+from src.data.files import read_json, replace_folder, write_whole
 from src.data.folders import RunFolder
 from src.data.questions import Question
 from src.settings import TrainSettings
@@ -111,10 +111,7 @@ def load_result(adapter: Path, key: str) -> TrainResult | None:
 
 def load_record(adapter: Path) -> dict[str, Any]:
     """Return the `RECORD` of an adapter folder; empty when it has none that can be read."""
-    try:
-        return json.loads((adapter / RECORD).read_text())
-    except (OSError, ValueError):
-        return {}
+    return read_json(adapter / RECORD)
 
 
 def as_json(settings: TrainSettings) -> dict[str, Any]:
