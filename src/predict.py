@@ -8,7 +8,6 @@ comes out.
 """
 
 import inspect
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,9 +24,10 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from src import ensemble, sanity
+from src.data.contents import image_contents
 from src.data.details import details_table, from_entry, to_entry
-from src.data.errors import InputError, run_main
-from src.data.files import Journal, fingerprint, write_whole
+from src.data.errors import InputError, run_main, shared_memory_named
+from src.data.files import Journal, cache_key, write_whole
 from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.label_prior import LabelPrior
@@ -37,10 +37,11 @@ from src.data.tables import TRAIN_COLUMNS, read_table, read_test
 from src.data.text_store import TextStore
 from src.entities import ENTITIES
 from src.model.batches import cost
+from src.model.contents import model_contents
 from src.model.family import family_of
 from src.model.generation import Answerer, AnswererSettings
 from src.model.memory import ON_A_CPU, answering, is_merged, is_small
-from src.model.modeling import card_memory, load_config, load_processor, model_stamp, preset_for
+from src.model.modeling import card_memory, load_config, load_processor, preset_for
 from src.model.precision import compute_dtype
 from src.model.prompts import prompt_for
 from src.model.scoring import score_options
@@ -65,6 +66,7 @@ class Task:
     weights: ensemble.Weights
     label_prior: LabelPrior
     depends_on: dict[Path, str]  # files that the answers depend on, and what to do where one is missing
+    contents: dict[str, tuple[int, str, str]]  # of the images and their texts, see `image_contents`
 
 
 def predict(settings: PredictSettings, answerer: Answerer | None = None) -> pd.DataFrame:
@@ -112,16 +114,14 @@ def load_task(settings: PredictSettings) -> Task:
     table, files = read_test(settings.data), read_files(settings.data)
     record = adapter.load_record(run.adapter)
     trained_with = record.get("settings", {})
-    depends_on = dict.fromkeys(processed.manifests, "run preprocess.py first")
-    depends_on[data.test] = "a data folder needs this file"
+    depends_on = {data.test: "a data folder needs this file"}
     # Where there is nothing to train on, the model answers as it is.
     has_adapter = run.adapter.is_dir() or data.train.is_file()
     if has_adapter:
         depends_on[run.adapter / "adapter_model.safetensors"] = "run training.ipynb first"
     # An adapter that does not tell whether it was trained with OCR gets what is there.
     store = TextStore(run.processed) if trained_with.get("ocr", bool(processed.texts)) else None
-    if store is not None:
-        depends_on |= dict.fromkeys(processed.texts, "run preprocess.py with --ocr")
+    contents = image_contents(run.processed, image_names(table["image_link"], files), store is not None)
     config = load_config(settings.model)
     merged = is_merged(config, card_memory()) if settings.merged is None else settings.merged
     answerer = AnswererSettings(
@@ -144,6 +144,7 @@ def load_task(settings: PredictSettings) -> Task:
         weights if store is not None else ensemble.MODEL_ALONE,
         _label_prior(data.train, table, files) if data.train.is_file() else LabelPrior(()),
         depends_on,
+        contents,
     )
 
 
@@ -160,8 +161,8 @@ def answers_key(task: Task, answerer: Answerer | None = None) -> dict[str, str]:
         scorer = repr(answerer.score)  # what has no source is another one in each process
         with suppress(OSError, TypeError):
             scorer = inspect.getsource(answerer.score)
-    text = json.dumps([model_stamp(settings.model), settings.merged, prompts, scorer])
-    return {"key": fingerprint(text, task.depends_on)}
+    values = [model_contents(settings.model), settings.merged, prompts, scorer, task.contents]
+    return {"key": cache_key(values, task.depends_on)}
 
 
 def _label_prior(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> LabelPrior:
@@ -183,7 +184,7 @@ def _score(
     if not groups:
         return
     journal = Journal(task.run.answers(process.process_index))
-    with journal.opened_for(key):
+    with journal.opened_for(key), shared_memory_named():
         for question in results(groups):
             journal.add(to_entry(question) | {"traceback": question.traceback})
 

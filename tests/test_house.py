@@ -27,11 +27,22 @@ MAY_IMPORT = {
     "training": {"settings", "entities", "reading", "data", "model", "metrics", "rules", "training"},
     "plots": {"images", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},
-    "predict": {"settings", "data", "prepare", "model", "training", "ensemble", "sanity", "rules"},
+    "predict": {
+        "settings",
+        "entities",
+        "data",
+        "prepare",
+        "model",
+        "training",
+        "ensemble",
+        "sanity",
+        "rules",
+    },
     "report": {"settings", "entities", "images", "reading", "data", "training", "metrics", "rules", "report"},
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "launch": {"data"},
-    "run": {"settings", "data", "model", "metrics", "report", "rules"},
+    "notebooks": {"data", "model"},
+    "run": {"settings", "data", "model", "metrics", "report", "rules", "notebooks"},
     "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
 }
 
@@ -121,6 +132,7 @@ def test_rooms_are_small():
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [
+        ("import src.run", {"torch", "transformers", "papermill"}),
         ("import src.sanity", {"cv2", "PIL", "torch", "transformers"}),
         ("import src.prepare.processes", {"torch", "pandas", "transformers", "rapidocr", "requests"}),
         ("import src.ocr.engine", {"torch", "pandas", "transformers"}),

@@ -11,7 +11,7 @@ from src.data.details import read_details
 from src.data.flags import overridden
 from src.data.folders import RunFolder
 from src.model.modeling import lora_config, quantization_config
-from src.run import execute_notebook
+from src.notebooks.execution import execute_notebook
 from src.settings import TrainSettings
 from src.training.configuration import resolve, training_arguments
 from tests.conftest import ROOT, TINY

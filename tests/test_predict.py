@@ -251,8 +251,8 @@ def test_a_large_model_answers_without_a_gpu_where_that_is_asked_for(ready, monk
     settings, *_ = ready
     for name in ("src.model.memory.is_small", "src.predict.is_small"):
         monkeypatch.setattr(name, lambda config: False)
-    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where idefics2-8b takes"):
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where an 8B model takes"):
         predict(settings)
     details = predict(dataclasses.replace(settings, cpu=True))
     assert details["prediction"].ne("").any()
-    assert "no GPU: idefics2-8b takes about" in capsys.readouterr().out
+    assert "no GPU: an 8B model takes about" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from src.data.folders import Entry, RunFolder
-from src.run import clean
+from src.notebooks.execution import clean
 from tests.conftest import ROOT
 
 NOTEBOOKS = ("training.ipynb", "inference.ipynb")

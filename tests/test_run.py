@@ -80,10 +80,20 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
 
     before = {p: p.stat().st_mtime_ns for p in [*out.glob("adapter/*"), *out.glob("processed/*.jpg")]}
     answers = (out / "test_out.csv").read_bytes()
+    times = {p: p.stat().st_mtime_ns for p in out.glob("*.ipynb")}
+    for path in data.glob("*.csv"):
+        os.utime(path)
     second = run_python(*call)
     assert second.returncode == 0, second.stderr
-    assert "already trained" in second.stdout
-    assert "predict:" not in second.stderr
+    assert second.stdout.count("is current: nothing that it depends on has changed") == 2
+    assert {p: p.stat().st_mtime_ns for p in out.glob("*.ipynb")} == times
+    (out / "training.ipynb").unlink()
+    (out / "test_out.csv").unlink()
+    third = run_python(*call)
+    assert third.returncode == 0, third.stderr
+    assert "is current" not in third.stdout
+    assert "already trained" in third.stdout
+    assert "predict:" not in third.stderr
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert (out / "test_out.csv").read_bytes() == answers
     cells = json.loads((out / "training.ipynb").read_text())["cells"]

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -25,10 +26,11 @@ from transformers import TrainingArguments
 from src.data.details import to_entry
 from src.data.errors import InputError
 from src.data.questions import Question
-from src.data.tables import read_train
+from src.data.tables import read_test, read_train
 from src.model.collator import model_inputs, training_collator
 from src.model.modeling import add_lora, load_base, load_processor, lora_config, quantization_config
-from src.settings import LoraSettings, TrainSettings
+from src.prepare.preprocessing import preprocess
+from src.settings import LoraSettings, PreprocessSettings, TrainSettings
 from src.train import train
 from src.training import adapter
 from src.training.configuration import (
@@ -43,6 +45,7 @@ from src.training.progress import Progress
 from src.training.rows import load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
+from tests.prepare.test_preprocessing import hashes
 
 
 def settings_for(data, out, **changes):
@@ -105,7 +108,7 @@ def test_the_adapter_folder_is_whole(trained):
     assert [e["loss"] for e in logged if "loss" in e] == result.losses["loss"].tolist()
     assert [e["eval_f1"] for e in logged if "eval_f1" in e] == result.f1["f1"].tolist()
     assert result.f1["step"].iloc[-1] == result.losses["step"].iloc[-1]  # the end is scored, too
-    assert record["fingerprint"] in card
+    assert record["cache_key"] in card
     assert record["step"] == result.f1.loc[result.f1["f1"].eq(result.f1["f1"].max()), "step"].iloc[-1]
 
 
@@ -116,12 +119,40 @@ def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, mo
     assert again.losses.equals(result.losses)
     assert again.scores.equals(result.scores)
 
-    def started(*_):
-        raise InterruptedError
-
     monkeypatch.setattr("src.train.load_base", started)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Started):
         train(dataclasses.replace(settings, seed=1))
+
+
+class Started(Exception):
+    """A training would load its model now."""
+
+
+def started(*_, **__):
+    raise Started
+
+
+def test_what_it_does_not_depend_on_leaves_the_same_adapter(trained, tmp_path, capsys, monkeypatch):
+    """Each change alone: tests/training/test_configuration.py."""
+    settings, _, _ = trained
+    data, out = shutil.copytree(settings.data, tmp_path / "data"), tmp_path / "out"
+    shutil.copytree(settings.out, out)
+    adapter_before = hashes(out / "adapter")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    table = read_test(data)
+    table.assign(index=table["index"] + 7).to_csv(data / "test.csv", index=False)
+    preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=1))
+    monkeypatch.setattr("src.train.load_base", started)
+    monkeypatch.chdir(ROOT)
+    changed = dataclasses.replace(settings, data=data, out=out, model="./data/idefics2-tiny")
+    train(changed)
+    assert "already trained" in capsys.readouterr().out
+    assert hashes(out / "adapter") == adapter_before
+    labels = read_train(data)
+    labels.assign(entity_value="").to_csv(data / "train.csv", index=False)
+    with pytest.raises(Started):
+        train(changed)
 
 
 def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorded(processed, tmp_path):
@@ -326,16 +357,12 @@ def test_a_large_model_trains_without_a_gpu_where_that_is_asked_for(processed, t
     key = cache_key(resolve(settings))
     assert cache_key(resolve(replace(settings, cpu=True))) == key
     monkeypatch.setattr("src.model.memory.is_small", lambda config: False)
-    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where idefics2-8b takes"):
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where an 8B model takes"):
         train(settings)
     monkeypatch.setattr(F1Trainer, "train", started)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Started):
         train(replace(settings, cpu=True))
-    assert "no GPU: idefics2-8b takes about" in capsys.readouterr().out
-
-
-def started(*_, **__):
-    raise InterruptedError
+    assert "no GPU: an 8B model takes about" in capsys.readouterr().out
 
 
 def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
@@ -364,6 +391,22 @@ def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_pa
     assert again.returncode == 0, again.stderr
     assert "adapter" in again.stdout
     assert "f1" in again.stdout
+
+
+def test_shared_memory_that_is_too_small_is_named_and_not_the_disk(processed, tmp_path):
+    """A limit on files holds in /dev/shm, too: it gives torch's error there before the first checkpoint."""
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings = settings_for(processed[0], tmp_path, workers=1)
+    data = load_data(settings)
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(InputError, match=r"^/dev/shm: too small .*; give --workers 0"):
+            train(settings, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_two_processes_share_out_the_rows_of_a_step_and_average_to_the_gradients_of_one(processed, tmp_path):

@@ -39,9 +39,10 @@ from src.data.files import replace_folder
 from src.data.flags import settings_from_command_line
 from src.data.labels import normalise_label
 from src.model.collator import TrainingCollator, encode, model_inputs
+from src.model.contents import model_contents
 from src.model.decoding import AnswerGrammar
 from src.model.family import family_of
-from src.model.modeling import load_processor, model_stamp
+from src.model.modeling import load_processor
 from src.model.option_loss import IGNORED, option_loss, with_options
 from src.model.prompts import PromptFunction, prompt_for
 from src.model.scoring import score_options
@@ -182,7 +183,7 @@ def _train(
 ) -> list[float]:
     """Train all weights, on from a checkpoint of the same settings; return the loss of each step."""
     peak, budget = PEAK_AGAIN if settings.start else PEAK, 60 * settings.minutes
-    started_from = model_stamp(str(settings.start)) if settings.start else ""
+    started_from = model_contents(str(settings.start)) if settings.start else ""
     key = [settings.minutes, settings.batch_size, settings.seed, started_from]
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
     grammar = AnswerGrammar(processor)

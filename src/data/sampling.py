@@ -1,7 +1,8 @@
 """Sampling: which rows of ``train.csv`` are used, before any image is fetched or read for them."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_counts(data: Path) -> Mapping[str, int]:
     """Return the questions per entity in ``test.csv``; none when there is no such file."""
     path = DataFolder(data).test
     return Counter(read_table(path, ["entity_name"])["entity_name"]) if path.is_file() else {}
+
+
+def proportions(entities: Iterable[str]) -> dict[str, int]:
+    """Return the counts of ``entities`` in lowest terms, by name: the same for twice as many of each."""
+    counts = Counter(entities)
+    divisor = math.gcd(*counts.values())
+    return {entity: counts[entity] // divisor for entity in sorted(counts)}
 
 
 def in_proportions(entities: Sequence[str], count: int, shares: Mapping[str, float], seed: int) -> list[int]:

@@ -174,9 +174,10 @@ class TrainingCollator:
         batch = self.batch(images, prompts, [question.label for question in kept])
         batch["rows"] = [question.row for question in kept]
         if self.grammar is None:
-            return batch
+            return handed_over(batch)
         texts, right = zip(*map(training_options, kept), strict=True)
-        return with_options(batch, self.grammar, [question.entity for question in kept], texts, right)
+        entities = [question.entity for question in kept]
+        return handed_over(with_options(batch, self.grammar, entities, texts, right))
 
     def batch(
         self, images: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]
@@ -205,6 +206,19 @@ def training_collator(processor: ProcessorMixin, settings: TrainSettings) -> Tra
     """Return the collator of a training: with OCR the options of each question are trained on, too."""
     grammar = AnswerGrammar(processor) if settings.ocr else None
     return TrainingCollator(processor, grammar, prompt_for(processor, settings.prompt))
+
+
+def handed_over(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return the batch; a `DataLoader`'s process puts its tensors into shared memory.
+
+    They would get there on their way to the main process, too, but then an error is lost (the memory is too
+    small) and the main process waits for ever.
+    """
+    if torch.utils.data.get_worker_info():
+        for value in batch.values():
+            if isinstance(value, torch.Tensor):
+                value.share_memory_()
+    return batch
 
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

@@ -70,12 +70,6 @@ def load_config(model: str) -> PreTrainedConfig:
     return config
 
 
-def model_stamp(model: str) -> str:
-    """Return a text that changes with the model: its id, and for a folder its files with sizes and times."""
-    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
-    return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
-
-
 def preset_for(config: PreTrainedConfig, cpu: bool = False) -> Preset:
     """Return the settings for a model of this size and the GPU here.
 

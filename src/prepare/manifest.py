@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from src.data.files import Journal
+from src.data.files import Journal, content_hash
 from src.data.tables import read_table
-from src.images.decode import UNREADABLE
+from src.images.decode import UNREADABLE, ImageError, read_bytes
 from src.ocr import engine
 from src.prepare.processes import WORKER_DIED, Job, Outcome, source_stamp
 from src.settings import EnhanceSettings, PreprocessSettings
@@ -27,7 +27,9 @@ class ManifestRow(NamedTuple):
 
     ``status`` is ``ok`` (``error`` may note a flaw: cut off, text not read), ``failed`` (``error`` says why),
     ``blank`` (one colour only) or ``missing`` (named in a table, but not in ``images/``); only ``ok`` has a
-    file. Sizes are in pixels, ``source_*`` those of the source image. ``settings`` is the cache key.
+    file. Sizes are in pixels, ``source_*`` those of the source image. ``settings`` is the cache key; hashes
+    are `content_hash`. The time of change is that of the source image when it was last compared: while it is
+    the same, the bytes need not be read. Nothing else depends on it.
     """
 
     image: str
@@ -40,6 +42,8 @@ class ManifestRow(NamedTuple):
     height: int | str = ""
     source_bytes: int | str = ""
     source_mtime_ns: int | str = ""
+    source_hash: str = ""
+    file_hash: str = ""
     settings: str = ""
 
     @classmethod
@@ -67,20 +71,32 @@ def entry_of(job: Job, outcome: Outcome) -> dict[str, Any]:
     return {"image": job.image, "settings": sys.intern(key), "asked": job.entities, **outcome}
 
 
+def with_same_source(row: ManifestRow, source: Path) -> ManifestRow | None:
+    """Return the row, with its source image's time of now, if that has the same bytes; else None.
+
+    They are read and compared only where the size is the same and the time is not.
+    """
+    stamp = source_stamp(source)
+    if stamp.get("source_bytes") != row.source_bytes:
+        return None
+    if stamp["source_mtime_ns"] == row.source_mtime_ns:
+        return row
+    try:
+        is_same = content_hash(read_bytes(source)) == row.source_hash
+    except ImageError:
+        return None
+    return row._replace(source_mtime_ns=stamp["source_mtime_ns"]) if is_same else None
+
+
 def is_current(
-    row: ManifestRow,
-    text: TextOffset | None,
-    source: Path,
-    settings: PreprocessSettings,
-    asked: Iterable[str],
+    row: ManifestRow, text: TextOffset | None, settings: PreprocessSettings, asked: Iterable[str]
 ) -> bool:
-    """Tell whether an image needs no new run: its source, cache key and text are as they would be now.
+    """Tell whether an image of the same source needs no new run: cache key and text are as they would be now.
 
     Without OCR old text may stay. Failures by a dead worker, a drive or an unexpected error are tried again.
     """
     key, _, engine_name = row.settings.partition(" ocr=")
-    stamp = {"source_bytes": row.source_bytes, "source_mtime_ns": row.source_mtime_ns}
-    if stamp != source_stamp(source) or key != _cache_key(row.error, settings, settings.max_pixels):
+    if key != _cache_key(row.error, settings, settings.max_pixels):
         return False
     if row.status in ("failed", "blank"):
         return row.error != WORKER_DIED and not row.error.startswith(("error: ", UNREADABLE))
@@ -105,7 +121,7 @@ def read_finished(
     rows: dict[str, ManifestRow] = {}
     texts: dict[str, TextOffset] = {}
     if manifest.is_file():
-        table = read_table(manifest, MANIFEST_COLUMNS)
+        table = read_table(manifest, ["image"]).reindex(columns=MANIFEST_COLUMNS, fill_value="")
         for values in zip(*(table[column] for column in MANIFEST_COLUMNS), strict=True):
             row = ManifestRow(*values)
             if str(row.source_bytes).isdecimal() and str(row.source_mtime_ns).isdecimal():

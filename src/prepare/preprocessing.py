@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.errors import InputError
+from src.data.errors import InputError, shared_memory_named
 from src.data.files import held, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, image_names, processed_name, read_files
 from src.data.sampling import read_sampled
 from src.images.decode import UNREADABLE
-from src.prepare.manifest import ManifestRow, TextOffset, is_current
+from src.prepare.manifest import ManifestRow, TextOffset, is_current, with_same_source
 from src.prepare.processes import Job
 from src.prepare.ray_backend import runner
 from src.prepare.stores import FolderStore, ShardStore, Store
@@ -43,8 +43,10 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
 
-    def row_is_current(row: ManifestRow, text: TextOffset | None) -> bool:
-        return is_current(row, text, images / row.image, settings, asked.get(row.image, ()))
+    def current(row: ManifestRow, text: TextOffset | None) -> ManifestRow | None:
+        if not is_current(row, text, settings, asked.get(row.image, ())):
+            return None
+        return with_same_source(row, images / row.image)
 
     def job_of(image: str) -> Job:
         source, target = images / image, folder.root / processed_name(image)
@@ -52,14 +54,12 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
 
     try:
         with held(folder.root):
-            kept = store.kept(row_is_current)
+            kept = store.kept(current)
             waiting = [image for image in present if image not in kept and image not in unneeded]
-            _process(settings, store, map(job_of, waiting), len(waiting))
+            with shared_memory_named("make it larger"):
+                _process(settings, store, map(job_of, waiting), len(waiting))
             absent = asked.keys() - set(present)
-            missing = {
-                image: ManifestRow(image, status="missing", error="not in images/") for image in absent
-            }
-            manifest = store.finish(missing)
+            manifest = store.finish({image: _missing(image) for image in absent})
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(

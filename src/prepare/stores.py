@@ -12,9 +12,10 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
+from tqdm import tqdm
 
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
@@ -24,7 +25,9 @@ from src.images.decode import index_of
 from src.prepare.manifest import ManifestRow, TextOffset, entry_of, manifest_table, read_finished, text_line
 from src.prepare.processes import WORKER_DIED, Job, Outcome, died, made, process, run
 
-IsCurrent = Callable[[ManifestRow, TextOffset | None], bool]
+Item = TypeVar("Item")
+Current = Callable[[ManifestRow, TextOffset | None], ManifestRow | None]
+"""Returns the row of an image that stays as it is, as it is to be kept; None for one to be made anew."""
 
 
 class FolderStore:
@@ -47,15 +50,16 @@ class FolderStore:
         self._rows: dict[str, ManifestRow] = {}
         self._texts: dict[str, TextOffset] = {}
 
-    def kept(self, is_current: IsCurrent) -> set[str]:
+    def kept(self, current: Current) -> set[str]:
         """Return the images that stay as they are."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._drop_parts()
         rows, self._texts = read_finished(self.folder.manifest, [self.folder.text, self.journal.path])
         self._rows = {
-            image: row
-            for image, row in rows.items()
-            if is_current(row, self._texts.get(image)) and (not row.file or (self.path / row.file).is_file())
+            image: kept
+            for image, row in _shown(rows.items(), len(rows))
+            if (not row.file or (self.path / row.file).is_file())
+            and (kept := current(row, self._texts.get(image)))
         }
         return set(self._rows)
 
@@ -99,6 +103,11 @@ def _other_kind(folder: ProcessedFolder, kind: str) -> InputError:
     return InputError(
         f"{folder.root}: holds {kind}; run with the same --shards as before, or into another folder"
     )
+
+
+def _shown(items: Iterable[Item], count: int) -> Iterable[Item]:
+    """Return what is compared with its source under a bar, which shows only if that takes long."""
+    return tqdm(items, total=count, desc="compare", delay=5, leave=False)
 
 
 class Shard(NamedTuple):
@@ -177,15 +186,17 @@ class ShardStore:
         self._faulty: dict[str, ManifestRow] = {}
         self._names, self._lost = set[str](), list[str]()
 
-    def kept(self, is_current: IsCurrent) -> set[str]:
+    def kept(self, current: Current) -> set[str]:
         """Return the images of shards that stay as they are; remove the other shards."""
         self.path.mkdir(parents=True, exist_ok=True)
         images = set[str]()
-        for manifest in sorted(self.path.glob("*.manifest.csv")):
+        manifests = sorted(self.path.glob("*.manifest.csv"))
+        for manifest in _shown(manifests, len(manifests)):
             tar = self.folder.tar_of(manifest)
             rows, texts = read_finished(manifest, [tar.with_suffix(".text.jsonl")])
-            current = (is_current(row, texts.get(image)) for image, row in rows.items())
-            if rows and tar.is_file() and all(current):
+            if rows and tar.is_file() and (kept := _all_current(rows, texts, current)):
+                if kept != rows:
+                    write_whole(manifest, table_text(manifest_table(kept)))
                 self._count(rows)
                 images.update(rows)
                 self._names.add(tar.stem)
@@ -228,6 +239,19 @@ class ShardStore:
         faulty = {image: row for image, row in rows.items() if row.status != "ok" or row.error}
         self._faulty |= faulty
         self.fine += len(rows) - len(faulty)
+
+
+def _all_current(
+    rows: Mapping[str, ManifestRow], texts: Mapping[str, TextOffset], current: Current
+) -> dict[str, ManifestRow]:
+    """Return the rows of a shard as they are to be kept; none where one of its images is to be made anew."""
+    kept = {}
+    for image, row in rows.items():
+        now = current(row, texts.get(image))
+        if now is None:
+            return {}
+        kept[image] = now
+    return kept
 
 
 Store = FolderStore | ShardStore

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from src import metrics
 from src.data.details import read_details
 from src.data.errors import InputError
-from src.data.files import write_whole
+from src.data.files import read_json, write_whole
 from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.names import read_files
 from src.data.processed import read_manifest
@@ -47,7 +47,7 @@ def write_report(out: Path, data: Path | None = None, rows: int = ROWS, train: b
     if not 1 <= rows <= MOST_ROWS:
         raise InputError(f"rows is {rows}: it must be from 1 to {MOST_ROWS}, or the page gets too large")
     run = RunFolder(out)
-    noted = _noted(run.record)
+    noted = read_json(run.record)
     data = data or (Path(noted["data"]) if "data" in noted else None)
     if train and (data is None or not data.is_dir()):
         raise InputError(f"{out}: does not say where its train rows are; give --data")
@@ -92,14 +92,6 @@ def _page(context: dict[str, Any], shown: Sequence[Row], processed: Path, store:
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),
     )
-
-
-def _noted(path: Path) -> dict[str, Any]:
-    """Return what ``make run`` noted: ``data`` (its folder), ``times`` (seconds by stage); empty without."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def _truths(data: Path | None) -> dict[int, str]:

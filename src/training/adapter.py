@@ -13,7 +13,7 @@ import pandas as pd
 from src import metrics
 from src.data.details import from_entry
 from src.data.errors import InputError
-from src.data.files import replace_folder, write_whole
+from src.data.files import read_json, replace_folder, write_whole
 from src.data.folders import RunFolder
 from src.data.questions import Question
 from src.settings import TrainSettings
@@ -43,7 +43,7 @@ evaluations; `tn` are rows that it rightly left empty:
 {scores}
 ```
 
-Settings, for data, images and a base model of the cache key `{fingerprint}`:
+Settings, for data, images and a base model of the cache key `{cache_key}`:
 
 ```json
 {settings}
@@ -89,7 +89,7 @@ def save(trainer: Any) -> TrainResult:
         best = Path(trainer.args.output_dir) / BEST
         record = {
             **load_record(best),
-            "fingerprint": trainer.key,
+            "cache_key": trainer.key,
             "settings": as_json(trainer.settings),
             "log": trainer.state.log_history,
             "trained_on": len(questions),
@@ -106,15 +106,12 @@ def save(trainer: Any) -> TrainResult:
 def load_result(adapter: Path, key: str) -> TrainResult | None:
     """Return the result in ``adapter`` if its cache key is ``key``, else None."""
     record = load_record(adapter)
-    return _result(adapter, record) if record.get("fingerprint") == key else None
+    return _result(adapter, record) if record.get("cache_key") == key else None
 
 
 def load_record(adapter: Path) -> dict[str, Any]:
     """Return the `RECORD` of an adapter folder; empty when it has none that can be read."""
-    try:
-        return json.loads((adapter / RECORD).read_text())
-    except (OSError, ValueError):
-        return {}
+    return read_json(adapter / RECORD)
 
 
 def as_json(settings: TrainSettings) -> dict[str, Any]:
@@ -135,7 +132,7 @@ def _result(adapter: Path, record: Mapping[str, Any]) -> TrainResult:
 
 def _card(record: Mapping[str, Any]) -> str:
     return _CARD_TEXT.format(
-        **{name: record[name] for name in ("trained_on", "empty", "fingerprint", "step")},
+        **{name: record[name] for name in ("trained_on", "empty", "cache_key", "step")},
         model=record["settings"]["model"],
         steps=max(entry["step"] for entry in record["log"]),
         evaluations=sum("eval_f1" in entry for entry in record["log"]),

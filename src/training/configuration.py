@@ -13,11 +13,15 @@ import transformers
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig
 
+from src.data import files
+from src.data.contents import image_contents
 from src.data.errors import InputError
-from src.data.files import fingerprint
-from src.data.folders import DataFolder, ProcessedFolder, RunFolder
+from src.data.folders import DataFolder, RunFolder
+from src.data.names import image_names, read_files
+from src.data.sampling import proportions, read_sampled
 from src.entities import ENTITIES
-from src.model.modeling import load_config, model_stamp, preset_for
+from src.model.contents import model_contents
+from src.model.modeling import load_config, preset_for
 from src.model.precision import compute_dtype
 from src.model.prompts import PromptFunction, check_template
 from src.settings import TrainSettings, decoding_workers
@@ -31,8 +35,12 @@ NOT_IN_RESULT = (
     "accumulation",
     "gradient_checkpointing",
     "cpu",
+    "model",
 )
-"""Settings that change how fast an adapter is made, but not which one; the product of the sizes counts."""
+"""Settings that change how fast an adapter is made, but not which one; the product of the sizes counts.
+
+Of the model the contents count, by whatever path or id it is given.
+"""
 
 _RECIPE_ARGUMENTS = ("lr_scheduler_type", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2")
 """Arguments of the trainer that no setting covers, and that a notebook may change."""
@@ -147,20 +155,25 @@ def settings_in_use(
 
 
 def cache_key(settings: TrainSettings) -> str:
-    """Return what decides whether an adapter is current: resolved settings, base model, tables, model images.
+    """Return what decides whether an adapter is current: all that training depends on.
 
-    Raises `InputError` when a file of these is missing.
+    These are resolved settings, the contents of the model's files, the entities' proportions in the test
+    table, and the sampled rows with their labels and the contents of their images. Raises `InputError` when
+    one of these is missing.
     """
-    data, processed = DataFolder(settings.data), ProcessedFolder(RunFolder(settings.out).processed)
-    files = dict.fromkeys(processed.manifests, "run preprocess.py first")
-    files[data.train] = "a data folder needs this file"
-    if settings.ocr:
-        files |= dict.fromkeys(processed.texts or [processed.text], "run preprocess.py with --ocr")
-    if data.test.is_file():  # its proportions
-        files[data.test] = ""
+    data = DataFolder(settings.data)
+    sampled = read_sampled(settings.data, settings.rows, settings.seed)
+    if sampled.train is None:
+        raise InputError(f"{data.train}: not found; a data folder needs this file")
+    table = sampled.train
+    images = image_names(table["image_link"], read_files(settings.data))
+    cells = (table.index, images, table["entity_name"], table["entity_value"], table["group_id"])
     values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
     values["rows_per_step"] = settings.rows_per_step
-    return fingerprint(json.dumps([values, model_stamp(settings.model)]), files)
+    contents = image_contents(RunFolder(settings.out).processed, images, settings.ocr)
+    asked = () if sampled.test is None else sampled.test["entity_name"]
+    rows = list(zip(*cells, strict=True))
+    return files.cache_key([values, model_contents(settings.model), proportions(asked), rows, contents])
 
 
 def adapter_key(
@@ -176,10 +189,10 @@ def adapter_key(
     """
     adapter = {name: value for name, value in lora.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
     recipe = {
+        "settings": cache_key(settings_in_use(settings, lora, arguments)),
         "quantization": quantization.to_dict(),
         "lora": {name: sorted(value) if isinstance(value, set) else value for name, value in adapter.items()},
         "arguments": {name: str(getattr(arguments, name)) for name in _RECIPE_ARGUMENTS},
         "prompts": [prompt(entity, "CONTEXT") for entity in ENTITIES],
     }
-    text = json.dumps([cache_key(settings_in_use(settings, lora, arguments)), recipe], default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(recipe, default=str).encode()).hexdigest()

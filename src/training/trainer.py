@@ -20,7 +20,7 @@ from transformers.trainer_utils import TrainOutput
 
 from src import metrics
 from src.data.details import to_entry
-from src.data.errors import InputError
+from src.data.errors import InputError, shared_memory_named
 from src.data.questions import Question
 from src.model.collator import TrainingCollator, model_inputs
 from src.model.generation import generate
@@ -81,7 +81,8 @@ class F1Trainer(Trainer):
         untrained = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         while True:
             try:
-                return super().train(resume_from_checkpoint)
+                with shared_memory_named():
+                    return super().train(resume_from_checkpoint)
             except torch.OutOfMemoryError:
                 pass  # see below: only after this block nothing holds the tensors of the step that failed
             except InputError as error:  # from a process that decodes images it comes with its traceback

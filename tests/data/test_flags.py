@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from src.data.errors import InputError
 from src.data.flags import overridden, parser_for, settings_from_command_line, settings_of
-from src.run import execute_notebook
+from src.notebooks.execution import execute_notebook
 from src.settings import (
     DownloadSettings,
     MetricsSettings,

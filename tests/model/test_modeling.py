@@ -291,7 +291,7 @@ def test_a_model_without_weights_or_tokenizer_gets_one_sentence(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_the_full_size_needs_a_gpu():
-    with pytest.raises(InputError, match=r"needs a CUDA GPU: .* or --cpu, where idefics2-8b takes about"):
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .* or --cpu, where an 8B model takes about"):
         preset_for(Idefics2Config())
     assert preset_for(Idefics2Config(), cpu=True).train_batch_size == 1
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.data.files import held
+from src.data.files import content_hash, held
 from src.data.names import processed_name
-from src.images.decode import cv2, read_image
+from src.data.processed import read_manifest
+from src.images.decode import cv2, read_bytes, read_image
 from src.images.enhance import enhance
 from src.ocr import engine
 from src.prepare.manifest import MANIFEST_COLUMNS, ManifestRow, is_current
@@ -71,6 +73,43 @@ def test_options_change_the_pictures_and_nothing_else_is_redone(data, tmp_path):
     assert "(9 reused)" in run_python(*call).stdout
     assert "(0 reused)" in run_python(*call, "--max-size", 300, "--clip-limit", 2).stdout
     assert set(manifest_of(out)[["width", "height"]].max(axis=1)) == {300}
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_touched_picture_of_the_same_bytes_is_not_processed_anew(tmp_path, shards, monkeypatch, capsys):
+    linked, data, out = make_folder(tmp_path / "linked", 3, 2), tmp_path / "data", tmp_path / "out"
+    shutil.copytree(linked, data)
+    settings = PreprocessSettings(data, out, workers=1, shards=shards, per_shard=10)
+    preprocess(settings)
+    pictures = sorted((data / "images").iterdir())
+    for path in pictures:
+        os.utime(path, (1, 1))
+    compared = []
+    monkeypatch.setattr(
+        "src.prepare.manifest.read_bytes", lambda path: compared.append(path) or read_bytes(path)
+    )
+    for expected in (pictures, []):  # compared once, then known by the new time
+        capsys.readouterr()
+        preprocess(settings)
+        assert f"({len(pictures)} reused)" in capsys.readouterr().out
+        assert sorted(compared) == expected
+        compared.clear()
+    pictures[0].write_bytes(pictures[0].read_bytes()[:-2] + b"\0\0")  # of the same size
+    preprocess(settings)
+    assert f"({0 if shards else len(pictures) - 1} reused)" in capsys.readouterr().out
+    hashes_now = {content_hash(path.read_bytes()) for path in pictures}
+    assert set(read_manifest(out, ["source_hash"])["source_hash"]) == hashes_now
+
+
+def test_a_manifest_without_hashes_is_taken_over(data, tmp_path):
+    out = tmp_path / "out"
+    preprocess(PreprocessSettings(data, out, workers=1))
+    table = pd.read_csv(out / "manifest.csv", dtype=str, keep_default_na=False)
+    table.drop(columns=["source_hash", "file_hash"]).to_csv(out / "manifest.csv", index=False)
+    pictures = read_at(out)
+    preprocess(PreprocessSettings(data, out, workers=1))
+    assert read_at(out) == pictures
+    assert set(read_manifest(out, ["file_hash"])["file_hash"]) == {""}
 
 
 def test_broken_and_missing_pictures_stop_nothing(data, tmp_path):
