@@ -27,6 +27,10 @@ MAY_IMPORT = {
     "plots": {"images", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},
     "predict": {"settings", "data", "prepare", "model", "training", "ensemble", "sanity", "rules"},
+    "ask": {
+        *("settings", "entities", "images", "reading", "data", "prepare"),
+        *("model", "training", "ensemble", "plots"),
+    },
     "report": {"settings", "images", "reading", "data", "model", "training", "metrics", "rules", "report"},
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},
@@ -113,7 +117,7 @@ def _name(node):
 def test_rooms_are_small():
     for path in (ROOT / "src").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path
-    assert len(list((ROOT / "src").glob("[a-z]*.py"))) <= 10
+    assert len(list((ROOT / "src").glob("[a-z]*.py"))) <= 11
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,7 @@ def test_rooms_are_small():
         ("import src.sanity", {"cv2", "PIL", "torch", "transformers"}),
         ("import src.prepare.processes", {"torch", "pandas", "transformers", "rapidocr", "requests"}),
         ("import src.ocr.engine", {"torch", "pandas", "transformers"}),
+        ("import src.ask", {"torch", "transformers", "matplotlib", "requests"}),
     ],
 )
 def test_what_is_not_needed_is_not_loaded(code, unwanted):

@@ -184,7 +184,7 @@ class AnswererSettings:
     adapter: Path | None
     merged: bool
     image_splitting: bool
-    processed: Path
+    processed: Path | None  # None: images are of one size, or asked one by one
     batch_size: int
     workers: int | None
 

@@ -26,8 +26,11 @@ def letterbox(image: np.ndarray) -> np.ndarray:
     return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
-def letterboxed_sizes(processed: Path) -> dict[str, tuple[int, int]]:
-    """Return height and width of each model image after `letterbox`, by its file's name."""
+def letterboxed_sizes(processed: Path | None) -> dict[str, tuple[int, int]]:
+    """Return height and width of each model image after `letterbox`, by its file's name; none without a
+    folder."""
+    if processed is None:
+        return {}
     table = read_manifest(processed, ["file", "status", "width", "height"])
     table = table[table["status"].eq("ok")]
     sides = zip(table["height"], table["width"], strict=True)

@@ -188,7 +188,7 @@ def timed_answers(
     The first batch is not counted, unless it is the only one. Parsed texts go into the journal of ``run``.
     """
     _free_memory()
-    questions = with_parsed_text(questions, TextStore(settings.processed), run.rules_journal)
+    questions = with_parsed_text(questions, TextStore(run.processed), run.rules_journal)
     start = time.monotonic()
     answerer = Answerer(settings)
     if torch.cuda.is_available():
