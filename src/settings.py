@@ -231,8 +231,8 @@ class ReportSettings:
 
     out: Path = setting(OUT, "run folder; report.html is written there")
     data: Path | None = setting(None, "data folder of the run; default: the one that the run recorded in OUT")
-    rows: int = setting(500, "rows to show at most", spellings=("shown", "rows"))
-    train: bool = setting(False, "also show train rows: label, audit's verdict, held-out answer")
+    rows: int = setting(2000, "rows to show at most", spellings=("shown", "rows"))
+    train: bool = setting(False, "also show train rows: label, audit's verdict")
 
 
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:

@@ -22,7 +22,7 @@ from src.rules import write_predictions
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings
 from tests.conftest import SAMPLE, TINY, make_folder, parsed_questions
 from tests.prepare.test_fetch import Web
-from tests.report.test_page import answered
+from tests.report.conftest import answered
 
 PHOTO = SAMPLE / "images" / "test-0003.jpg"
 """A drawing of a box with a height (61.2 inch), a width and a depth."""

@@ -31,7 +31,10 @@ MAY_IMPORT = {
         *("settings", "entities", "images", "reading", "data", "prepare"),
         *("model", "training", "ensemble", "plots"),
     },
-    "report": {"settings", "images", "reading", "data", "model", "training", "metrics", "rules", "report"},
+    "report": {
+        *("settings", "images", "reading", "data", "model"),
+        *("training", "metrics", "ensemble", "rules", "report"),
+    },
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "run": {"settings", "data", "model", "metrics", "report", "rules"},
     "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
