@@ -13,6 +13,7 @@ from src import metrics
 from src.data.details import details_table, to_entry
 from src.data.questions import Question
 from src.reading.options import rules_answer
+from src.reading.quantity import parse_answer
 from src.report.page import write_report
 from src.report.rows import held_out_rows
 from src.training import adapter
@@ -38,12 +39,25 @@ def answered(question, probability):
 
 
 def run_folder(data: Path, out: Path) -> Path:
-    """What a run leaves, with the rules' answers; the first is made wrong, one is not asked, texts are
-    nasty."""
+    """What a run leaves, with the rules' answers; the first is made wrong, one has its truth in another unit,
+    one is not asked, texts are nasty."""
     parsed = parsed_questions(data, out / "processed", out / "rules_out.journal.jsonl")
     probabilities = [0.3, *([0.6, 0.97] * 9)]
     questions = [answered(q, p) for q, p in zip(parsed["test"], probabilities, strict=False)]
     questions[0] = replace(questions[0], prediction="77 kilogram")
+    position = next(i for i, q in enumerate(questions) if q.prediction.endswith(" millimetre"))
+    printed = questions[position].prediction
+    other_unit = str(
+        replace(parse_answer(printed), number=parse_answer(printed).number / 10, unit="centimetre")
+    )
+    options = [
+        replace(o, texts=(printed, other_unit)) if o.text == printed else o
+        for o in questions[position].options
+    ]
+    questions[position] = replace(questions[position], options=tuple(options))
+    truths = pd.read_csv(data / "test_truth.csv", dtype=str, keep_default_na=False)
+    truths.loc[truths["index"].eq(str(questions[position].row)), "entity_value"] = other_unit
+    truths.to_csv(data / "test_truth.csv", index=False)
     blank = Question(9001, "", Path(), NASTY, link=NASTY, reason="blank link")
     details_table([*questions, blank]).to_csv(out / "test_out.details.csv", index=False)
     lines = [json.loads(line) for line in (out / "processed" / "text.jsonl").read_text().splitlines()]
@@ -60,7 +74,7 @@ def run_folder(data: Path, out: Path) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def report(processed, tmp_path_factory):
     """(the page, the table of its test rows with their truth)"""
     folder = tmp_path_factory.mktemp("report")
@@ -74,7 +88,7 @@ def report(processed, tmp_path_factory):
     return out / "report.html", details.assign(truth=details["index"].map(truth))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def report_without_truth(report, tmp_path_factory):
     """(the page of the same run where no truth is known, its held-out rows)"""
     folder = tmp_path_factory.mktemp("untold")
@@ -84,7 +98,7 @@ def report_without_truth(report, tmp_path_factory):
     return write_report(out, data), held_out_rows(adapter.held_out(adapter.load_record(out / "adapter")))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
