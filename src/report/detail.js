@@ -49,15 +49,16 @@ function optionTable(row) {
     const marks = [option.chosen ? "answer" : "", option.truth ? truth : ""].filter(Boolean).join(", ");
     return make("tr", { class: option.chosen ? "chosen" : "", "data-link": `option-${rank}` },
       make("td", {}, abstains ? "" : make("span", { class: "key", style: `--c: var(--o${rank % 8})` }, `${rank + 1}`)),
-      make("td", { class: abstains ? "none-given" : "" }, abstains ? "(empty)" : option.texts.join(" = ")),
-      ...names.map((name) => cell(option, name)), make("td", { class: option.truth && !(option.chosen && row.other_unit) ? "tp" : "" }, marks));
+      make("td", {}, abstains ? make("span", { class: "none-given" }, "(empty)") : option.texts.join(" = "),
+        make("div", { class: `mark ${option.truth && !(option.chosen && row.other_unit) ? "tp" : ""}` }, marks)),
+      ...names.map((name) => cell(option, name)));
   });
   if (row.something_else >= 0.005) {
     const share = make("td", { class: "number", title: "of the model's probability, before the options' was made 100 %" }, percent(row.something_else));
-    rows.push(make("tr", { class: "else" }, make("td"), make("td", {}, "something else"), ...names.map((name) => (name === "model" ? share : make("td"))), make("td")));
+    rows.push(make("tr", { class: "else" }, make("td"), make("td", {}, "something else"), ...names.map((name) => (name === "model" ? share : make("td")))));
   }
   const heads = names.map((name) => make("th", { class: "number", title: COLUMNS[name] }, name));
-  return make("table", { class: "options" }, make("tr", {}, make("th"), make("th", {}, "option"), ...heads, make("th")), ...rows);
+  return make("table", { class: "options" }, make("tr", {}, make("th"), make("th", {}, "option"), ...heads), ...rows);
 }
 
 const SOURCES = { both: "rules and model", rules: "the rules", model: "the model", neither: "neither rules nor model" };

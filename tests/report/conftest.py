@@ -31,7 +31,12 @@ def answered(question, probability):
     """A question as the ensemble leaves it: the rules' answer, which the model finds likely, too."""
     text, _ = rules_answer(question.options)
     options = tuple(
-        replace(o, log_probability=math.log(0.6 if o.text == text else 0.3), probability=0.7)
+        replace(
+            o,
+            log_probability=math.log(0.6 if o.text == text else 0.3),
+            log_prior=0.3 if o.texts else 0.0,
+            probability=0.7,
+        )
         for o in question.options
     )
     scores = {"model_answer": text, "confidence": 0.5, "probability": probability, "source": "rules"}

@@ -228,7 +228,7 @@ def test_the_same_amount_in_another_unit_is_not_shown_as_wrong_and_right(report,
     facts = tab.inner_text(".facts-list")
     assert "same amount, other unit" in facts
     assert "wrong" not in facts
-    assert tab.inner_text("tr.chosen td:last-child") == "answer, truth in another unit"
+    assert tab.inner_text("tr.chosen .mark") == "answer, truth in another unit"
     assert tab.locator("#view .fp").count() == 0
 
 
@@ -345,10 +345,14 @@ def test_only_the_question_is_read_aloud(any_page, opened):
 
 @ALL_KINDS
 def test_nothing_is_wider_than_the_window(any_page, opened, width):
-    tab = opened(any_page, f"#row-{read_details(RunFolder(any_page.parent).details)[3].row}", width=width)
-    tab.click("#view summary >> nth=0")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.evaluate("document.getElementById('detail').scrollWidth <= innerWidth")
+    tab = opened(any_page, width=width)
+    open_summary(tab)
+    for id in shown(tab):
+        tab.evaluate("id => { location.hash = `#row-${id}` }", id)
+        tab.wait_for_selector(f"#self:text-is('#{id}')")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.evaluate("document.getElementById('detail').scrollWidth <= innerWidth")
+        assert tab.evaluate("document.getElementById('view').scrollWidth <= innerWidth")
 
 
 def test_a_page_of_a_part_says_how_its_rows_were_chosen_and_has_no_f1(report, tmp_path, opened):
