@@ -81,6 +81,12 @@ def combine(questions: Sequence[Question], weights: Weights) -> list[Question]:
     return combined
 
 
+def contributions(question: Question, weights: Weights) -> np.ndarray:
+    """Return what each of `FEATURES` adds to the utility of a question's options: (options, features)."""
+    products = _OptionTable.of([question]).features[0] * np.asarray(weights)
+    return products[:, : len(FEATURES)] + products[:, len(FEATURES) :]
+
+
 def fit(questions: Sequence[Question]) -> Weights:
     """Return the weights under which the true options of held-out questions are most probable.
 

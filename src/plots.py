@@ -2,11 +2,14 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.patches import Rectangle
 
 from src.data.files import write_whole
 from src.data.processed import ModelImages
@@ -15,6 +18,15 @@ from src.images.enhance import resize
 
 _THUMBNAIL = 260
 """Longest side of an image in a gallery, px; keeps a notebook's outputs small."""
+Box: TypeAlias = tuple[float, float, float, float]
+_STYLES: dict[str, dict[str, Any]] = {
+    "line": {"edgecolor": "grey", "linewidth": 1},
+    "option": {"edgecolor": "tab:orange", "linewidth": 1.2},
+    "answer": {"edgecolor": "tab:green", "linewidth": 2.5},
+}
+"""Boxes on an annotated photo: text lines, options, and those that are answers."""
+_LARGE = 1000
+"""Longest side of an annotated photo, px."""
 
 
 def show_gallery(
@@ -116,3 +128,32 @@ def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
     right.set(title="F1 on held-out images", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())
     figure.tight_layout()
     plt.show()
+
+
+def save_annotated(
+    photo: np.ndarray, boxes: Mapping[Box, str], texts: Mapping[Box, Sequence[str]], caption: str, path: Path
+) -> None:
+    """Write a BGR uint8 photo as PNG, with ``boxes`` (a key of `_STYLES` each) and a ``caption`` below.
+
+    Boxes are left, top, right, bottom in shares of the photo. ``texts`` stand beside it, tied to their boxes.
+    """
+    photo = resize(photo, _LARGE)
+    ratio = photo.shape[0] / photo.shape[1]
+    figure, axis = plt.subplots(figsize=(8, 8 * ratio), dpi=100)
+    axis.imshow(photo[:, :, ::-1], extent=(0, 1, 1, 0), aspect=ratio)
+    axis.axis("off")
+    for (left, top, right, bottom), kind in boxes.items():
+        axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **_STYLES[kind]))
+    free = 0.0  # from here down nothing is written beside the photo
+    arrow = {"arrowstyle": "-", "linewidth": 0.8} | {"color": _STYLES["answer"]["edgecolor"]}
+    for box, lines in sorted(texts.items(), key=lambda item: item[0][1]):
+        free = max(free, box[1])
+        for line in lines:
+            middle = (box[2], (box[1] + box[3]) / 2)
+            axis.annotate(line, middle, (1.02, free), va="top", arrowprops=arrow)
+            free += 0.035 / ratio
+    axis.text(0, 1.03, caption, fontsize=9, family="monospace", va="top")
+    image = io.BytesIO()
+    figure.savefig(image, format="png", bbox_inches="tight")
+    plt.close(figure)
+    write_whole(path, image.getvalue())

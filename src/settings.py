@@ -35,7 +35,8 @@ _DECODERS = "processes that decode images; default: by the machine's cores"
 def setting(default: Any, text: str, least: float | None = None, **metadata: Any) -> Any:
     """Return a field with its default, its help text and the least value that makes sense.
 
-    `src.data.flags` also reads ``spellings`` of the flag, the preferred one first, and ``choices``.
+    `src.data.flags` also reads ``spellings`` of the flag, the preferred one first, ``choices``, and
+    ``positional``.
     """
     return field(default=default, metadata={"help": text, "least": least, **metadata})
 
@@ -227,13 +228,28 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AskSettings:
+    """Settings of ``src.ask``."""
+
+    photos: list[str] = required("image files, or http(s) links to them", positional=True)
+    entity: str | None = setting(None, "what to ask, such as height; default: all entities")
+    adapter: Path | None = setting(
+        None, "run folder whose adapter and model answer; default: no model, the rules answer"
+    )
+    json: bool = setting(False, "print a line of JSON per photo instead of a table")
+    save: Path | None = setting(
+        None, "PNG file for the photo with text lines, options and answers; of several photos, numbered"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ReportSettings:
     """Settings of ``src.report``."""
 
     out: Path = setting(OUT, "run folder; report.html is written there")
     data: Path | None = setting(None, "data folder of the run; default: the one that the run recorded in OUT")
-    rows: int = setting(500, "rows to show at most", spellings=("shown", "rows"))
-    train: bool = setting(False, "also show train rows: label, audit's verdict, held-out answer")
+    rows: int = setting(2000, "rows to show at most", spellings=("shown", "rows"))
+    train: bool = setting(False, "also show train rows: label, audit's verdict")
 
 
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:

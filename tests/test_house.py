@@ -28,17 +28,17 @@ MAY_IMPORT = {
     "plots": {"images", "data"},
     "train": {"settings", "data", "model", "training", "metrics"},
     "predict": {
-        "settings",
-        "entities",
-        "data",
-        "prepare",
-        "model",
-        "training",
-        "ensemble",
-        "sanity",
-        "rules",
+        *("settings", "entities", "data", "prepare", "model"),
+        *("training", "ensemble", "sanity", "rules"),
     },
-    "report": {"settings", "entities", "images", "reading", "data", "training", "metrics", "rules", "report"},
+    "ask": {
+        *("settings", "entities", "images", "reading", "data", "prepare"),
+        *("model", "training", "ensemble", "plots"),
+    },
+    "report": {
+        *("settings", "entities", "images", "reading", "data"),
+        *("training", "metrics", "ensemble", "rules", "report"),
+    },
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "launch": {"data"},
     "notebooks": {"data", "model"},
@@ -126,7 +126,7 @@ def _name(node):
 def test_rooms_are_small():
     for path in (ROOT / "src").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path
-    assert len(list((ROOT / "src").glob("[a-z]*.py"))) <= 12
+    assert len(list((ROOT / "src").glob("[a-z]*.py"))) <= 13
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,7 @@ def test_rooms_are_small():
         ("import src.sanity", {"cv2", "PIL", "torch", "transformers"}),
         ("import src.prepare.processes", {"torch", "pandas", "transformers", "rapidocr", "requests"}),
         ("import src.ocr.engine", {"torch", "pandas", "transformers"}),
+        ("import src.ask", {"torch", "transformers", "matplotlib", "requests"}),
     ],
 )
 def test_what_is_not_needed_is_not_loaded(code, unwanted):

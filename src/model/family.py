@@ -95,8 +95,10 @@ class Family(ABC):
         bottom, right = np.subtract(self.padded_size(height, width), (height, width)).tolist()
         return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
-    def padded_sizes(self, processed: Path) -> dict[str, tuple[int, int]]:
-        """Return height and width of each model image of a folder after `padded`, by its file's name."""
+    def padded_sizes(self, processed: Path | None) -> dict[str, tuple[int, int]]:
+        """Return height and width of a folder's model images after `padded`, by file; none without one."""
+        if processed is None:
+            return {}
         table = read_manifest(processed, ["file", "status", "width", "height"])
         table = table[table["status"].eq("ok")]
         sides = zip(table["height"], table["width"], strict=True)

@@ -210,7 +210,7 @@ class AnswererSettings:
     merged: bool
     image_splitting: bool
     prompt: str  # the template of `prompt_for`
-    processed: Path
+    processed: Path | None  # None: images are of one size, or asked one by one
     batch_size: int
     workers: int | None
     cpu: bool = False

@@ -3,13 +3,10 @@
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
-
-from transformers import ProcessorMixin
+from typing import Any, TypeAlias
 
 from src.data.errors import InputError
 from src.entities import ENTITIES
-from src.model.family import family_of
 from src.settings import PROMPT
 
 PromptFunction: TypeAlias = Callable[[str, str], str]
@@ -33,8 +30,10 @@ class Prompt:
         return f"{self.before} {text}{self.after}"
 
 
-def prompt_for(processor: ProcessorMixin, template: str = PROMPT) -> Prompt:
+def prompt_for(processor: Any, template: str = PROMPT) -> Prompt:
     """Return the prompt of a processor's family. Raises `InputError` for a template that cannot be filled."""
+    from src.model.family import family_of  # it needs torch, which a prompt does not
+
     check_template(template)
     family = family_of(processor)
     return Prompt(family.user, family.end + family.assistant, template)

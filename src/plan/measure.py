@@ -189,7 +189,7 @@ def timed_answers(
     The first batch is not counted, unless it is the only one. Parsed texts go into the journal of ``run``.
     """
     free_memory()  # of the network of before
-    questions = with_parsed_text(questions, TextStore(settings.processed), run.rules_journal)
+    questions = with_parsed_text(questions, TextStore(run.processed), run.rules_journal)
     start = time.monotonic()
     answerer = Answerer.load(settings)
     if torch.cuda.is_available():

@@ -15,7 +15,8 @@ from src.images.decode import ImageError, cv2, read_image
 from src.images.enhance import resize
 from src.reading.layout import Layout, directions
 from src.reading.lines import Box
-from src.report.rows import Row, rounded
+from src.report.entries import rounded
+from src.report.rows import Row
 
 _SIDES = (600, 520, 440, 360, 300, 240, 180, 120, 60)
 """Long sides that images may have on the page, px; the largest at which all fit is taken."""

@@ -16,6 +16,7 @@ from src.data.errors import InputError
 from src.data.files import read_json, replace_folder, write_whole
 from src.data.folders import RunFolder
 from src.data.questions import Question
+from src.model.prompts import Prompt
 from src.settings import TrainSettings
 
 RECORD, CARD = "training.json", "README.md"
@@ -86,11 +87,12 @@ def save(trainer: Any) -> TrainResult:
     """
     run, questions = RunFolder(trainer.settings.out), trainer.data.questions
     if trainer.is_world_process_zero():
-        best = Path(trainer.args.output_dir) / BEST
+        best, prompt = Path(trainer.args.output_dir) / BEST, trainer.collator.prompt
         record = {
             **load_record(best),
             "cache_key": trainer.key,
             "settings": as_json(trainer.settings),
+            "prompt": dataclasses.asdict(prompt) if isinstance(prompt, Prompt) else None,
             "log": trainer.state.log_history,
             "trained_on": len(questions),
             "empty": sum(not question.label for question in questions),
