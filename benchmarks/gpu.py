@@ -2,7 +2,7 @@
 
     make bench-gpu DATA=path/to/data/folder OUT=path/to/results
 
-Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``, and about 20 GB of disk for the
+Needs the images and texts of ``preprocess.py --ocr`` in ``OUT/processed``, and about 20 GB of disk for the
 weights. Training and answering, each in bfloat16 and in float16 (as a card without bfloat16 computes), with
 the batch sizes that the card gets: rows and tokens per second, peak memory beside the estimate, share of the
 card's rate in matrix products. Also how many of the answers of the merged model are those of the adapter
@@ -169,7 +169,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     questions = some_rows(args.data, args.out / "processed", args.rows)
     config = models.config("8b")
     estimate = memory.training(config, 8, True, 16, torch.bfloat16)
-    print(f"{len(questions)} rows of {len(by_image(questions))} pictures; ", end="")
+    print(f"{len(questions)} rows of {len(by_image(questions))} images; ", end="")
     print(f"estimated to train 8 rows at once: {estimate}")
     if not torch.cuda.is_available():
         raise InputError(f"benchmarks.gpu measures a CUDA GPU: {gpu_fault()}")

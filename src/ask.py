@@ -201,7 +201,7 @@ def _label_prior(run: RunFolder) -> LabelPrior:
 
 def _save(source: Path, lines: Lines, answers: Sequence[Answer], path: Path) -> None:
     """Write the photo with its text lines, its options and the answers as PNG."""
-    from src.plots import save_annotated  # matplotlib, for pictures only
+    from src.plots import save_annotated  # matplotlib, for images only
 
     boxes: dict[tuple[float, float, float, float], str] = {box: "line" for _, box in lines}
     boxes |= {box: "option" for answer in answers for option in answer.options for box in option.boxes}

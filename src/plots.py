@@ -30,31 +30,31 @@ _LARGE = 1000
 
 
 def show_gallery(
-    pictures: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None
+    images: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None
 ) -> None:
     """Show images in a grid, each below its caption; the place of one that cannot be read stays grey.
 
     ``save`` is a path to write the figure to as well, as PNG.
     """
-    rows = max(1, -(-len(pictures) // columns))
+    rows = max(1, -(-len(images) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.4 * rows), dpi=72, squeeze=False)
-    for axis in axes.flat[len(pictures) :]:
+    for axis in axes.flat[len(images) :]:
         axis.axis("off")
-    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
+    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         # Longer lines would run into the caption beside.
         lines = (textwrap.fill(line, 42) for line in caption.splitlines())
         axis.set_title("\n".join(lines), fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
         try:
-            axis.imshow(resize(read_image(picture), _THUMBNAIL)[:, :, ::-1])
+            axis.imshow(resize(read_image(image), _THUMBNAIL)[:, :, ::-1])
         except ImageError:
             axis.set_facecolor("lightgrey")
     figure.tight_layout(h_pad=2)
     if save:
-        image = io.BytesIO()
-        figure.savefig(image, format="png", bbox_inches="tight")
-        write_whole(save, image.getvalue())
+        png = io.BytesIO()
+        figure.savefig(png, format="png", bbox_inches="tight")
+        write_whole(save, png.getvalue())
     plt.show()
 
 
@@ -153,7 +153,7 @@ def save_annotated(
             axis.annotate(line, middle, (1.02, free), va="top", arrowprops=arrow)
             free += 0.035 / ratio
     axis.text(0, 1.03, caption, fontsize=9, family="monospace", va="top")
-    image = io.BytesIO()
-    figure.savefig(image, format="png", bbox_inches="tight")
+    png = io.BytesIO()
+    figure.savefig(png, format="png", bbox_inches="tight")
     plt.close(figure)
-    write_whole(path, image.getvalue())
+    write_whole(path, png.getvalue())

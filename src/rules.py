@@ -129,18 +129,18 @@ def write_predictions(data: Path, processed: Path, out: Path) -> int:
     """
     table = read_test(data)
     questions = test_questions(table, processed, read_files(data))
-    asked = [question for question in questions if not question.reason]
-    asked = with_parsed_text(asked, TextStore(processed), out.with_suffix(".journal.jsonl"))
-    answers = {question.row: question.rules_answer[0] for question in asked}
+    askable = [question for question in questions if not question.reason]
+    askable = with_parsed_text(askable, TextStore(processed), out.with_suffix(".journal.jsonl"))
+    answers = {question.row: question.rules_answer[0] for question in askable}
     predictions = pd.DataFrame(
         {"index": table["index"], "prediction": table["index"].map(answers).fillna("")}
     )
     write_whole(out, predictions.to_csv(index=False))
     print(f"{out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
-    failed = {question.image: question for question in asked if question.reason}
+    failed = {question.image: question for question in askable if question.reason}
     if failed:
         first = next(iter(failed.values()))
-        message = f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:"
+        message = f"rules: {len(failed)} images have no answer for an unexpected error, the first:"
         print(f"{message}\n{first.image}: {first.reason}\n{first.traceback}", file=sys.stderr)
     return len(failed)
 

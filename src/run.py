@@ -59,7 +59,7 @@ def run(settings: Mapping[str, Any]) -> int:
             return code
     _print_scores(data, out, ocr=settings["ocr"])
     _note(out, data=str(data.root), times=times)
-    print(f"every answer with its picture: {write_report(out.root)}")
+    print(f"every answer with its image: {write_report(out.root)}")
     listed = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times.items())
     print(f"{listed} (sum {sum(times.values()):.0f} s)")
     return 0

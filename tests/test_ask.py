@@ -116,7 +116,7 @@ def test_what_is_no_photo_costs_one_sentence_and_the_others_are_answered(tmp_pat
     assert out.splitlines()[1].split() == ["height", "61.2", "inch", "93%", "61.2", "inches"]
     errors = err.splitlines()
     assert [line.split(": ")[1] for line in errors] == list(map(str, bad))
-    words = ("not a picture", "cut off", "one colour", "missing file", "directory")
+    words = ("not an image", "cut off", "one colour", "missing file", "directory")
     assert all(word in line for word, line in zip(words, errors, strict=True))
 
 

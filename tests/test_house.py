@@ -96,7 +96,7 @@ RECORDS = {
     "Question": "a row of a table, from its image to its prediction",
     "ModelAnswer": "the model's answer and log-probabilities",
 }
-"""The types that carry a picture's data from ``preprocess.py`` to ``test_out.csv``."""
+"""The types that carry an image's data from ``preprocess.py`` to ``test_out.csv``."""
 PARTS = {"Task", "Box", "Quantity", "Unit", "Token", "Parsed", "Layout", "OcrPass", "RetryPass"}
 """Values within these records, within the parser, and settings of OCR."""
 

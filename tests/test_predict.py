@@ -27,7 +27,7 @@ from tests.conftest import ROOT, TINY, run_python
 
 @pytest.fixture
 def ready(fresh):
-    """(settings, data folder, output folder) with processed pictures and an adapter whose layers are not
+    """(settings, data folder, output folder) with processed images and an adapter whose layers are not
     trained."""
     data, out = fresh
     torch.manual_seed(0)
@@ -97,8 +97,8 @@ def test_odd_rows_get_silence_and_a_reason(ready):
     broken.write_bytes(whole[:500])
     details = predict(settings)
     odd = details["model_image"].eq(broken.name)
-    assert details["reason"].tolist()[:3] == ["blank link", "unknown entity", "no picture"]
-    assert details.loc[odd, "reason"].eq("broken picture").all()
+    assert details["reason"].tolist()[:3] == ["blank link", "unknown entity", "no image"]
+    assert details.loc[odd, "reason"].eq("broken image").all()
     assert details["reason"][3:][~odd].eq("").all()
     assert details["prediction"][details["reason"].ne("")].eq("").all()
     assert len(pd.read_csv(out / "test_out.csv")) == len(table)
@@ -193,7 +193,7 @@ def test_another_adapter_is_noticed(ready):
 
 
 def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
-    """Without the model's being asked anew; not those of the picture that is asked about."""
+    """Without the model's being asked anew; not those of the image that is asked about."""
     settings, data, out = ready
     before = predict(settings)
     options = [json.loads(text) if text else [] for text in before["options"]]
@@ -226,7 +226,7 @@ def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
 
 def test_an_adapter_and_details_of_an_earlier_version_get_one_sentence(ready):
     settings, _, out = ready
-    held_out = {"picture": "a", "entity": "height", "truth": "", "weighed": [["", 0.0]]}
+    held_out = {"image": "a", "entity": "height", "truth": "", "weighed": [["", 0.0]]}
     (out / "adapter" / "training.json").write_text(json.dumps({"answers": [held_out]}))
     with pytest.raises(InputError, match="earlier version"):
         predict(settings)

@@ -222,7 +222,7 @@ def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, 
     out = tmp_path / "out"
     shutil.copytree(processed[1], out)
     table = read_train(processed[0])
-    table.loc[:3, "entity_value"] = "123456 metre"  # on no picture
+    table.loc[:3, "entity_value"] = "123456 metre"  # on no image
     table.loc[:3, "entity_name"] = "height"
     folder = tmp_path / "data"
     shutil.copytree(processed[0], folder)

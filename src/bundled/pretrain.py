@@ -224,14 +224,14 @@ def _train(
 
 
 def _loss(model: PreTrainedModel, grammar: AnswerGrammar, batch: dict[str, Any]) -> torch.Tensor:
-    """Return the loss over options and half of the usual one; only the latter needs the whole vocabulary."""
+    """Return the loss over options plus half of that over tokens, which alone needs the whole vocabulary."""
     inputs = model_inputs(batch, model.device, model.dtype)
     keep, labels = inputs.pop("logits_to_keep"), inputs.pop("shift_labels")
     del inputs["labels"]
     hidden, weight = model.model(**inputs).last_hidden_state[keep], model.lm_head.weight
     is_label = labels != IGNORED
-    usual = cross_entropy(linear(hidden[is_label], weight), labels[is_label])
-    return 0.5 * usual + option_loss(grammar, linear(hidden, weight[grammar.tokens]), batch)
+    token_loss = cross_entropy(linear(hidden[is_label], weight), labels[is_label])
+    return 0.5 * token_loss + option_loss(grammar, linear(hidden, weight[grammar.tokens]), batch)
 
 
 @torch.inference_mode()

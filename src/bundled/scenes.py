@@ -35,13 +35,13 @@ def lengths_as_printed(
     ``longest`` is in centimetres; ``shares`` are the lengths as shares of it.
     """
     longest *= rng.uniform(0.7, 1.4)
-    usual = {unit: 100 * float(SIZE[unit]) for unit in ("centimetre", "inch", "millimetre")}
-    units = [unit for unit, size in usual.items() if 1 < longest / size < 3000] or ["centimetre"]
+    per_metre = {unit: 100 * float(SIZE[unit]) for unit in ("centimetre", "inch", "millimetre")}
+    units = [unit for unit, size in per_metre.items() if 1 < longest / size < 3000] or ["centimetre"]
     weights = np.array([ENTITIES["height"].numbers[unit].share for unit in units])
     unit = str(rng.choice(units, p=weights / weights.sum()))
     decimals = ENTITIES["height"].numbers[unit].decimals if rng.random() < 0.7 else 0.0
     while True:
-        amounts = np.array(shares) * rng.uniform(0.92, 1.08, len(shares)) * longest / usual[unit]
+        amounts = np.array(shares) * rng.uniform(0.92, 1.08, len(shares)) * longest / per_metre[unit]
         numbers = [rounded(amount, decimals, rng) for amount in sorted(amounts.tolist(), reverse=True)]
         if all(float(first) > float(second) for first, second in pairwise([*numbers, "0"])):
             return unit, numbers

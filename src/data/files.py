@@ -102,10 +102,10 @@ def replace_folder(new: Path, final: Path) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty when there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def content_hash(*pieces: bytes) -> str:

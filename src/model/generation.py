@@ -70,7 +70,7 @@ def generate(
     )
     bar = tqdm(total=len(questions), desc=bar_name, unit="row", disable=not bar_name)
     limit = batch_size
-    for asked, (batch, unanswered) in zip(batches, loader, strict=True):
+    for batch_questions, (batch, unanswered) in zip(batches, loader, strict=True):
         yield from unanswered
         start = 0
         while batch is not None and start < len(batch.questions):
@@ -87,7 +87,7 @@ def generate(
                 continue
             start += len(part.questions)
             yield from map(scored, part.questions, answers)
-        bar.update(len(asked))
+        bar.update(len(batch_questions))
     bar.close()
 
 

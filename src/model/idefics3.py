@@ -38,8 +38,8 @@ class Idefics3(Family):
 
     def tokenizer_fault(self, tokenizer: Any) -> str:
         """Say which special tokens a tokenizer lacks; empty if it has all."""
-        known = tokenizer.get_vocab()
-        missing = [token for token in SPECIAL_TOKENS if token not in known]
+        vocabulary = tokenizer.get_vocab()
+        missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
         return f"without {', '.join(missing)}" if missing else ""
 
     def tokenized(self, processor: Any, texts: Sequence[str], **options: Any) -> Any:

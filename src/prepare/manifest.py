@@ -60,7 +60,7 @@ class TextOffset(NamedTuple):
 
     journal: Journal
     offset: int
-    asked: tuple[str, ...]
+    entities: tuple[str, ...]
 
 
 def entry_of(job: Job, outcome: Outcome) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def with_same_source(row: ManifestRow, source: Path) -> ManifestRow | None:
 
 
 def is_current(
-    row: ManifestRow, text: TextOffset | None, settings: PreprocessSettings, asked: Iterable[str]
+    row: ManifestRow, text: TextOffset | None, settings: PreprocessSettings, entities: Iterable[str]
 ) -> bool:
     """Tell whether an image of the same source needs no new run: cache key and text are as they would be now.
 
@@ -103,7 +103,7 @@ def is_current(
     if not settings.ocr:
         return True
     is_same_engine = (engine_name or FIRST_ENGINE) == engine.NAME
-    return is_same_engine and text is not None and set(asked) <= set(text.asked)
+    return is_same_engine and text is not None and set(entities) <= set(text.entities)
 
 
 def _cache_key(error: str, enhance: EnhanceSettings, max_pixels: int) -> str:
@@ -146,8 +146,8 @@ def manifest_table(rows: Mapping[str, ManifestRow]) -> pd.DataFrame:
     return pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
 
 
-def text_line(row: ManifestRow, asked: Sequence[str], outcome: Mapping[str, Any]) -> str:
+def text_line(row: ManifestRow, entities: Sequence[str], outcome: Mapping[str, Any]) -> str:
     """Return an image's line of ``text.jsonl``."""
     entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
-    entry |= {"asked": list(asked)} | {key: outcome[key] for key in TEXT}
+    entry |= {"asked": list(entities)} | {key: outcome[key] for key in TEXT}
     return json.dumps(entry, ensure_ascii=False) + "\n"

@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 JPEG_QUALITY = 95
 CUT_OFF = "cut off"
 """Error of an image that is processed nevertheless: at least 95 % of it is there."""
-ONE_COLOUR = "one colour only: a placeholder, not a picture"
+ONE_COLOUR = "one colour only: a placeholder, not an image"
 UNREAD = "text not read"
 """Begins the error of an image whose text could not be read for an unexpected error."""
 WORKER_DIED = "its worker process died (killed, or out of memory)"
@@ -72,10 +72,10 @@ def made(job: Job) -> tuple[Outcome, bytes]:
 
     What is wrong with it ends in the outcome; so does an unexpected error, with its traceback as ``trace``.
     """
-    known: Outcome = {**source_stamp(job.source)}  # before it is read
+    facts: Outcome = {**source_stamp(job.source)}  # before it is read
     try:
         source = read_bytes(job.source)
-        known["source_hash"] = content_hash(source)
+        facts["source_hash"] = content_hash(source)
         outcome, data = _made(job, source)
     except ImageError as error:
         outcome, data = failed(str(error)), b""
@@ -83,8 +83,8 @@ def made(job: Job) -> tuple[Outcome, bytes]:
         reason, trace = unexpected(error)
         outcome, data = failed(reason) | {"trace": trace}, b""
     if data:
-        known["file_hash"] = content_hash(data)
-    return known | outcome, data
+        facts["file_hash"] = content_hash(data)
+    return facts | outcome, data
 
 
 def _made(job: Job, source: bytes) -> tuple[Outcome, bytes]:
@@ -172,7 +172,7 @@ def run(
         except PoolDied as death:
             suspects: list[Item] = death.items
         print(
-            f"a worker died; the {len(suspects)} pictures in flight are tried again one by one",
+            f"a worker died; the {len(suspects)} images in flight are tried again one by one",
             file=sys.stderr,
         )
         yield from ((item, _alone(function, item, died)) for item in suspects)

@@ -43,9 +43,9 @@ class FolderStore:
 
     def __init__(self, folder: ProcessedFolder) -> None:
         if not folder.is_local:
-            raise InputError(f"{folder.root}: single pictures go into a folder only; add --shards")
+            raise InputError(f"{folder.root}: single images go into a folder only; add --shards")
         if folder.is_sharded:
-            raise _other_kind(folder, "pictures in shards")
+            raise _other_kind(folder, "images in shards")
         self.folder, self.path, self.journal = folder, folder.root, Journal(folder.journal)
         self._rows: dict[str, ManifestRow] = {}
         self._texts: dict[str, TextOffset] = {}
@@ -96,7 +96,7 @@ class FolderStore:
 
     def _text_line(self, row: ManifestRow) -> str:
         text = self._texts[row.image]
-        return text_line(row, text.asked, text.journal.at(text.offset))
+        return text_line(row, text.entities, text.journal.at(text.offset))
 
 
 def _other_kind(folder: ProcessedFolder, kind: str) -> InputError:
@@ -180,7 +180,7 @@ class ShardStore:
 
     def __init__(self, folder: ProcessedFolder, per_shard: int) -> None:
         if folder.manifest.is_file():
-            raise _other_kind(folder, "single pictures")
+            raise _other_kind(folder, "single images")
         self.folder, self.path, self.fine = folder, folder.shards, 0
         self._per_shard = per_shard
         self._faulty: dict[str, ManifestRow] = {}

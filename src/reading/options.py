@@ -1,4 +1,4 @@
-"""The options of a question: a picture's candidates of one amount, scored by rules; no model.
+"""The options of a question: an image's candidates of one amount, scored by rules; no model.
 
 Candidates that say the same amount (60 g / 2.1 oz) are one option, answered in the unit printed first. An
 option's rule logit is a weighted sum of `features`: words, geometry and order. To abstain (the empty answer)

@@ -52,7 +52,7 @@ def image_entries(
                 entry["lines"] = [_line(line, stored) for line in stored["lines"][:most_lines]]
                 entry |= _layout_entry(layout_of(stored), rows)
         except ImageError:
-            pass  # the page says "no picture"
+            pass  # the page says "no image"
         except Exception as error:  # whatever a stored text brings up: the other images are shown
             entry["note"] = f"text and lines not shown ({type(error).__name__}: {error})"
         return entry

@@ -161,18 +161,18 @@ def _truths(data: Path | None) -> dict[int, str]:
 def _train_rows(data: Path, run: RunFolder, held_out: Sequence[Row], count: int) -> list[Row]:
     """Return the held-out rows and, up to ``count`` in all, other train rows, with the audit's verdicts."""
     questions, _ = train_questions(read_train(data), run.processed, read_files(data))
-    known = {_key(row.question) for row in held_out}
-    others = [question for question in questions if _key(question) not in known]
+    held_out_keys = {_key(row.question) for row in held_out}
+    others = [question for question in questions if _key(question) not in held_out_keys]
     sampled = np.random.default_rng(0).permutation(len(others))[: max(0, count - len(held_out))]
     others = [others[position] for position in sorted(sampled.tolist())]
-    asked = [question for question in questions if _key(question) in known] + others
+    chosen = [question for question in questions if _key(question) in held_out_keys] + others
     verdicts: dict[tuple[int, str], str] = {}
     store = _store(run)
     if store is not None:
-        texts = parse_images([question.image for question in asked], store, run.rules_journal)
-        asked = with_text(asked, texts)
-        verdicts = {_key(q): audit.judge(q, texts[q.image].text).verdict for q in asked}
-    rows = [Row(replace(q, link=q.image), TRAIN, q.label) for q in asked if _key(q) not in known]
+        texts = parse_images([question.image for question in chosen], store, run.rules_journal)
+        chosen = with_text(chosen, texts)
+        verdicts = {_key(q): audit.judge(q, texts[q.image].text).verdict for q in chosen}
+    rows = [Row(replace(q, link=q.image), TRAIN, q.label) for q in chosen if _key(q) not in held_out_keys]
     judged = ((row, verdicts.get(_key(row.question), "")) for row in (*held_out, *rows))
     return [replace(row, verdict=verdict, action=audit.ACTIONS.get(verdict, "")) for row, verdict in judged]
 

@@ -62,10 +62,10 @@ def outcome_of(answer: str, truth: str | None) -> str:
     """Return a key of `OUTCOMES`; empty when the truth is not known."""
     if truth is None:
         return ""
-    wanted, given = comparable(truth), comparable(answer)
-    if not given:
-        return "fn" if wanted else "tn"
-    return "tp" if given == wanted else "fp"
+    expected, answered = comparable(truth), comparable(answer)
+    if not answered:
+        return "fn" if expected else "tn"
+    return "tp" if answered == expected else "fp"
 
 
 def test_rows(questions: Sequence[Question], truths: Mapping[int, str], weights: Weights) -> list[Row]:

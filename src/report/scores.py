@@ -22,18 +22,18 @@ def summary(rows: Sequence[Row], times: Mapping[str, float]) -> dict[str, Any]:
     ``scores, reliability, units, failures`` are of the test rows whose truth is known, else of the held-out
     ones; ``of`` says which (a table of `rows`).
     """
-    known = [row for row in rows if row.table == TEST and row.truth is not None]
-    known = known or [row for row in rows if row.table == HELD_OUT]
+    scored_rows = [row for row in rows if row.table == TEST and row.truth is not None]
+    scored_rows = scored_rows or [row for row in rows if row.table == HELD_OUT]
     shown: dict[str, Any] = {"scores": [], "of": "", "reliability": [], "units": None, "failures": []}
-    if known:
-        truths, answers = [row.truth or "" for row in known], [row.answer for row in known]
-        failures = Counter(map(failure_of, known))
+    if scored_rows:
+        truths, answers = [row.truth or "" for row in scored_rows], [row.answer for row in scored_rows]
+        failures = Counter(map(failure_of, scored_rows))
         shown |= {
-            "scores": metrics.table([row.question.entity for row in known], truths, answers).to_dict(
+            "scores": metrics.table([row.question.entity for row in scored_rows], truths, answers).to_dict(
                 "records"
             ),
-            "of": known[0].table,
-            "reliability": reliability(known),
+            "of": scored_rows[0].table,
+            "reliability": reliability(scored_rows),
             "units": _units(truths, answers),
             "failures": [(name, text, failures[name]) for name, text in FAILURES.items() if failures[name]],
         }
@@ -73,7 +73,7 @@ def skipped(rows: Sequence[Row], processed: Path, data: Path | None) -> list[tup
         table = read_manifest(processed, ["status", "error"])
         table = table[table["status"].ne("ok") | table["error"].ne("")]
         flaws = Counter(table["status"].where(table["status"].ne("ok"), "flaw") + ": " + table["error"])
-        counts += [("picture", reason, n) for reason, n in flaws.most_common()]
+        counts += [("image", reason, n) for reason, n in flaws.most_common()]
     downloads = None if data is None else DataFolder(data).downloads
     if downloads is not None and downloads.is_file():
         table = read_table(downloads, ["status", "error"])

@@ -102,7 +102,7 @@ def empty_questions(
     """
     rng = np.random.default_rng(seed)
     images = sorted({question.image: question for question in questions}.items())
-    asked = {(question.image, question.entity) for question in questions}
+    asked_pairs = {(question.image, question.entity) for question in questions}
     entities = [question.entity for question in questions]
     added: list[Question] = []
     for number in rng.permutation(len(images)):
@@ -111,7 +111,7 @@ def empty_questions(
         image, question = images[number]
         entity = entities[rng.integers(len(entities))]
         text = texts[image]
-        is_new = not text.error and (image, entity) not in asked
+        is_new = not text.error and (image, entity) not in asked_pairs
         if is_new and DIMENSION[ENTITIES[entity].units[0]] not in text.dimensions:
             added.append(replace(question, entity=entity, label="", options=text.options_for(entity)))
     return added

@@ -126,8 +126,8 @@ def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
 
     So an adapter does not depend on the number of GPUs. Raises `InputError` when it does not divide the rows.
     """
-    share, rest = divmod(settings.rows_per_step, processes)
-    if rest:
+    share, remainder = divmod(settings.rows_per_step, processes)
+    if remainder:
         sizes = f"--batch-size {settings.batch_size} x --accumulation {settings.accumulation}"
         raise InputError(
             f"{processes} processes cannot share out the {settings.rows_per_step} rows of an optimizer step "
@@ -171,9 +171,11 @@ def cache_key(settings: TrainSettings) -> str:
     values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
     values["rows_per_step"] = settings.rows_per_step
     contents = image_contents(RunFolder(settings.out).processed, images, settings.ocr)
-    asked = () if sampled.test is None else sampled.test["entity_name"]
+    test_entities = () if sampled.test is None else sampled.test["entity_name"]
     rows = list(zip(*cells, strict=True))
-    return files.cache_key([values, model_contents(settings.model), proportions(asked), rows, contents])
+    return files.cache_key(
+        [values, model_contents(settings.model), proportions(test_entities), rows, contents]
+    )
 
 
 def adapter_key(

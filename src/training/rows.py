@@ -105,7 +105,7 @@ def _usable_questions(
         print(f"{path}: {sum(left_out.values())} of {len(table)} rows are left out ({listed})")
     if len({question.model_image for question in questions}) < 2:
         listed = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
-        raise InputError(f"{path}: fewer than two pictures with a usable row ({listed})")
+        raise InputError(f"{path}: fewer than two images with a usable row ({listed})")
     return questions, reasons
 
 

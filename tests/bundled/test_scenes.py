@@ -61,7 +61,7 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
         assert not row.answer or f" {printed} " in told
 
 
-def test_lengths_stand_as_on_real_pictures():
+def test_lengths_stand_as_on_real_images():
     """Heights stand along upright lines, widths along level ones, and prompts mostly say so."""
     rng = np.random.default_rng(0)
     layouts = {

@@ -24,7 +24,7 @@ def test_a_seed_gives_the_same_folder(tmp_path):
     assert read_image(tmp_path / "first" / "images" / "train-0000.jpg").shape == (1000, 1000, 3)
 
 
-def test_pictures_have_the_promised_variety():
+def test_images_have_the_promised_variety():
     rng, entities, empty, several = np.random.default_rng(1), set(), 0, 0
     for _ in range(150):
         scene = make_scene(rng, missed=0.0)
@@ -40,7 +40,7 @@ def test_pictures_have_the_promised_variety():
     assert several > 30
 
 
-def test_questions_about_a_picture_differ_and_the_asked_share_has_no_answer():
+def test_questions_about_an_image_differ_and_the_asked_share_has_no_answer():
     rng = np.random.default_rng(2)
     values = []
     for _ in range(150):

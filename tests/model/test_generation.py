@@ -72,7 +72,7 @@ def with_options(question):
 
 
 @pytest.mark.parametrize("texts", [True, False])
-def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, asked, texts):
+def test_sharing_an_image_gives_what_plain_generate_gives(model, processor, asked, texts):
     every = asked[0] if texts else [replace(question, context="", options=()) for question in asked[0]]
     got = answers(model, processor, asked, every)
     grammar = AnswerGrammar(processor)
@@ -101,7 +101,7 @@ def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processo
             assert [o.text for o in got[name].options] == [o.text for o in first.options]
 
 
-def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
+def test_batches_are_of_one_size_with_all_questions_of_an_image(asked):
     every, sizes = asked
     made = in_batches(every, sizes, 6)
     assert sorted((q for batch in made for q in batch), key=id) == sorted(every, key=id)
@@ -244,7 +244,7 @@ def test_rows_without_finite_probabilities_have_a_reason_and_no_answer(overflowi
     assert [(question.reason, question.model_answer) for question in results] == [(NO_NUMBER, "")] * 3
 
 
-def test_pictures_come_from_other_processes_as_bytes_and_not_by_shared_memory(processor, asked):
+def test_images_come_from_other_processes_as_bytes_and_not_by_shared_memory(processor, asked):
     batch, _ = Preparation(processor)(asked[0][:4])
     height, width = batch.pixels.sizes[:, 0].max(axis=0)
     assert batch.pixels.values.nbytes == len(batch.pixels.values) * 3 * height * width
@@ -252,7 +252,7 @@ def test_pictures_come_from_other_processes_as_bytes_and_not_by_shared_memory(pr
     assert batch.part(0, 99) is batch
 
 
-def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
+def test_an_image_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
     model, processor, asked, monkeypatch
 ):
     every, sizes = asked
@@ -279,4 +279,4 @@ def test_an_image_that_its_drive_does_not_give_is_not_broken(processor, asked, t
     batch, unanswered = Preparation(processor)(lost)
     assert batch is None
     reasons = [question.reason for question in unanswered]
-    assert reasons == ["unreadable drive (Input/output error)", "broken picture"]
+    assert reasons == ["unreadable drive (Input/output error)", "broken image"]

@@ -237,7 +237,7 @@ def test_the_full_size_has_the_published_counts():
     }
 
 
-def test_splitting_makes_five_pictures_of_one(processed):
+def test_splitting_makes_five_images_of_one(processed):
     data, out = processed
     samples = train_questions(read_train(data), out / "processed", {})[0][:1]
     batch = TrainingCollator(load_processor(str(TINY), image_splitting=True))(samples)

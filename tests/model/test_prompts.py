@@ -44,7 +44,7 @@ def test_the_template_renders_the_published_text_and_prompts_differ_by_explicit_
 READ = "Read: 12.5 centimetre top left upright height; 500 gram bottom net."
 
 
-def test_what_was_read_stands_between_picture_and_question(processor):
+def test_what_was_read_stands_between_image_and_question(processor):
     text = prompt("height", READ)
     assert text == f"User:<image> {READ} What is the height of the product?<end_of_utterance> \nAssistant: "
     ids = processor.tokenizer(text).input_ids
@@ -67,7 +67,7 @@ def test_training_and_inference_ask_alike(processor, samples):
         assert (labels[: len(whole)] == IGNORED).all()
 
 
-def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
+def test_an_image_is_64_tokens_between_two_fakes(processor, samples):
     inputs = encode(processor, [open_image(samples[0], FAMILY)], [prompt(samples[0].entity)], "left")
     ids = inputs["input_ids"][0].tolist()
     assert ids.count(32001) == 64
@@ -110,7 +110,7 @@ def test_padding_side_is_set_per_call(processor, samples):
 
 
 @pytest.mark.parametrize("splitting", [False, True])
-def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
+def test_images_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
     processor, rng = load_processor(str(TINY), image_splitting=splitting), np.random.default_rng(0)
     sizes = [(378, 400), (420, 378)]
     pictures = [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
@@ -124,7 +124,7 @@ def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
     assert torch.equal(half, want["pixel_values"].bfloat16())
 
 
-def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
+def test_pixels_are_the_processed_images_unscaled(processor, samples):
     picture = open_image(samples[0], FAMILY)
     pixels = encode(processor, [picture], [prompt("height")], "left")["pixel_values"][0, 0]
     assert pixels.shape[1:] == (picture.height, picture.width)

@@ -39,7 +39,7 @@ def hashes(folder):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
 
-def test_the_command_leaves_pictures_manifest_and_untouched_sources(data, tmp_path):
+def test_the_command_leaves_images_manifest_and_untouched_sources(data, tmp_path):
     before, out = hashes(data / "images"), tmp_path / "out"
     result = run_python("preprocess.py", "--data", data, "--out", out, "--workers", 2)
     assert result.returncode == 0, result.stderr
@@ -60,7 +60,7 @@ def test_the_command_leaves_pictures_manifest_and_untouched_sources(data, tmp_pa
         assert np.abs(made.astype(int) - want).mean() < 2  # JPEG at quality 95
 
 
-def test_options_change_the_pictures_and_nothing_else_is_redone(data, tmp_path):
+def test_options_change_the_images_and_nothing_else_is_redone(data, tmp_path):
     out = tmp_path / "out"
     call = ["preprocess.py", "--data", data, "--out", out]
     assert "(0 reused)" in run_python(*call).stdout
@@ -76,7 +76,7 @@ def test_options_change_the_pictures_and_nothing_else_is_redone(data, tmp_path):
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_a_touched_picture_of_the_same_bytes_is_not_processed_anew(tmp_path, shards, monkeypatch, capsys):
+def test_a_touched_image_of_the_same_bytes_is_not_processed_anew(tmp_path, shards, monkeypatch, capsys):
     linked, data, out = make_folder(tmp_path / "linked", 3, 2), tmp_path / "data", tmp_path / "out"
     shutil.copytree(linked, data)
     settings = PreprocessSettings(data, out, workers=1, shards=shards, per_shard=10)
@@ -112,7 +112,7 @@ def test_a_manifest_without_hashes_is_taken_over(data, tmp_path):
     assert set(read_manifest(out, ["file_hash"])["file_hash"]) == {""}
 
 
-def test_broken_and_missing_pictures_stop_nothing(data, tmp_path):
+def test_broken_and_missing_images_stop_nothing(data, tmp_path):
     images = data / "images"
     (images / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     (images / "empty.jpg").write_bytes(b"")
@@ -154,7 +154,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     pictures = {p.name: p.read_bytes() for p in out.glob("*.jpg")}
     result = run_python("preprocess.py", "--data", data, "--out", out, "--ocr")
     assert result.returncode == 0, result.stderr
-    assert {p.name: p.read_bytes() for p in out.glob("*.jpg")} == pictures  # reading changes no picture
+    assert {p.name: p.read_bytes() for p in out.glob("*.jpg")} == pictures  # reading changes no image
     entries = {e["image"]: e for e in map(json.loads, (out / "text.jsonl").read_text().splitlines())}
     manifest = manifest_of(out)
     assert set(entries) == set(manifest.index)
@@ -176,7 +176,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     assert "(12 reused)" in run_python("preprocess.py", "--data", data, "--out", out, "--ocr").stdout
 
 
-def test_pictures_are_read_again_when_something_else_is_asked_of_them(tmp_path):
+def test_images_are_read_again_when_something_else_is_asked_of_them(tmp_path):
     data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
     settings = PreprocessSettings(data, out, ocr=True, workers=1)
     asked = pd.read_csv(data / "test.csv", dtype=str)["entity_name"].tolist()
@@ -220,7 +220,7 @@ def test_another_ocr_engine_reads_again_and_without_ocr_its_text_stays(tmp_path,
 
 
 @pytest.mark.parametrize("gone", ["deleted", "renamed", "a folder"])
-def test_a_picture_that_is_gone_is_missing_and_the_run_goes_on(fresh, gone):
+def test_an_image_that_is_gone_is_missing_and_the_run_goes_on(fresh, gone):
     data, out = fresh
     image = pd.read_csv(data / "test.csv", dtype=str)["image_link"][0].rsplit("/", 1)[-1]
     source = data / "images" / image
@@ -246,14 +246,14 @@ def read_at(out):
     return {p.name: p.stat().st_mtime_ns for p in out.glob("*.jpg")}
 
 
-def test_an_unexpected_error_costs_its_picture_and_leaves_a_traceback(tmp_path, capsys):
+def test_an_unexpected_error_costs_its_image_and_leaves_a_traceback(tmp_path, capsys):
     data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
     broken = PreprocessSettings(data, out, workers=1, strength="strong")  # no command line lets it through
     manifest = preprocess(broken)
     assert set(manifest["status"]) == {"failed"}
     assert manifest["error"].str.startswith("error: ").all()
     assert "enhance" in (out / "errors.log").read_text()
-    assert f"unexpected errors on {len(manifest)} pictures" in capsys.readouterr().out
+    assert f"unexpected errors on {len(manifest)} images" in capsys.readouterr().out
     assert set(preprocess(replace(broken, strength=1.5))["status"]) == {"ok"}
     assert not (out / "errors.log").exists()
 
@@ -301,7 +301,7 @@ def test_unusable_folders_get_one_sentence(tmp_path):
     assert_one_sentence(run_python(*call, tmp_path / "nowhere"), "nowhere", "no such folder")
     empty = tmp_path / "empty"
     (empty / "images").mkdir(parents=True)
-    assert_one_sentence(run_python(*call, empty), "no pictures")
+    assert_one_sentence(run_python(*call, empty), "no images")
     bad = make_folder(tmp_path / "bad", 1, 1)
     (bad / "test.csv").write_text("index,link\n1,x.jpg\n")
     assert_one_sentence(run_python(*call, bad), "test.csv", "image_link")
@@ -312,7 +312,7 @@ def test_unusable_folders_get_one_sentence(tmp_path):
     assert_one_sentence(run_python("preprocess.py", "--data", good, "--out", blocked), "cannot be written")
 
 
-def test_every_real_picture_comes_out(real, tmp_path):
+def test_every_real_image_comes_out(real, tmp_path):
     manifest = preprocess(PreprocessSettings(real, tmp_path, workers=2))
     assert len(manifest) == 983
     assert set(manifest["status"]) == {"ok"}
@@ -353,7 +353,7 @@ def test_an_image_that_its_drive_does_not_give_is_tried_again_by_the_next_run(tm
         "unreadable drive (Input/output error)",
     ]
     assert set(rows.drop(image)["status"]) == {"ok"}
-    assert "1 pictures could not be read off their drive; run again" in capsys.readouterr().out
+    assert "1 images could not be read off their drive; run again" in capsys.readouterr().out
     row = ManifestRow(image, status="failed", error=rows.loc[image, "error"], **source_stamp(source))
     row = row._replace(settings=rows.loc[image, "settings"])
     assert not is_current(row, None, source, settings, ())

@@ -1,4 +1,4 @@
-"""Dying workers, Ctrl-C, a full disk: one picture is lost at most, and the run says so."""
+"""Dying workers, Ctrl-C, a full disk: one image is lost at most, and the run says so."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ from tests.prepare.test_preprocessing import hashes, manifest_of
 
 
 class Deadly:
-    """Kills the process that unpickles it: a picture that takes its worker down whenever it is tried."""
+    """Kills the process that unpickles it: an image that takes its worker down whenever it is tried."""
 
     def __reduce__(self):
         return os._exit, (9,)
@@ -35,7 +35,7 @@ def job(name: str, folder: Path, **changes) -> Job:
     return Job(**known | {"max_pixels": MAX_PIXELS, "ocr": False} | changes)
 
 
-def test_a_picture_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
+def test_an_image_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
     jobs = [job(f"{i}.jpg", tmp_path) for i in range(12)]
     jobs.insert(3, job("deadly.jpg", tmp_path, source=Deadly()))
     results = run(process, jobs, workers=2, died=lambda _: failed(WORKER_DIED))
@@ -49,7 +49,7 @@ def test_a_picture_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
 
 @pytest.fixture
 def many(tmp_path):
-    """A data folder with enough pictures to be disturbed in."""
+    """A data folder with enough images to be disturbed in."""
     data = make_folder(tmp_path / "data", 4, 2)
     for i in range(200):
         os.link(data / "images" / "train-0000.jpg", data / "images" / f"more-{i:03d}.jpg")

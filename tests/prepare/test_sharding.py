@@ -35,7 +35,7 @@ from tests.prepare.test_processes import Deadly, job
 
 @pytest.fixture(scope="module")
 def sharded(processed, tmp_path_factory):
-    """The folders of `processed`, and one with the same pictures in shards of five."""
+    """The folders of `processed`, and one with the same images in shards of five."""
     data, single = processed
     out = tmp_path_factory.mktemp("sharded")
     preprocess(
@@ -107,11 +107,11 @@ def test_what_is_whole_is_kept_and_what_has_changed_is_made_anew(tmp_path):
         "gone.jpg": "missing",
     }
     assert set(read_manifest(out, ["status"])["status"]) == {"ok", "failed", "missing"}
-    with pytest.raises(InputError, match="holds pictures in shards"):
+    with pytest.raises(InputError, match="holds images in shards"):
         preprocess(PreprocessSettings(data, out))
 
 
-def test_a_picture_that_kills_its_process_costs_only_itself(tmp_path):
+def test_an_image_that_kills_its_process_costs_only_itself(tmp_path):
     tar = tmp_path / "00000.tar"
     jobs = [job(f"{i}.jpg", tar) for i in range(3)] + [job("deadly.jpg", tar, source=Deadlier())]
     rows, _ = make(Shard(tar, tuple(jobs)))
@@ -162,7 +162,7 @@ def test_shards_in_a_store_are_read_like_those_in_a_folder(sharded, tmp_path):
     assert [texts[image] for image in images] == [plain[image] for image in images]
 
 
-def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):
+def test_a_shard_is_made_in_a_store_from_images_in_another(tmp_path):
     data, out = make_folder(tmp_path / "data", 3, 2), tmp_path / "out"
     preprocess(PreprocessSettings(Path(f"file://{data}"), Path(f"file://{out}"), workers=1, shards=True))
     jobs = [job(path.name, out) for path in sorted((data / "images").iterdir())]

@@ -127,7 +127,7 @@ def test_a_row_shows_what_was_read_weighed_and_decided(report, opened):
     tab = opened(path, f"#row-{dimension['index']}")
     assert tab.locator("line.segment").count() >= 1
     box, image = (tab.locator(name).first.bounding_box() for name in ("figure svg", "figure img"))
-    assert box == pytest.approx(image, abs=1)  # the boxes lie on the picture
+    assert box == pytest.approx(image, abs=1)  # the boxes lie on the image
 
 
 def test_train_rows_show_label_and_verdict(report, opened):
@@ -142,7 +142,7 @@ def test_train_rows_show_label_and_verdict(report, opened):
     assert tab.locator("#verdict option").count() >= 2
 
 
-def test_texts_from_pictures_and_tables_are_only_texts(report, opened):
+def test_texts_from_images_and_tables_are_only_texts(report, opened):
     path, table = report
     for index in (9001, table["index"][0]):
         tab = opened(path, f"#row-{index}")
@@ -185,7 +185,7 @@ def test_the_summary_tells_scores_times_and_what_was_skipped(report, opened):
     assert tab.input_value("#entity") == "height"
 
 
-def test_a_page_of_many_rows_stays_small_and_loads_pictures_when_they_are_seen(
+def test_a_page_of_many_rows_stays_small_and_loads_images_when_they_are_seen(
     processed, tmp_path, opened, monkeypatch
 ):
     out = shutil.copytree(processed[1], tmp_path / "out")
@@ -229,7 +229,7 @@ def test_without_truth_text_or_adapter_there_is_still_a_page(processed, tmp_path
     assert tab.locator("#scores").count() == 0
 
 
-def test_a_picture_or_row_that_cannot_be_shown_costs_itself(report, tmp_path, opened):
+def test_an_image_or_row_that_cannot_be_shown_costs_itself(report, tmp_path, opened):
     out = shutil.copytree(report[0].parent, tmp_path / "out")
     lines = (out / "processed" / "text.jsonl").read_text().splitlines()
     first, *others = (json.loads(line) for line in lines)

@@ -18,7 +18,7 @@ from tests.family import FAMILY
 
 
 def samples_of(counts):
-    """Samples without pictures, entities mixed."""
+    """Samples without images, entities mixed."""
     entities = [entity for entity, count in counts.items() for _ in range(count)]
     entities.sort(key=lambda entity: hash((entity, "mixed")))
     return [Question(row, f"{row}.jpg", Path(f"{row}.jpg"), entity) for row, entity in enumerate(entities)]
@@ -94,7 +94,7 @@ def test_sizes_are_those_the_model_gets(processed):
         assert FAMILY.padded(read_image(sample.model_image)).shape[:2] == sizes[sample.model_image.name]
 
 
-def test_only_pictures_of_drawn_rows_and_of_the_test_are_read(tmp_path):
+def test_only_images_of_drawn_rows_and_of_the_test_are_read(tmp_path):
     data, out = make_folder(tmp_path / "data", 30, 3), tmp_path / "out"
     train = read_train(data)
     train.loc[0, "entity_value"] = "about as heavy as a cat"  # of no use, so it is never drawn
