@@ -71,7 +71,7 @@ def trained_by_cells(processed, tmp_path_factory):
         ("r=settings.lora_r", "r=4"),
         ("learning_rate=settings.learning_rate", "learning_rate=5e-4"),
     )
-    settings = {"epochs": 0.5, "evaluations": 1, "scored_rows": 4, "prompt": "{context} Say: {question}"}
+    settings = {"batch_size": 4, "evaluations": 1, "scored_rows": 4, "prompt": "{context} Say: {question}"}
     parameters = {"DATA": str(processed[0]), "OUT": str(out), "SETTINGS": settings, "PROCESSES": 2}
     execute_notebook(notebook, out / "training.ipynb", parameters)
     return processed[0], out, folder
