@@ -9,7 +9,6 @@ one with the same settings and data is not repeated.
 import os
 
 import torch
-from transformers import TrainingArguments
 
 from src import metrics
 from src.data.errors import run_main
@@ -30,7 +29,7 @@ from src.model.precision import compute_dtype
 from src.settings import TrainSettings
 from src.training import adapter
 from src.training.adapter import TrainResult
-from src.training.configuration import adapter_key, resolve, training_arguments
+from src.training.configuration import TrainingArguments, adapter_key, resolve, training_arguments
 from src.training.rows import TrainData, load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 

@@ -182,7 +182,7 @@ def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorde
     assert (record["settings"]["lora_r"], record["settings"]["learning_rate"]) == (4, 5e-4)
     assert json.loads((result.adapter / "adapter_config.json").read_text())["r"] == 4
     assert max(entry.get("learning_rate", 0) for entry in record["log"]) == 5e-4
-    assert adapter.load_result(result.adapter, cache_key(in_use)).scores.equals(result.scores)
+    assert adapter.load_result(result.adapter, trainer.key).scores.equals(result.scores)
     assert adapter.load_result(result.adapter, cache_key(settings)) is None
 
 

@@ -21,7 +21,9 @@ def model(tmp_path):
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
-@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_one_other_byte_anywhere_in_small_weights_is_noticed(model, place, difference):
     before, weights = model_contents(str(model)), model / "model.safetensors"
     data = bytearray(weights.read_bytes())

@@ -266,7 +266,7 @@ def test_an_odd_model_gets_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no config\.json"):
         load_config(str(tmp_path))
     LlamaConfig(num_hidden_layers=1).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="a llama model, not an IDEFICS2"):
+    with pytest.raises(InputError, match="a llama model; only idefics2"):
         load_config(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
