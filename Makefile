@@ -1,4 +1,4 @@
-# make run    from product pictures to a validated prediction file (DATA, OUT, MODEL as below; ARGS="--rows 1000" ...)
+# make run    from product images to a validated prediction file (DATA, OUT, MODEL as below; ARGS="--rows 1000" ...)
 # make test   the whole test suite
 # make test-ray   what needs Ray (requirements-ray.txt), which it installs; from then on make test does it, too
 # make lint   ruff and mypy

@@ -2,7 +2,7 @@
 
     make bench-gpu DATA=path/to/data/folder OUT=path/to/results
 
-Needs the pictures and texts of ``preprocess.py --ocr`` in ``OUT/processed``, and about 20 GB of disk for the
+Needs the images and texts of ``preprocess.py --ocr`` in ``OUT/processed``, and about 20 GB of disk for the
 weights. Training and answering, each in bfloat16 and in float16 (as a card without bfloat16 computes), with
 the batch sizes that the card gets: rows and tokens per second, peak memory beside the estimate, share of the
 card's rate in matrix products. Also how many of the answers of the merged model are those of the adapter
@@ -36,7 +36,7 @@ from src.model.modeling import add_lora, card_memory, load_base, load_config, lo
 from src.model.precision import compute_dtype
 from src.plan.catalogue import TRAIN_TOKENS, answering_flops, training_flops
 from src.plan.measure import seconds_per_training_row, timed_answers
-from src.settings import LoraSettings, TrainSettings
+from src.settings import PROMPT, LoraSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "benchmarks" / "gpu.json"
@@ -78,7 +78,9 @@ def answering(model: Path, data: Path, out: Path, rows: int) -> dict[str, float]
     config, preset = _shape(model)
     questions, merged = some_rows(data, out / "processed", rows), memory.is_merged(config, _card())
     size = min(preset.predict_batch_size, max(1, len(questions) // 3))
-    settings = AnswererSettings(str(model), model / "adapter", merged, False, out / "processed", size, None)
+    settings = AnswererSettings(
+        str(model), model / "adapter", merged, False, PROMPT, out / "processed", size, None
+    )
     results, _, seconds = timed_answers(settings, questions, RunFolder(out))
     peak, answers = _peak_gb(), _texts(results)
     flops = answering_flops(config, len(questions) / len(by_image(questions)))
@@ -167,7 +169,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     questions = some_rows(args.data, args.out / "processed", args.rows)
     config = models.config("8b")
     estimate = memory.training(config, 8, True, 16, torch.bfloat16)
-    print(f"{len(questions)} rows of {len(by_image(questions))} pictures; ", end="")
+    print(f"{len(questions)} rows of {len(by_image(questions))} images; ", end="")
     print(f"estimated to train 8 rows at once: {estimate}")
     if not torch.cuda.is_available():
         raise InputError(f"benchmarks.gpu measures a CUDA GPU: {gpu_fault()}")

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Idefics2Processor
+from transformers import ProcessorMixin
 
 from benchmarks import models
 from src.data.errors import run_main
@@ -41,11 +41,10 @@ from src.data.text_store import TextStore
 from src.model import generation
 from src.model.collator import encode, open_image
 from src.model.decoding import MAX_NEW_TOKENS
-from src.model.letterbox import letterboxed_sizes
-from src.model.memory import PATCHES
+from src.model.family import family_of
 from src.model.modeling import add_lora, load_adapter, load_base, load_processor, lora_config, merge
 from src.model.precision import compute_dtype, vision_in_bfloat16
-from src.model.prompts import prompt
+from src.model.prompts import prompt_for
 from src.plan.catalogue import PROMPT_TOKENS, QUESTION_TOKENS, forward_flops
 from src.plan.measure import seconds_after_the_first
 from src.reading.options import ABSTAIN
@@ -65,7 +64,7 @@ class Questions:
 
     rows: list[Question]  # with prompt context and options
     processed: Path
-    processor: Idefics2Processor
+    processor: ProcessorMixin
     batch_size: int
 
 
@@ -122,7 +121,7 @@ def ours(network: generation.Model, questions: Questions, way: str) -> float:
         network,
         questions.processor,
         rows,
-        letterboxed_sizes(questions.processed),
+        family_of(questions.processor).padded_sizes(questions.processed),
         questions.batch_size,
         bar_name="",
         to_the_limit=way == SAME,
@@ -137,9 +136,10 @@ def reference(network: generation.Model, questions: Questions, way: str) -> floa
     if way == SAME:
         limits = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS}
     rows, size, times = questions.rows, questions.batch_size, []
+    prompt = prompt_for(questions.processor)
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
-        images = [open_image(question) for question in batch]
+        images = [open_image(question, family_of(questions.processor)) for question in batch]
         prompts = [prompt(question.entity, question.context) for question in batch]
         inputs = encode(questions.processor, images, prompts, "left").to(network.device, network.dtype)
         with torch.inference_mode():
@@ -166,7 +166,8 @@ def some_rows(data: Path, processed: Path, count: int) -> list[Question]:
 
 def agreement(questions: list[Question], processed: Path) -> str:
     """Say how many answers of the bundled, trained model are the same in bfloat16 as in `compute_dtype`."""
-    processor, sizes = load_processor(str(models.TINY)), letterboxed_sizes(processed)
+    processor = load_processor(str(models.TINY))
+    sizes = family_of(processor).padded_sizes(processed)
     answers = []
     for dtype in (compute_dtype(), torch.bfloat16):
         network = load_base(str(models.TINY)).dequantize(dtype=dtype).to(dtype)
@@ -218,7 +219,8 @@ def main() -> int:
     _report(measured)
     print(agreement(rows, processed))
     rate = statistics.median(run[OWN] for run in measured["ours"])
-    image_flops = sum(forward_flops(models.config(args.size), PATCHES, PROMPT_TOKENS).values())
+    config = models.config(args.size)
+    image_flops = sum(forward_flops(config, family_of(config).patches, PROMPT_TOKENS).values())
     question_flops = forward_flops(models.config(args.size), 0, QUESTION_TOKENS + TOKENS)["text"]
     row, best = image_flops * images / len(rows) + question_flops, models.matmul_rate()
     print(

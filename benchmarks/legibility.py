@@ -1,9 +1,9 @@
-"""Is text as legible in our small pictures as in the reference loop's? Reads both with OCR.
+"""Is text as legible in our small images as in the reference loop's? Reads both with OCR.
 
     python -m benchmarks.legibility --data path/to/data/folder
 
-For pictures of train.csv that are larger than 600 px: the share in which the number of the official label is
-found in the text of the enhanced picture, and the characters read per picture; apart for those that
+For images of train.csv that are larger than 600 px: the share in which the number of the official label is
+found in the text of the enhanced image, and the characters read per image; apart for those that
 `images.decode` reduces.
 """
 
@@ -39,8 +39,8 @@ def is_in(number: str, text: str) -> bool:
 
 def main() -> int:
     """Command line; prints a table."""
-    parser = argparse.ArgumentParser(description="Legibility of enhanced pictures.")
-    parser.add_argument("--data", type=Path, required=True, help="data folder with train.csv and pictures")
+    parser = argparse.ArgumentParser(description="Legibility of enhanced images.")
+    parser.add_argument("--data", type=Path, required=True, help="data folder with train.csv and images")
     data = parser.parse_args().data
     cv2.setNumThreads(1)
     settings, seen, found = EnhanceSettings(), set(), defaultdict(list)

@@ -13,9 +13,9 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from transformers import Idefics2Config
 
+from src.model.family import hub_config
 from src.model.memory import meta_model
 from src.model.precision import compute_dtype
-from src.plan.catalogue import config_8b
 
 TINY = Path(__file__).resolve().parent.parent / "data" / "idefics2-tiny"
 SHARD_BYTES = 2 * 10**9
@@ -25,7 +25,7 @@ SHARD_BYTES = 2 * 10**9
 def config(size: str) -> Idefics2Config:
     """Return a configuration: ``8b`` as published, ``100m`` (parameters) or ``tiny`` of the same shape."""
     if size == "8b":
-        return config_8b()
+        return hub_config()
     sizes = {"100m": (512, 1536, 8, 8, 2048, 12), "tiny": (64, 128, 2, 2, 128, 2)}
     width, inner, layers, heads, vision_inner, vision_layers = sizes[size]
     text = {"model_type": "mistral", "vocab_size": 32003, "pad_token_id": 0, "hidden_size": width}

@@ -1,4 +1,4 @@
-"""Speed of preprocess.py beside the reference loop, on the same pictures, settings and number of workers.
+"""Speed of preprocess.py beside the reference loop, on the same images, settings and number of workers.
 
     make bench-preprocess DATA=path/to/data/folder
 
@@ -40,7 +40,7 @@ def _read(path: str) -> np.ndarray:
 
 
 def reference(job: tuple[str, str]) -> None:
-    """The reference solution's steps for one picture (source path, target path)."""
+    """The reference solution's steps for one image (source path, target path)."""
     image = _read(job[0])
     height, width = image.shape[:2]
     scale = min(1.0, 600 / max(height, width))
@@ -67,7 +67,7 @@ def floor(job: tuple[str, str]) -> None:
 
 
 def run_pool(name: str, source: Path, target: Path, workers: int) -> None:
-    """Run one of the loops over all pictures of ``source``."""
+    """Run one of the loops over all images of ``source``."""
     target.mkdir(parents=True)
     jobs = [(str(path), str(target / path.name)) for path in sorted(source.iterdir())]
     with multiprocessing.Pool(workers) as pool:
@@ -101,7 +101,7 @@ def timed(name: str, data: Path, target: Path, workers: int) -> float:
 
 
 def peak_memory(data: Path, folder: Path, copies: int, workers: int) -> float:
-    """Largest resident size in MB of any process of a run over every picture ``copies`` times."""
+    """Largest resident size in MB of any process of a run over every image ``copies`` times."""
     images = folder / f"many-{copies}" / "images"
     images.mkdir(parents=True)
     for path in (data / "images").iterdir():
@@ -123,7 +123,7 @@ def peak_memory(data: Path, folder: Path, copies: int, workers: int) -> float:
 
 
 def steps(source: Path) -> dict[str, float]:
-    """Milliseconds per picture of each step of ours, one thread."""
+    """Milliseconds per image of each step of ours, one thread."""
     cv2.setNumThreads(1)
     settings = EnhanceSettings()
     spent = dict.fromkeys(
@@ -153,7 +153,7 @@ def steps(source: Path) -> dict[str, float]:
 def main() -> int:
     """Command line; prints a table."""
     parser = argparse.ArgumentParser(description="Speed of preprocess.py beside the reference loop.")
-    parser.add_argument("--data", type=Path, required=True, help="data folder with JPEG pictures")
+    parser.add_argument("--data", type=Path, required=True, help="data folder with JPEG images")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loop", help="internal: run one loop into --out")
@@ -171,13 +171,13 @@ def main() -> int:
                 seconds[name].append(timed(name, args.data, Path(folder) / name, args.workers))
         memory = {copies: peak_memory(args.data, Path(folder), copies, args.workers) for copies in (1, 10)}
         paths = sorted(source.iterdir())
-        print(f"{len(paths)} pictures, {args.workers} workers, {args.rounds} rounds, median (all)")
+        print(f"{len(paths)} images, {args.workers} workers, {args.rounds} rounds, median (all)")
         for name in names:
             middle = statistics.median(seconds[name])
             every = " ".join(f"{s:.1f}" for s in seconds[name])
             print(f"  {name:10} {middle:6.1f} s  {len(paths) / middle:6.1f} img/s  ({every})")
         for copies, size in memory.items():
-            print(f"ours, {copies * len(paths)} pictures: largest process {size:.0f} MB")
+            print(f"ours, {copies * len(paths)} images: largest process {size:.0f} MB")
         difference = [
             np.abs(
                 _read(str(Path(folder) / "ours" / p.name)).astype(int)
@@ -186,7 +186,7 @@ def main() -> int:
             for p in paths
         ]
         print(f"mean absolute pixel difference to the reference loop: {np.mean(difference):.2f} of 255")
-    print("ms per picture, one thread:", ", ".join(f"{step} {ms:.1f}" for step, ms in steps(source).items()))
+    print("ms per image, one thread:", ", ".join(f"{step} {ms:.1f}" for step, ms in steps(source).items()))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How well pictures are read: candidate recall, the rule reader's F1, its score's honesty, the audit; a page
+"""How well images are read: candidate recall, the rule reader's F1, its score's honesty, the audit; a page
 of misses.
 
     make bench-reading DATA=path/to/data/folder OUT=path/to/results
@@ -166,7 +166,7 @@ def show_agreement(title: str, pairs: Sequence[tuple[audit.Verdict, bool, str]])
 
 
 def page(rows: Sequence[Row], processed: Path) -> str:
-    """An HTML page of the rows the rules missed, with picture, truth, answer and options."""
+    """An HTML page of the rows the rules missed, with image, truth, answer and options."""
     cards = []
     for row in rows:
         truth, given = row.question.label, row.answer

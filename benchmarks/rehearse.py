@@ -35,6 +35,7 @@ from src.data.sampling import read_sampled
 from src.data.tables import read_test
 from src.data.text_store import TextStore
 from src.model import memory
+from src.model.collator import training_collator
 from src.model.generation import Answerer, AnswererSettings
 from src.model.modeling import add_lora, load_base, load_config, load_processor, lora_config
 from src.model.precision import compute_dtype
@@ -44,7 +45,7 @@ from src.plan.stages import ANSWERING_SHARE, TRAINING_SHARE
 from src.prepare.preprocessing import preprocess
 from src.reading.options import ABSTAIN
 from src.rules import with_parsed_text
-from src.settings import PreprocessSettings, TrainSettings
+from src.settings import PROMPT, PreprocessSettings, TrainSettings
 from src.training.configuration import training_arguments
 from src.training.rows import load_data
 from src.training.trainer import F1Trainer, last_checkpoint
@@ -132,7 +133,7 @@ def train(size: str, data: Path, out: Path) -> None:
         base = load_base(settings.model)
     trainer = F1Trainer(
         add_lora(base, lora_config(settings), gradient_checkpointing=True),
-        load_processor(settings.model),
+        training_collator(load_processor(settings.model), settings),
         replace(questions, questions=questions.questions[: ROWS * STEPS]),
         settings,
         arguments,
@@ -153,7 +154,7 @@ def answer(size: str, data: Path, out: Path) -> None:
     config, run = load_config(str(out / "model")), RunFolder(out)
     rows = memory.preset(config, 0).predict_batch_size
     settings = AnswererSettings(
-        str(out / "model"), run.adapter, False, False, run.processed, rows, None, cpu=True
+        str(out / "model"), run.adapter, False, False, PROMPT, run.processed, rows, None, cpu=True
     )
     table = read_test(out / "data")
     questions = [q for q in test_questions(table, run.processed, {}) if not q.reason]
@@ -163,7 +164,7 @@ def answer(size: str, data: Path, out: Path) -> None:
     seconds = answering_flops(config, 1) / (ANSWERING_SHARE * models.matmul_rate())
     estimate = memory.answering(config, rows, False, compute_dtype()).total
     with step("load with the adapter"):
-        answerer = Answerer(settings)
+        answerer = Answerer.load(settings)
     for name, asked in (("by their options", known), ("freely", unknown)):
         with step(f"answer {len(asked)} questions {name}", len(asked) * seconds, estimate):
             answers: list[Question] = list(answerer.answers(asked, bar_name=""))

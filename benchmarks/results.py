@@ -29,8 +29,8 @@ from src.data.files import write_whole
 from src.data.folders import RunFolder
 from src.data.labels import normalise_label
 from src.data.tables import read_table, read_train
-from src.model.letterbox import letterboxed_sizes
-from src.model.modeling import add_lora, load_base, lora_config
+from src.model.family import family_of
+from src.model.modeling import add_lora, load_base, load_config, lora_config
 from src.predict import predict
 from src.reading.quantity import canonical
 from src.settings import LoraSettings, PredictSettings, TrainSettings
@@ -97,7 +97,7 @@ def bundled(settings: TrainSettings, processed: Path) -> pd.DataFrame:
 
 
 def shuffled(settings: TrainSettings, processed: Path, adapter: Path) -> pd.DataFrame:
-    """The fine-tuned model with every picture exchanged for another of its size, and the right text."""
+    """The fine-tuned model with every image exchanged for another of its size, and the right text."""
     folder = RunFolder(settings.out).processed
     if not folder.is_dir():
         folder.mkdir(parents=True)
@@ -105,7 +105,7 @@ def shuffled(settings: TrainSettings, processed: Path, adapter: Path) -> pd.Data
         for name in ("manifest.csv", "text.jsonl"):
             (folder / name).symlink_to((processed / name).resolve())
         order = np.random.default_rng(0)
-        sizes = pd.Series(letterboxed_sizes(processed))
+        sizes = pd.Series(family_of(load_config(settings.model)).padded_sizes(processed))
         for _, names in sizes.groupby(sizes).groups.items():
             for name, other in zip(names, order.permutation(names), strict=True):
                 (folder / name).symlink_to((processed / other).resolve())
@@ -120,11 +120,11 @@ def among_candidates(given: pd.Series, details: pd.DataFrame) -> pd.Series:
 
 
 def folds(base: TrainSettings, processed: Path) -> pd.DataFrame:
-    """Official rows answered by models that were not trained on their pictures: details with ``truth``."""
+    """Official rows answered by models that were not trained on their images: details with ``truth``."""
     table = read_train(base.data)
     table.insert(0, "index", range(len(table)))
-    pictures = pd.factorize(table["image_link"])[0]
-    fold = np.random.default_rng(0).permutation(pictures.max() + 1)[pictures] % FOLDS
+    images = pd.factorize(table["image_link"])[0]
+    fold = np.random.default_rng(0).permutation(images.max() + 1)[images] % FOLDS
     parts = []
     for number in range(FOLDS):
         data = base.out / f"fold-{number}"
@@ -164,9 +164,9 @@ def measure(data: Path, out: Path, model: str) -> dict[str, Any]:
     unaudited = way(dataclasses.replace(base, out=ways / "no-audit", audit=False), processed)
     add("... without the audit", unaudited["model_answer"], "labels as they are")
     blind = way(dataclasses.replace(base, out=ways / "no-ocr", ocr=False), processed)
-    add("... without candidates", blind["model_answer"], "picture and question only")
+    add("... without candidates", blind["model_answer"], "image and question only")
     other = shuffled(dataclasses.replace(base, out=ways / "shuffled"), processed, out / "adapter")
-    add("... with pictures shuffled", other["model_answer"], "right text, another picture: does it look?")
+    add("... with images shuffled", other["model_answer"], "right text, another image: does it look?")
     add("**rules and fine-tuned tiny model, the ensemble**", main["prediction"], "what `make run` writes")
     published = data / "published_answers.csv"
     if published.is_file():
@@ -215,7 +215,7 @@ def as_markdown(record: dict[str, Any], per_entity: bool) -> str:
             "",
             *lines,
             "",
-            f"{FOLDS}-fold by picture on the {record['official_rows']} official train rows "
+            f"{FOLDS}-fold by image on the {record['official_rows']} official train rows "
             f"(labels as they are, about a quarter of them wrong), F1: {five}.",
         ]
     )

@@ -1,12 +1,12 @@
-"""preprocess.py over Ray beside its local processes, on the same pictures; and the memory of who starts the
+"""preprocess.py over Ray beside its local processes, on the same images; and the memory of who starts the
 work.
 
     make bench-ray DATA=path/to/data/folder
 
 (a) seconds, start to end, with OCR, in turns; the cluster (one node of this machine's cores) stands before
-and after. ``--copies`` repeats the pictures (hard links), until a run is long enough: at least five minutes.
+and after. ``--copies`` repeats the images (hard links), until a run is long enough: at least five minutes.
 (b) the largest resident size of the process that was started, not of its workers, with ``--shards`` and
-without OCR, at 2,000 and 40,000 pictures (``--few``, ``--many``), for both.
+without OCR, at 2,000 and 40,000 images (``--few``, ``--many``), for both.
 """
 
 import argparse
@@ -27,7 +27,7 @@ WAYS = ("local", "ray")
 
 
 def repeated(data: Path, folder: Path, count: int) -> Path:
-    """A data folder of ``count`` pictures: those of ``data`` over and over, as links."""
+    """A data folder of ``count`` images: those of ``data`` over and over, as links."""
     images = folder / "images"
     images.mkdir(parents=True)
     paths = sorted((data / "images").iterdir())
@@ -76,11 +76,11 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description="Ray beside the local processes.")
     parser.add_argument("--data", type=Path, required=True, help="data folder")
-    parser.add_argument("--copies", type=int, default=1, help="of each picture in (a)")
+    parser.add_argument("--copies", type=int, default=1, help="of each image in (a)")
     parser.add_argument("--rounds", type=int, default=3, help="of (a); 0: only (b)")
-    parser.add_argument("--few", type=int, default=2_000, help="pictures of (b)")
+    parser.add_argument("--few", type=int, default=2_000, help="images of (b)")
     parser.add_argument("--many", type=int, default=40_000, help="and their other number; 0: only (a)")
-    parser.add_argument("--per-shard", type=int, default=1_000, help="pictures in a shard of (b)")
+    parser.add_argument("--per-shard", type=int, default=1_000, help="images in a shard of (b)")
     args = parser.parse_args()
     import ray
 
@@ -107,13 +107,13 @@ def main() -> int:
             local, spread = (statistics.median(found[way]) for way in WAYS)
             for way, median in (("local", local), ("ray", spread)):
                 rounds = ", ".join(f"{value:.0f}" for value in found[way])
-                print(f"{way}: {count} pictures with OCR in {median:.1f} s ({rounds})")
+                print(f"{way}: {count} images with OCR in {median:.1f} s ({rounds})")
             print(f"overhead of Ray: {100 * (spread / local - 1):.1f} %")
         for count in (args.few, args.many) if args.many else ():
             data = repeated(args.data, folder / str(count), count)
             peaks = [driver_memory(way, data, folder / "out", address, args.per_shard) for way in WAYS]
             shown = ", ".join(f"{way} {peak:.0f} MB" for way, peak in zip(WAYS, peaks, strict=True))
-            print(f"{count:,} pictures in shards, memory of the process that was started: {shown}")
+            print(f"{count:,} images in shards, memory of the process that was started: {shown}")
     ray.shutdown()
     return 0
 

@@ -29,14 +29,15 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from PIL import Image
-from transformers import Idefics2Processor, Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from benchmarks import models
 from src.data.errors import InputError, run_main
 from src.data.questions import Question
-from src.model.memory import PATCHES
-from src.model.modeling import LORA_TARGETS, add_lora, load_base, load_processor, lora_config
-from src.model.prompts import completion, prompt
+from src.model.collator import training_collator
+from src.model.family import LORA_TARGETS, family_of
+from src.model.modeling import add_lora, load_base, load_processor, lora_config
+from src.model.prompts import prompt_for
 from src.plan.catalogue import forward_flops
 from src.settings import TrainSettings
 from src.training.configuration import training_arguments
@@ -64,13 +65,14 @@ class Stopwatch(TrainerCallback):
 class OfficialCollator:
     """Passes images to the processor as they are; all tokens but padding and image tokens are labels."""
 
-    def __init__(self, processor: Idefics2Processor) -> None:
+    def __init__(self, processor: Any) -> None:
         self.processor = processor
+        self.prompt, self.end = prompt_for(processor), family_of(processor).end
 
     def __call__(self, questions: Sequence[Question]) -> dict[str, torch.Tensor]:
         """Return the processor's tensors and ``labels`` (batch, tokens)."""
         images = [[Image.open(question.model_image)] for question in questions]
-        texts = [prompt(q.entity, q.context) + completion(q.label) for q in questions]
+        texts = [self.prompt(q.entity, q.context) + q.label + self.end for q in questions]
         batch = self.processor(text=texts, images=images, return_tensors="pt", padding=True)
         ids = batch["input_ids"]
         # The notebook's own label for image tokens, 32001, is no longer ignored by the loss.
@@ -88,7 +90,7 @@ def loop(name: str, model: str, settings: TrainSettings, rows: int) -> dict[str,
         arguments.set_evaluate("no").set_save("no").set_logging("no")
         if name == "ours":
             network = add_lora(load_base(model), lora_config(settings), bool(settings.gradient_checkpointing))
-            trainer = F1Trainer(network, processor, data, settings, arguments)
+            trainer = F1Trainer(network, training_collator(processor, settings), data, settings, arguments)
             trainer.remove_callback(Progress)  # it would write into the run's folder
         else:
             arguments.train_sampling_strategy, arguments.dataloader_num_workers = "random", 0
@@ -155,7 +157,8 @@ def _report(results: dict[str, list[dict[str, float]]], args: argparse.Namespace
         print(f"{name}: {middle[name]['rate']:.2f} rows/s ({every}), peak {middle[name]['memory']:.2f} GiB")
     ours, official = middle["ours"], middle["official"]
     print(f"rate x {ours['rate'] / official['rate']:.2f}, memory {ours['memory'] / official['memory']:.0%}")
-    parts = forward_flops(models.config(args.size), PATCHES, tokens=160)
+    config = models.config(args.size)
+    parts = forward_flops(config, family_of(config).patches, tokens=160)
     # Forward through all, backward through text and connector; not the second forward of checkpointing.
     row = parts["vision"] + 2 * (parts["connector"] + parts["text"])
     best = models.matmul_rate()

@@ -17,7 +17,8 @@ import pandas as pd
 from src import metrics
 from src.data.errors import InputError
 from src.data.questions import Question
-from src.reading.options import AXES, TEMPERATURE, Option
+from src.entities import AXES
+from src.reading.options import TEMPERATURE, Option
 from src.reading.quantity import parse_answer, same_amount
 
 FOLDS = 5
@@ -78,6 +79,12 @@ def combine(questions: Sequence[Question], weights: Weights) -> list[Question]:
             )
         )
     return combined
+
+
+def contributions(question: Question, weights: Weights) -> np.ndarray:
+    """Return what each of `FEATURES` adds to the utility of a question's options: (options, features)."""
+    products = _OptionTable.of([question]).features[0] * np.asarray(weights)
+    return products[:, : len(FEATURES)] + products[:, len(FEATURES) :]
 
 
 def fit(questions: Sequence[Question]) -> Weights:

@@ -75,11 +75,14 @@ def table(entities: Sequence[str], truths: Sequence[str], answers: Sequence[str]
     return pd.DataFrame(rows, columns=["entity", "rows", "tp", "fp", "fn", "tn", "precision", "recall", "f1"])
 
 
+def unit_of(answer: str) -> str:
+    """Return the unit of an answer; ``(none)`` for the empty one."""
+    return answer.partition(" ")[2] or "(none)"
+
+
 def confusion_of_units(truths: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
     """Count answers by the unit of the truth (rows) and of the answer (columns); ``(none)``: empty."""
-    truth, answer = (
-        pd.Series(list(texts)).str.split(n=1).str[1].fillna("(none)") for texts in (truths, answers)
-    )
+    truth, answer = (pd.Series(list(map(unit_of, texts)), dtype=object) for texts in (truths, answers))
     return pd.crosstab(truth.rename("truth"), answer.rename("answer"))
 
 

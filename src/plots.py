@@ -2,11 +2,14 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.patches import Rectangle
 
 from src.data.files import write_whole
 from src.data.processed import ModelImages
@@ -15,34 +18,43 @@ from src.images.enhance import resize
 
 _THUMBNAIL = 260
 """Longest side of an image in a gallery, px; keeps a notebook's outputs small."""
+Box: TypeAlias = tuple[float, float, float, float]
+_STYLES: dict[str, dict[str, Any]] = {
+    "line": {"edgecolor": "grey", "linewidth": 1},
+    "option": {"edgecolor": "tab:orange", "linewidth": 1.2},
+    "answer": {"edgecolor": "tab:green", "linewidth": 2.5},
+}
+"""Boxes on an annotated photo: text lines, options, and those that are answers."""
+_LARGE = 1000
+"""Longest side of an annotated photo, px."""
 
 
 def show_gallery(
-    pictures: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None
+    images: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None
 ) -> None:
     """Show images in a grid, each below its caption; the place of one that cannot be read stays grey.
 
     ``save`` is a path to write the figure to as well, as PNG.
     """
-    rows = max(1, -(-len(pictures) // columns))
+    rows = max(1, -(-len(images) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.4 * rows), dpi=72, squeeze=False)
-    for axis in axes.flat[len(pictures) :]:
+    for axis in axes.flat[len(images) :]:
         axis.axis("off")
-    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
+    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         # Longer lines would run into the caption beside.
         lines = (textwrap.fill(line, 42) for line in caption.splitlines())
         axis.set_title("\n".join(lines), fontsize=10)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
         try:
-            axis.imshow(resize(read_image(picture), _THUMBNAIL)[:, :, ::-1])
+            axis.imshow(resize(read_image(image), _THUMBNAIL)[:, :, ::-1])
         except ImageError:
             axis.set_facecolor("lightgrey")
     figure.tight_layout(h_pad=2)
     if save:
-        image = io.BytesIO()
-        figure.savefig(image, format="png", bbox_inches="tight")
-        write_whole(save, image.getvalue())
+        png = io.BytesIO()
+        figure.savefig(png, format="png", bbox_inches="tight")
+        write_whole(save, png.getvalue())
     plt.show()
 
 
@@ -98,18 +110,50 @@ def show_labels(entities: pd.Series, labels: pd.Series) -> None:
 
 
 def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
-    """Plot the loss per step with its mean over a tenth of the run, and the F1 on held-out images per step.
+    """Plot the parts of the loss per step, means over a tenth of the run, and the F1 on held-out images.
 
-    ``losses`` has the columns ``step, loss``, ``f1`` has ``step, f1``.
+    ``losses`` has the columns ``step, loss`` and one per part (``tokens, options``), ``f1`` has ``step, f1``.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3), dpi=72)
-    left.plot(losses["step"], losses["loss"], alpha=0.4, label="loss")
     window = max(5, len(losses) // 10)
-    left.plot(losses["step"], losses["loss"].rolling(window, min_periods=1).mean(), label=f"mean of {window}")
-    left.set(title="training loss (answer tokens and options)", xlabel="step", ylabel="cross entropy")
+    parts = [name for name in ("tokens", "options") if name in losses and losses[name].notna().any()]
+    for name in ("loss", *parts):
+        mean = losses[name].rolling(window, min_periods=1).mean()
+        (line,) = left.plot(losses["step"], mean, label="sum" if name == "loss" else f"over {name}")
+        left.plot(losses["step"], losses[name], alpha=0.25, color=line.get_color())
+    left.set(title=f"training loss, mean of {window} steps", xlabel="step", ylabel="cross entropy")
     left.set(ylim=(0, None))
     left.legend()
     right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")
     right.set(title="F1 on held-out images", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())
     figure.tight_layout()
     plt.show()
+
+
+def save_annotated(
+    photo: np.ndarray, boxes: Mapping[Box, str], texts: Mapping[Box, Sequence[str]], caption: str, path: Path
+) -> None:
+    """Write a BGR uint8 photo as PNG, with ``boxes`` (a key of `_STYLES` each) and a ``caption`` below.
+
+    Boxes are left, top, right, bottom in shares of the photo. ``texts`` stand beside it, tied to their boxes.
+    """
+    photo = resize(photo, _LARGE)
+    ratio = photo.shape[0] / photo.shape[1]
+    figure, axis = plt.subplots(figsize=(8, 8 * ratio), dpi=100)
+    axis.imshow(photo[:, :, ::-1], extent=(0, 1, 1, 0), aspect=ratio)
+    axis.axis("off")
+    for (left, top, right, bottom), kind in boxes.items():
+        axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **_STYLES[kind]))
+    free = 0.0  # from here down nothing is written beside the photo
+    arrow = {"arrowstyle": "-", "linewidth": 0.8} | {"color": _STYLES["answer"]["edgecolor"]}
+    for box, lines in sorted(texts.items(), key=lambda item: item[0][1]):
+        free = max(free, box[1])
+        for line in lines:
+            middle = (box[2], (box[1] + box[3]) / 2)
+            axis.annotate(line, middle, (1.02, free), va="top", arrowprops=arrow)
+            free += 0.035 / ratio
+    axis.text(0, 1.03, caption, fontsize=9, family="monospace", va="top")
+    png = io.BytesIO()
+    figure.savefig(png, format="png", bbox_inches="tight")
+    plt.close(figure)
+    write_whole(path, png.getvalue())

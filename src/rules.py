@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.errors import run_main, unexpected
-from src.data.files import Journal, fingerprint, write_whole
+from src.data.errors import run_main, shared_memory_named, unexpected
+from src.data.files import Journal, cache_key, write_whole
 from src.data.flags import settings_from_command_line
 from src.data.names import read_files
 from src.data.questions import Question, test_questions
@@ -71,8 +71,9 @@ def parse_images(
     """
     journal.parent.mkdir(parents=True, exist_ok=True)
     file = Journal(journal)
-    depends_on = dict.fromkeys((*store.folder.texts, *store.folder.manifests), "run preprocess.py first")
-    key = {"key": fingerprint("image texts", depends_on)}
+    key = {
+        "key": cache_key("image texts", dict.fromkeys(store.folder.texts, "run preprocess.py --ocr first"))
+    }
     with file.opened_for(key):
         texts = ImageTexts(file)
         todo = [(image, store.place(image)) for image in dict.fromkeys(images) if image not in texts]
@@ -83,8 +84,9 @@ def parse_images(
         else:
             results = ((job, _parse(job)) for job in todo)
         bar = tqdm(results, total=len(todo), desc="parse", unit="img", smoothing=0.05, disable=not todo)
-        for (image, _), text in bar:
-            texts.add(image, text)
+        with shared_memory_named("make it larger"):
+            for (image, _), text in bar:
+                texts.add(image, text)
     return texts
 
 
@@ -127,18 +129,18 @@ def write_predictions(data: Path, processed: Path, out: Path) -> int:
     """
     table = read_test(data)
     questions = test_questions(table, processed, read_files(data))
-    asked = [question for question in questions if not question.reason]
-    asked = with_parsed_text(asked, TextStore(processed), out.with_suffix(".journal.jsonl"))
-    answers = {question.row: question.rules_answer[0] for question in asked}
+    askable = [question for question in questions if not question.reason]
+    askable = with_parsed_text(askable, TextStore(processed), out.with_suffix(".journal.jsonl"))
+    answers = {question.row: question.rules_answer[0] for question in askable}
     predictions = pd.DataFrame(
         {"index": table["index"], "prediction": table["index"].map(answers).fillna("")}
     )
     write_whole(out, predictions.to_csv(index=False))
     print(f"{out}: {len(predictions)} rows, {predictions['prediction'].ne('').sum()} with an answer")
-    failed = {question.image: question for question in asked if question.reason}
+    failed = {question.image: question for question in askable if question.reason}
     if failed:
         first = next(iter(failed.values()))
-        message = f"rules: {len(failed)} pictures have no answer for an unexpected error, the first:"
+        message = f"rules: {len(failed)} images have no answer for an unexpected error, the first:"
         print(f"{message}\n{first.image}: {first.reason}\n{first.traceback}", file=sys.stderr)
     return len(failed)
 

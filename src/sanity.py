@@ -22,14 +22,14 @@ if not __package__:  # run as a script: make the repository root importable, not
 from src.data.errors import InputError, run_main
 from src.data.flags import settings_from_command_line
 from src.data.tables import read_test_file
-from src.entities import ALLOWED_UNITS, ENTITY_UNITS
+from src.entities import ENTITIES, units_of
 from src.settings import SanitySettings
 
 _SHOWN = 20
 _HEADER = ["index", "prediction"]
 # The organisers' pattern, spelled in ASCII; sign and exponent are matched to say what is wrong with them.
 _PREDICTION = re.compile(
-    r"(?P<sign>[-+]?)(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<exponent>[eE][-+]?[0-9]+)?\s+(?P<unit>[a-zA-Z\s]+)"
+    r"(?P<sign>[-+]?)(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<exponent>[eE][-+]?[0-9]+)?\s+(?P<unit>[a-zA-Z\s-]+)"
 )
 
 
@@ -46,9 +46,9 @@ def prediction_fault(prediction: str, entity: str | None = None) -> str:
     if match["exponent"]:
         return f"{text!r} has a number in e-notation; write its digits"
     unit = match["unit"]
-    if unit not in ALLOWED_UNITS:
+    if not any(unit in entry.units for entry in ENTITIES.values()):
         return f"unit {unit!r} is not allowed"
-    if entity is not None and unit not in ENTITY_UNITS.get(entity, ()):
+    if entity is not None and unit not in units_of(entity):
         return f"unit {unit!r} does not fit {entity!r}"
     return ""
 

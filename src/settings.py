@@ -17,13 +17,17 @@ ROWS = 150_000
 """Default number of sampled rows of ``train.csv``."""
 DATA, OUT, MODEL = Path("data/sample"), Path("outputs"), "data/idefics2-tiny"
 """Defaults of ``--data``, ``--out`` and ``--model``."""
+HUB_MODEL = "HuggingFaceM4/idefics2-8b"
+"""Hub id of the model that the project is made for."""
+PROMPT = "{context} {question}"
+"""Default words of a prompt: the prompt context (see `reading.context.prompt_context`), then the question."""
 
 _ROWS = (
     "rows of train.csv to sample at most, entities in the proportions of test.csv; other rows need no images"
 )
 _SEED = "random seed for sampling rows, the held-out split and training"
 _RAY = "address of a Ray cluster whose nodes do the work, or auto for the one that this machine belongs to"
-_MODEL = "folder or hub id of the IDEFICS2 model"
+_MODEL = "folder or hub id of the model"
 _CPU = "let a model that needs a GPU run without one: it takes minutes a row"
 _DECODERS = "processes that decode images; default: by the machine's cores"
 
@@ -31,7 +35,8 @@ _DECODERS = "processes that decode images; default: by the machine's cores"
 def setting(default: Any, text: str, least: float | None = None, **metadata: Any) -> Any:
     """Return a field with its default, its help text and the least value that makes sense.
 
-    `src.data.flags` also reads ``spellings`` of the flag, the preferred one first, and ``choices``.
+    `src.data.flags` also reads ``spellings`` of the flag, the preferred one first, ``choices``, and
+    ``positional``.
     """
     return field(default=default, metadata={"help": text, "least": least, **metadata})
 
@@ -128,6 +133,9 @@ class TrainSettings(LoraSettings):
     learning_rate: float | None = setting(None, "learning rate after the warm-up, where it is highest")
     warmup: float = setting(0.03, "share of the steps in which the learning rate rises", least=0)
     gradient_checkpointing: bool | None = setting(None, "save memory for a third more time")
+    prompt: str = setting(
+        PROMPT, "words of the prompt; recorded in the adapter, so that answering uses the same"
+    )
     image_splitting: bool = setting(
         False, "show an image as five: 320 image tokens instead of 64, about three times the time"
     )
@@ -223,13 +231,28 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AskSettings:
+    """Settings of ``src.ask``."""
+
+    photos: list[str] = required("image files, or http(s) links to them", positional=True)
+    entity: str | None = setting(None, "what to ask, such as height; default: all entities")
+    adapter: Path | None = setting(
+        None, "run folder whose adapter and model answer; default: no model, the rules answer"
+    )
+    json: bool = setting(False, "print a line of JSON per photo instead of a table")
+    save: Path | None = setting(
+        None, "PNG file for the photo with text lines, options and answers; of several photos, numbered"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ReportSettings:
     """Settings of ``src.report``."""
 
     out: Path = setting(OUT, "run folder; report.html is written there")
     data: Path | None = setting(None, "data folder of the run; default: the one that the run recorded in OUT")
-    rows: int = setting(500, "rows to show at most", spellings=("shown", "rows"))
-    train: bool = setting(False, "also show train rows: label, audit's verdict, held-out answer")
+    rows: int = setting(2000, "rows to show at most", spellings=("shown", "rows"))
+    train: bool = setting(False, "also show train rows: label, audit's verdict")
 
 
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:

@@ -1,6 +1,6 @@
-"""QLoRA fine-tuning of an IDEFICS2: what ``training.ipynb`` calls, and for several GPUs
+"""QLoRA fine-tuning of a vision-language model: ``training.ipynb`` as a command, for several GPUs
 
-    accelerate launch -m src.train --data my/folder --out my/results --model HuggingFaceM4/idefics2-8b
+    accelerate launch -m src.train --data my/folder --out my/results --model HUB_ID
 
 The adapter folder appears whole. A run that was cut off goes on from its last whole checkpoint; a finished
 one with the same settings and data is not repeated.
@@ -9,19 +9,27 @@ one with the same settings and data is not repeated.
 import os
 
 import torch
-from transformers import TrainingArguments
 
 from src import metrics
 from src.data.errors import run_main
 from src.data.flags import settings_from_command_line
 from src.data.folders import RunFolder
 from src.model import memory
-from src.model.modeling import add_lora, card_memory, load_base, load_config, load_processor, lora_config
+from src.model.collator import training_collator
+from src.model.modeling import (
+    add_lora,
+    card_memory,
+    load_base,
+    load_config,
+    load_processor,
+    lora_config,
+    quantization_config,
+)
 from src.model.precision import compute_dtype
 from src.settings import TrainSettings
 from src.training import adapter
 from src.training.adapter import TrainResult
-from src.training.configuration import cache_key, resolve, training_arguments
+from src.training.configuration import TrainingArguments, adapter_key, resolve, training_arguments
 from src.training.rows import TrainData, load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 
@@ -35,17 +43,21 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     """
     settings = resolve(settings)
     run = RunFolder(settings.out)
-    if finished := adapter.load_result(run.adapter, cache_key(settings)):
+    processor = load_processor(settings.model, settings.image_splitting)
+    collator = training_collator(processor, settings)
+    quantization, lora = quantization_config(), lora_config(settings)
+    arguments = training_arguments(settings, run.checkpoints)
+    key = adapter_key(settings, quantization, lora, arguments, collator.prompt)
+    if finished := adapter.load_result(run.adapter, key):
         print(f"{run.adapter} is already trained with these settings and data")
         return finished
-    arguments = training_arguments(settings, run.checkpoints)
     data = data or load_data(settings)
-    processor = load_processor(settings.model, settings.image_splitting)
     if arguments.process_index == 0:
         print_estimate(settings, arguments)
+    base = load_base(settings.model, quantization)
     torch.manual_seed(settings.seed)  # for LoRA's starting weights
-    model = add_lora(load_base(settings.model), lora_config(settings), bool(settings.gradient_checkpointing))
-    trainer = F1Trainer(model, processor, data, settings, arguments)
+    model = add_lora(base, lora, bool(settings.gradient_checkpointing))
+    trainer = F1Trainer(model, collator, data, settings, arguments)
     trainer.train(resume_from_checkpoint=last_checkpoint(arguments.output_dir))
     return adapter.save(trainer)
 
@@ -64,7 +76,9 @@ def print_estimate(settings: TrainSettings, arguments: TrainingArguments) -> Non
 
 def main() -> int:
     """Run the command line."""
-    result = train(settings_from_command_line(TrainSettings, "Fine-tune an IDEFICS2 with QLoRA."))
+    result = train(
+        settings_from_command_line(TrainSettings, "Fine-tune the vision-language model with QLoRA.")
+    )
     if os.environ.get("RANK", "0") == "0":
         print(f"{result.adapter}\n{metrics.show(result.scores)}")
     return 0

@@ -1,4 +1,4 @@
-"""Shared data of the tests: the sample folder, small folders made of it, real pictures where they are at
+"""Shared data of the tests: the sample folder, small folders made of it, real images where they are at
 hand."""
 
 import multiprocessing
@@ -29,12 +29,13 @@ REAL = ROOT.parent / "shared" / "real"
 
 
 LONGEST = (
-    "test_spread.py",
     "test_run.py",
     "test_train.py",
     "test_scenes.py",
     "test_benchmarks.py",
-    "test_preprocess.py",
+    "test_ray_backend.py",
+    "test_preprocessing.py",
+    "test_real_images.py",
 )
 
 
@@ -47,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def real() -> Path:
     if not REAL.is_dir():
-        pytest.skip(f"the real product pictures are not at hand ({REAL.name} is absent)")
+        pytest.skip(f"the real product images are not at hand ({REAL.name} is absent)")
     return REAL
 
 
@@ -89,7 +90,7 @@ def assert_one_sentence(result: subprocess.CompletedProcess[str], *words: str) -
 
 
 def make_folder(folder: Path, train_rows: int, test_rows: int) -> Path:
-    """A data folder of the first rows of the sample, with the pictures they name (hard links)."""
+    """A data folder of the first rows of the sample, with the images they name (hard links)."""
     (folder / "images").mkdir(parents=True)
     for name, rows in (("train.csv", train_rows), ("test.csv", test_rows), ("test_truth.csv", test_rows)):
         table = pd.read_csv(SAMPLE / name, dtype=str, keep_default_na=False).head(rows)
@@ -103,7 +104,7 @@ def make_folder(folder: Path, train_rows: int, test_rows: int) -> Path:
 
 @pytest.fixture(scope="session")
 def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(data folder of 16 train and 7 test rows, output folder with its pictures of at most 378 px and their
+    """(data folder of 16 train and 7 test rows, output folder with its images of at most 378 px and their
     text)."""
     folder = tmp_path_factory.mktemp("small")
     data, out = make_folder(folder / "data", 16, 7), folder / "out"
@@ -135,7 +136,7 @@ def questions(
 
 @pytest.fixture(scope="session")
 def gold_read(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]:
-    """(every fifth hand-read row, the folder with the text of their pictures)."""
+    """(every fifth hand-read row, the folder with the text of their images)."""
     gold = pd.read_csv(real / "gold_dev.csv", dtype=str, keep_default_na=False).iloc[::5]
     folder = tmp_path_factory.mktemp("gold")
     (folder / "images").mkdir()

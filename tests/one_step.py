@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
+from src.model.collator import training_collator
 from src.model.modeling import add_lora, load_base, load_processor, lora_config
 from src.settings import TrainSettings
 from src.training.configuration import resolve, training_arguments
@@ -47,7 +48,7 @@ def main(data, out, batch, file):
     torch.manual_seed(0)
     trainer = F1Trainer(
         add_lora(load_base(model), lora_config(settings)),
-        load_processor(model),
+        training_collator(load_processor(model), settings),
         dataclasses.replace(data, questions=samples[:4]),
         settings,
         arguments,

@@ -104,7 +104,7 @@ def test_the_gpu_benchmark_gets_as_far_as_its_first_cuda_call(processed):
     before = gpu.RECORD.read_bytes()
     done = run_python("-m", "benchmarks.gpu", "--data", data, "--out", out, "--rows", 6)
     assert_one_sentence(done, "measures a CUDA GPU")
-    assert "pictures; estimated to train 8 rows at once: " in done.stdout
+    assert "images; estimated to train 8 rows at once: " in done.stdout
     assert gpu.RECORD.read_bytes() == before
 
 

@@ -15,7 +15,7 @@ from src.data.details import details_table, read_details
 from src.data.errors import InputError
 from src.data.folders import RunFolder
 from src.data.tables import read_test, read_train
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.reading import image_text
@@ -27,7 +27,7 @@ from tests.conftest import ROOT, TINY, run_python
 
 @pytest.fixture
 def ready(fresh):
-    """(settings, data folder, output folder) with processed pictures and an adapter whose layers are not
+    """(settings, data folder, output folder) with processed images and an adapter whose layers are not
     trained."""
     data, out = fresh
     torch.manual_seed(0)
@@ -97,8 +97,8 @@ def test_odd_rows_get_silence_and_a_reason(ready):
     broken.write_bytes(whole[:500])
     details = predict(settings)
     odd = details["model_image"].eq(broken.name)
-    assert details["reason"].tolist()[:3] == ["blank link", "unknown entity", "no picture"]
-    assert details.loc[odd, "reason"].eq("broken picture").all()
+    assert details["reason"].tolist()[:3] == ["blank link", "unknown entity", "no image"]
+    assert details.loc[odd, "reason"].eq("broken image").all()
     assert details["reason"][3:][~odd].eq("").all()
     assert details["prediction"][details["reason"].ne("")].eq("").all()
     assert len(pd.read_csv(out / "test_out.csv")) == len(table)
@@ -137,7 +137,7 @@ def test_killed_and_started_again_only_the_missing_rows_are_computed(ready):
     lines = journal.read_text().splitlines(keepends=True)
     marked = json.loads(lines[1])  # proof of reuse: a finished row's text is taken from the journal
     asked = read_test(data).set_index("index")["entity_name"][marked["row"]]
-    proof = f"41.25 {ENTITY_UNITS[asked][0]}"
+    proof = f"41.25 {ENTITIES[asked].units[0]}"
     marked["model_answer"] = proof
     journal.write_text(lines[0] + json.dumps(marked) + "\n" + "".join(lines[2:3]) + '{"row": 9')
     resumed = predict(settings)
@@ -193,7 +193,7 @@ def test_another_adapter_is_noticed(ready):
 
 
 def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
-    """Without the model's being asked anew; not those of the picture that is asked about."""
+    """Without the model's being asked anew; not those of the image that is asked about."""
     settings, data, out = ready
     before = predict(settings)
     options = [json.loads(text) if text else [] for text in before["options"]]
@@ -226,7 +226,7 @@ def test_labels_of_a_group_speak_for_amounts_like_theirs(ready):
 
 def test_an_adapter_and_details_of_an_earlier_version_get_one_sentence(ready):
     settings, _, out = ready
-    held_out = {"picture": "a", "entity": "height", "truth": "", "weighed": [["", 0.0]]}
+    held_out = {"image": "a", "entity": "height", "truth": "", "weighed": [["", 0.0]]}
     (out / "adapter" / "training.json").write_text(json.dumps({"answers": [held_out]}))
     with pytest.raises(InputError, match="earlier version"):
         predict(settings)
@@ -251,8 +251,8 @@ def test_a_large_model_answers_without_a_gpu_where_that_is_asked_for(ready, monk
     settings, *_ = ready
     for name in ("src.model.memory.is_small", "src.predict.is_small"):
         monkeypatch.setattr(name, lambda config: False)
-    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where idefics2-8b takes"):
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where an 8B model takes"):
         predict(settings)
     details = predict(dataclasses.replace(settings, cpu=True))
     assert details["prediction"].ne("").any()
-    assert "no GPU: idefics2-8b takes about" in capsys.readouterr().out
+    assert "no GPU: an 8B model takes about" in capsys.readouterr().out

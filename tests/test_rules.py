@@ -82,7 +82,7 @@ def test_several_processes_answer_as_one_does(processed, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", [{"lines": [["12 cm", 0.9, "no box"]]}, {"drawn": {"product": "none"}}])
-def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_answers(fresh, tmp_path, wrong):
+def test_an_image_that_brings_up_an_unexpected_error_costs_only_its_own_answers(fresh, tmp_path, wrong):
     data, out = fresh
     text = out / "processed" / "text.jsonl"
     entries = [json.loads(entry) for entry in text.read_text().splitlines()]
@@ -107,7 +107,7 @@ def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_answers
     assert run_python(*command).returncode == 0
     strict = run_python(*command, "--strict")
     assert strict.returncode == 1
-    assert "1 pictures have no answer for an unexpected error" in strict.stderr
+    assert "1 images have no answer for an unexpected error" in strict.stderr
 
 
 def test_each_image_is_parsed_once_per_process(processed, tmp_path, monkeypatch):

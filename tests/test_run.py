@@ -60,8 +60,8 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     assert sanity.check(out / "rules_out.csv", data / "test.csv") == []
     details = pd.read_csv(out / "test_out.details.csv", keep_default_na=False).set_index("index")
     assert details.loc[[800, 801, 802, 803], "reason"].tolist() == [
-        "no picture",
-        "no picture",
+        "no image",
+        "no image",
         "blank link",
         "unknown entity",
     ]
@@ -80,10 +80,20 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
 
     before = {p: p.stat().st_mtime_ns for p in [*out.glob("adapter/*"), *out.glob("processed/*.jpg")]}
     answers = (out / "test_out.csv").read_bytes()
+    times = {p: p.stat().st_mtime_ns for p in out.glob("*.ipynb")}
+    for path in data.glob("*.csv"):
+        os.utime(path)
     second = run_python(*call)
     assert second.returncode == 0, second.stderr
-    assert "already trained" in second.stdout
-    assert "predict:" not in second.stderr
+    assert second.stdout.count("is current: nothing that it depends on has changed") == 2
+    assert {p: p.stat().st_mtime_ns for p in out.glob("*.ipynb")} == times
+    (out / "training.ipynb").unlink()
+    (out / "test_out.csv").unlink()
+    third = run_python(*call)
+    assert third.returncode == 0, third.stderr
+    assert "is current" not in third.stdout
+    assert "already trained" in third.stdout
+    assert "predict:" not in third.stderr
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert (out / "test_out.csv").read_bytes() == answers
     cells = json.loads((out / "training.ipynb").read_text())["cells"]
@@ -92,7 +102,7 @@ def test_the_pipeline_runs_reuses_and_survives_odd_rows(tmp_path):
     assert len(plots) >= 3  # a reused run still shows its loss curve
 
 
-def test_without_ocr_the_model_gets_pictures_only(tmp_path):
+def test_without_ocr_the_model_gets_images_only(tmp_path):
     data, out = make_folder(tmp_path / "data", 6, 2), tmp_path / "out"
     result = run_python("-m", "src.run", "--data", data, "--out", out, "--no-ocr")
     assert result.returncode == 0, result.stderr
@@ -104,7 +114,7 @@ def test_without_ocr_the_model_gets_pictures_only(tmp_path):
     assert json.loads((out / "adapter" / "training.json").read_text())["settings"]["ocr"] is False
 
 
-def test_a_folder_of_ones_own_pictures_needs_no_labels(tmp_path):
+def test_a_folder_of_ones_own_images_needs_no_labels(tmp_path):
     """As the README shows it: images, and a test.csv written by hand."""
     data, out = tmp_path / "mine", tmp_path / "out"
     (data / "images").mkdir(parents=True)
@@ -132,7 +142,7 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
     other.mkdir()
     (other / "config.json").write_text('{"model_type": "llama"}')
     result = run_python("-m", "src.run", "--data", data, "--out", out, "--model", other)
-    assert_one_sentence(result, "llama", "not an IDEFICS2")
+    assert_one_sentence(result, "is a llama model; only idefics2")
     assert not out.exists()
 
     test, train = read_test(data), read_train(data)
@@ -152,7 +162,7 @@ def test_unreadable_input_ends_with_one_sentence_before_any_work(tmp_path):
             run({"data": data, "out": out, "model": str(TINY)})
     train.to_csv(data / "train.csv", index=False)
     shutil.rmtree(data / "images")
-    assert_one_sentence(run_python("-m", "src.run", "--data", data, "--out", out), "no pictures")
+    assert_one_sentence(run_python("-m", "src.run", "--data", data, "--out", out), "no images")
 
 
 def test_an_out_that_is_a_file_gets_one_sentence(tmp_path):
@@ -193,7 +203,7 @@ def test_a_relative_path_is_one_of_the_current_folder_for_every_stage(tmp_path):
     command = [sys.executable, "-m", "src.run", "--data", "mine", "--out", "res", "--model", str(TINY)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"error: {tmp_path / 'mine' / 'images'}: no pictures there" in done.stderr
+    assert f"error: {tmp_path / 'mine' / 'images'}: no images there" in done.stderr
 
 
 def test_a_failure_inside_a_notebook_is_one_sentence(tmp_path):
@@ -201,7 +211,7 @@ def test_a_failure_inside_a_notebook_is_one_sentence(tmp_path):
     table = read_train(data)
     table.assign(entity_value="five").to_csv(data / "train.csv", index=False)
     result = run_python("-m", "src.run", "--data", data, "--out", out)
-    assert_one_sentence(result, "train.csv", "fewer than two pictures", "not a value: 4")
+    assert_one_sentence(result, "train.csv", "fewer than two images", "not a value: 4")
     assert not list(out.glob("*.ipynb"))
 
 

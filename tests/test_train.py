@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -25,17 +26,26 @@ from transformers import TrainingArguments
 from src.data.details import to_entry
 from src.data.errors import InputError
 from src.data.questions import Question
-from src.data.tables import read_train
-from src.model.collator import model_inputs
-from src.model.modeling import add_lora, load_base, load_processor, lora_config
-from src.settings import LoraSettings, TrainSettings
+from src.data.tables import read_test, read_train
+from src.model.collator import model_inputs, training_collator
+from src.model.modeling import add_lora, load_base, load_processor, lora_config, quantization_config
+from src.prepare.preprocessing import preprocess
+from src.settings import LoraSettings, PreprocessSettings, TrainSettings
 from src.train import train
 from src.training import adapter
-from src.training.configuration import cache_key, per_process, resolve, settings_in_use, training_arguments
+from src.training.configuration import (
+    adapter_key,
+    cache_key,
+    per_process,
+    resolve,
+    settings_in_use,
+    training_arguments,
+)
 from src.training.progress import Progress
 from src.training.rows import load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
+from tests.prepare.test_preprocessing import hashes
 
 
 def settings_for(data, out, **changes):
@@ -98,7 +108,7 @@ def test_the_adapter_folder_is_whole(trained):
     assert [e["loss"] for e in logged if "loss" in e] == result.losses["loss"].tolist()
     assert [e["eval_f1"] for e in logged if "eval_f1" in e] == result.f1["f1"].tolist()
     assert result.f1["step"].iloc[-1] == result.losses["step"].iloc[-1]  # the end is scored, too
-    assert record["fingerprint"] in card
+    assert record["cache_key"] in card
     assert record["step"] == result.f1.loc[result.f1["f1"].eq(result.f1["f1"].max()), "step"].iloc[-1]
 
 
@@ -109,12 +119,40 @@ def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, mo
     assert again.losses.equals(result.losses)
     assert again.scores.equals(result.scores)
 
-    def started(*_):
-        raise InterruptedError
-
     monkeypatch.setattr("src.train.load_base", started)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Started):
         train(dataclasses.replace(settings, seed=1))
+
+
+class Started(Exception):
+    """A training would load its model now."""
+
+
+def started(*_, **__):
+    raise Started
+
+
+def test_what_it_does_not_depend_on_leaves_the_same_adapter(trained, tmp_path, capsys, monkeypatch):
+    """Each change alone: tests/training/test_configuration.py."""
+    settings, _, _ = trained
+    data, out = shutil.copytree(settings.data, tmp_path / "data"), tmp_path / "out"
+    shutil.copytree(settings.out, out)
+    adapter_before = hashes(out / "adapter")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    table = read_test(data)
+    table.assign(index=table["index"] + 7).to_csv(data / "test.csv", index=False)
+    preprocess(PreprocessSettings(data, out / "processed", max_size=378, ocr=True, workers=1))
+    monkeypatch.setattr("src.train.load_base", started)
+    monkeypatch.chdir(ROOT)
+    changed = dataclasses.replace(settings, data=data, out=out, model="./data/idefics2-tiny")
+    train(changed)
+    assert "already trained" in capsys.readouterr().out
+    assert hashes(out / "adapter") == adapter_before
+    labels = read_train(data)
+    labels.assign(entity_value="").to_csv(data / "train.csv", index=False)
+    with pytest.raises(Started):
+        train(changed)
 
 
 def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorded(processed, tmp_path):
@@ -126,17 +164,25 @@ def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorde
         settings_in_use(settings, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05), arguments) == settings
     )
     arguments.learning_rate = 5e-4
-    trainer = F1Trainer(model, load_processor(str(TINY)), load_data(settings), settings, arguments)
+    trainer = F1Trainer(
+        model,
+        training_collator(load_processor(str(TINY)), settings),
+        load_data(settings),
+        settings,
+        arguments,
+    )
     in_use = dataclasses.replace(settings, lora_r=4, learning_rate=5e-4)
     assert trainer.settings == in_use
-    assert trainer.key == cache_key(in_use) != cache_key(settings)
+    lora, prompt = lora_config(in_use), trainer.collator.prompt
+    assert trainer.key == adapter_key(in_use, quantization_config(), lora, arguments, prompt)
+    assert cache_key(in_use) != cache_key(settings)
     trainer.train(resume_from_checkpoint=last_checkpoint(arguments.output_dir))
     result = adapter.save(trainer)
     record = adapter.load_record(result.adapter)
     assert (record["settings"]["lora_r"], record["settings"]["learning_rate"]) == (4, 5e-4)
     assert json.loads((result.adapter / "adapter_config.json").read_text())["r"] == 4
     assert max(entry.get("learning_rate", 0) for entry in record["log"]) == 5e-4
-    assert adapter.load_result(result.adapter, cache_key(in_use)).scores.equals(result.scores)
+    assert adapter.load_result(result.adapter, trainer.key).scores.equals(result.scores)
     assert adapter.load_result(result.adapter, cache_key(settings)) is None
 
 
@@ -176,7 +222,7 @@ def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, 
     out = tmp_path / "out"
     shutil.copytree(processed[1], out)
     table = read_train(processed[0])
-    table.loc[:3, "entity_value"] = "123456 metre"  # on no picture
+    table.loc[:3, "entity_value"] = "123456 metre"  # on no image
     table.loc[:3, "entity_name"] = "height"
     folder = tmp_path / "data"
     shutil.copytree(processed[0], folder)
@@ -188,7 +234,10 @@ def test_the_audit_decides_what_is_trained_on_and_held_out_rows_stay(processed, 
         "contradicted",
         "not visible",
     }
-    assert abs(trained_on.count("") / len(trained_on) - 0.15) < 0.1 or data.added == 0
+    assert (
+        abs(trained_on.count("") / len(trained_on) - 0.15) < 0.1
+        or not data.counts["made, with an empty answer"]
+    )
     plain = load_data(settings_for(folder, out, ocr=False))
     assert {question.context for question in plain.questions} == {""}
     assert [(q.row, q.entity, q.label) for q in plain.held_out] == [
@@ -308,16 +357,12 @@ def test_a_large_model_trains_without_a_gpu_where_that_is_asked_for(processed, t
     key = cache_key(resolve(settings))
     assert cache_key(resolve(replace(settings, cpu=True))) == key
     monkeypatch.setattr("src.model.memory.is_small", lambda config: False)
-    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where idefics2-8b takes"):
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where an 8B model takes"):
         train(settings)
     monkeypatch.setattr(F1Trainer, "train", started)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Started):
         train(replace(settings, cpu=True))
-    assert "no GPU: idefics2-8b takes about" in capsys.readouterr().out
-
-
-def started(*_, **__):
-    raise InterruptedError
+    assert "no GPU: an 8B model takes about" in capsys.readouterr().out
 
 
 def test_a_process_uses_one_gpu_of_those_it_sees(tmp_path, monkeypatch):
@@ -346,6 +391,22 @@ def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_pa
     assert again.returncode == 0, again.stderr
     assert "adapter" in again.stdout
     assert "f1" in again.stdout
+
+
+def test_shared_memory_that_is_too_small_is_named_and_not_the_disk(processed, tmp_path):
+    """A limit on files holds in /dev/shm, too: it gives torch's error there before the first checkpoint."""
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    settings = settings_for(processed[0], tmp_path, workers=1)
+    data = load_data(settings)
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(InputError, match=r"^/dev/shm: too small .*; give --workers 0"):
+            train(settings, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_two_processes_share_out_the_rows_of_a_step_and_average_to_the_gradients_of_one(processed, tmp_path):

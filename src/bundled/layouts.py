@@ -16,8 +16,9 @@ import numpy as np
 
 from src.data.tables import read_table
 from src.data.text_store import TextStore
-from src.reading.context import DIRECTIONS, describe_mention
-from src.reading.options import AXES, find_options, group_by_amount, rules_answer
+from src.entities import AXES
+from src.reading.context import DIRECTIONS, mention_context
+from src.reading.options import find_options, group_by_amount, rules_answer
 from src.reading.quantity import canonical
 
 MAX_LENGTHS = 6
@@ -72,8 +73,7 @@ def _layouts(store: TextStore, truth: Path) -> Iterator[str]:
                 longest = lengths[0][0].quantity.amount
                 shares = [_one_digit(option[0].quantity.amount / longest) for option in lengths]
                 words = [
-                    " ".join(describe_mention(option[0].line, option[0].mention, layout))
-                    for option in lengths
+                    " ".join(mention_context(option[0].line, option[0].mention, layout)) for option in lengths
                 ]
                 parts = "; ".join(map(" ".join, zip(shares, words, strict=True)))
                 yield f"{entity} | {_one_digit(100 * longest)} | {parts} | {fits.index(True)}"

@@ -1,4 +1,4 @@
-"""The making of ``data/idefics2-tiny``: a real IDEFICS2 with few, small layers, trained from random weights.
+"""The making of the bundled model: of the real class, with few, small layers, trained from random weights.
 
     pip install -r requirements-dev.txt && python -m src.bundled.pretrain --out my/tiny --minutes 60
 
@@ -6,8 +6,8 @@ and then once more with ``--start``. The committed weights are of commit d0d814e
 README in their folder has the commands.
 
 The tokenizer is Mistral-7B v0.1's SentencePiece model (shipped in the mistral-common package, Apache-2.0)
-with IDEFICS2's three extra tokens. All weights are trained (no LoRA, float32) on endless generated `scenes`,
-with the prompts of the pipeline and, beside its usual loss, its loss over options. The model learns to choose
+with the family's extra tokens. All weights are trained (no LoRA, float32) on endless generated `scenes`, with
+the prompts of the pipeline and, beside its usual loss, its loss over options. The model learns to choose
 among the options in the prompt. Images are small for most of the time, because reading pixels is not learnt
 in hours of CPU time, and of full size at the end, so that the model has seen such. Every few minutes there is
 a checkpoint, from which the same command goes on.
@@ -28,7 +28,7 @@ from PIL import Image
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
-from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics2Processor
+from transformers import AutoModelForImageTextToText, DynamicCache, PreTrainedModel
 
 from src.bundled.scene import SIDE
 from src.bundled.scenes import make_scene, question
@@ -39,15 +39,17 @@ from src.data.files import replace_folder
 from src.data.flags import settings_from_command_line
 from src.data.labels import normalise_label
 from src.model.collator import TrainingCollator, encode, model_inputs
+from src.model.contents import model_contents
 from src.model.decoding import AnswerGrammar
-from src.model.modeling import SPECIAL_TOKENS, load_processor, model_stamp
+from src.model.family import family_of
+from src.model.modeling import load_processor
 from src.model.option_loss import IGNORED, option_loss, with_options
-from src.model.prompts import prompt
+from src.model.prompts import PromptFunction, prompt_for
 from src.model.scoring import score_options
 from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.options import find_options
-from src.settings import setting
+from src.settings import MODEL, setting
 
 SMALL, FULL = 70, 588
 """Sides of the images in pixels: for most of the time, and at the end."""
@@ -65,7 +67,7 @@ PEAK, PEAK_AGAIN, WARM_UP = 1.5e-3, 8e-4, 0.03
 class PretrainSettings:
     """The flags of this command."""
 
-    out: Path = setting(Path("data/idefics2-tiny"), "folder of the model")
+    out: Path = setting(Path(MODEL), "folder of the model")
     minutes: float = setting(60.0, "training time", least=0)
     batch_size: int = setting(32, "rows of a step", least=1)
     seed: int = setting(0, "random seed of weights and scenes", least=0)
@@ -83,7 +85,7 @@ class Example:
     options: list[str]
 
 
-def example(rng: np.random.Generator, size: int) -> Example | None:
+def example(rng: np.random.Generator, size: int, prompt: PromptFunction) -> Example | None:
     """Make a row with an image of ``size`` pixels; None when OCR lost the answer but not other values."""
     scene = make_scene(rng)
     entity, value = question(scene, rng)
@@ -102,16 +104,20 @@ def example(rng: np.random.Generator, size: int) -> Example | None:
 class SceneBatches(IterableDataset):
     """Endless training batches of scenes with images of ``size`` pixels; each worker makes different ones."""
 
-    def __init__(self, processor: Idefics2Processor, batch_size: int, size: int, seed: int) -> None:
+    def __init__(self, processor: Any, batch_size: int, size: int, seed: int) -> None:
         self.batch_size, self.size, self.seed = batch_size, size, seed
         processor.image_processor.do_resize = False  # it would enlarge small images
-        self.collator, self.grammar = TrainingCollator(processor), AnswerGrammar(processor.tokenizer)
+        self.collator, self.grammar = TrainingCollator(processor), AnswerGrammar(processor)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, self.size, worker.id if worker else 0])
         while True:
-            rows = [row for row in (example(rng, self.size) for _ in range(2 * self.batch_size)) if row]
+            rows = [
+                row
+                for row in (example(rng, self.size, self.collator.prompt) for _ in range(2 * self.batch_size))
+                if row
+            ]
             rows.sort(key=lambda row: len(row.prompt))  # neighbours are of like length: less padding
             for start in rng.permutation(range(0, len(rows) - self.batch_size + 1, self.batch_size)):
                 yield self._batch(rows[start : start + self.batch_size])
@@ -137,16 +143,15 @@ def pretrain(settings: PretrainSettings) -> None:
     beside.mkdir(parents=True, exist_ok=True)
     write_processor(beside)
     torch.manual_seed(settings.seed)
-    model = Idefics2ForConditionalGeneration(tiny_config())
+    model = AutoModelForImageTextToText.from_config(tiny_config())
     if start:
-        load = Idefics2ForConditionalGeneration.from_pretrained
+        load = AutoModelForImageTextToText.from_pretrained
         model.load_state_dict(load(start, dtype=torch.float32, use_safetensors=True).state_dict())
     model.config.save_pretrained(beside)
     processor = load_processor(str(beside))
     curve = _train(model, processor, settings, beside / CHECKPOINT)
-    model.generation_config.update(
-        bos_token_id=1, eos_token_id=[2, SPECIAL_TOKENS["<end_of_utterance>"]], pad_token_id=0
-    )
+    end = processor.tokenizer.convert_tokens_to_ids(family_of(processor).end)
+    model.generation_config.update(bos_token_id=1, eos_token_id=[2, end], pad_token_id=0)
     model.bfloat16().save_pretrained(beside)
     steps_per_point = max(1, min(50, len(curve) // 10))
     count = EVALUATED if settings.minutes >= 10 else EVALUATED // 10
@@ -171,17 +176,17 @@ def pretrain(settings: PretrainSettings) -> None:
 
 
 def _train(
-    model: Idefics2ForConditionalGeneration,
-    processor: Idefics2Processor,
+    model: PreTrainedModel,
+    processor: Any,
     settings: PretrainSettings,
     checkpoint: Path,
 ) -> list[float]:
     """Train all weights, on from a checkpoint of the same settings; return the loss of each step."""
     peak, budget = PEAK_AGAIN if settings.start else PEAK, 60 * settings.minutes
-    started_from = model_stamp(str(settings.start)) if settings.start else ""
+    started_from = model_contents(str(settings.start)) if settings.start else ""
     key = [settings.minutes, settings.batch_size, settings.seed, started_from]
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
-    grammar = AnswerGrammar(processor.tokenizer)
+    grammar = AnswerGrammar(processor)
     curve: list[float] = []
     earlier_seconds = start = saved_at = 0.0
     if checkpoint.is_file() and (saved := torch.load(checkpoint, weights_only=True))["key"] == key:
@@ -218,30 +223,26 @@ def _train(
     return curve
 
 
-def _loss(
-    model: Idefics2ForConditionalGeneration, grammar: AnswerGrammar, batch: dict[str, Any]
-) -> torch.Tensor:
-    """Return the loss over options and half of the usual one; only the latter needs the whole vocabulary."""
+def _loss(model: PreTrainedModel, grammar: AnswerGrammar, batch: dict[str, Any]) -> torch.Tensor:
+    """Return the loss over options plus half of that over tokens, which alone needs the whole vocabulary."""
     inputs = model_inputs(batch, model.device, model.dtype)
     keep, labels = inputs.pop("logits_to_keep"), inputs.pop("shift_labels")
     del inputs["labels"]
     hidden, weight = model.model(**inputs).last_hidden_state[keep], model.lm_head.weight
     is_label = labels != IGNORED
-    usual = cross_entropy(linear(hidden[is_label], weight), labels[is_label])
-    return 0.5 * usual + option_loss(grammar, linear(hidden, weight[grammar.tokens]), batch)
+    token_loss = cross_entropy(linear(hidden[is_label], weight), labels[is_label])
+    return 0.5 * token_loss + option_loss(grammar, linear(hidden, weight[grammar.tokens]), batch)
 
 
 @torch.inference_mode()
-def evaluate(
-    model: Idefics2ForConditionalGeneration, processor: Idefics2Processor, count: int, size: int = FULL
-) -> dict[str, float]:
+def evaluate(model: PreTrainedModel, processor: Any, count: int, size: int = FULL) -> dict[str, float]:
     """Return the share of ``count`` scenes answered exactly: all, with a value, without.
 
     The scenes are of a seed that is never trained on.
     """
     processor.image_processor.do_resize = False
-    grammar, rng, model = AnswerGrammar(processor.tokenizer), np.random.default_rng(2**31), model.eval()
-    rows = [row for row in (example(rng, size) for _ in range(count)) if row]
+    grammar, rng, model = AnswerGrammar(processor), np.random.default_rng(2**31), model.eval()
+    rows = [row for row in (example(rng, size, prompt_for(processor)) for _ in range(count)) if row]
     right: list[bool] = []
     for start in tqdm(range(0, len(rows), 8), desc="evaluate", unit="batch"):
         batch = rows[start : start + 8]
@@ -269,7 +270,7 @@ def evaluate(
 
 def main() -> int:
     """Run the command: make the tiny model."""
-    pretrain(settings_from_command_line(PretrainSettings, "Make the bundled tiny IDEFICS2."))
+    pretrain(settings_from_command_line(PretrainSettings, "Make the bundled tiny model."))
     return 0
 
 

@@ -1,19 +1,18 @@
 """A generated product image: its text lines as OCR gives them, its layout, and the values that it shows.
 
-Units and the numbers that go with them follow the challenge's train rows. A bar stands between alternatives;
+Its words, units and numbers stand in `src.entities` and `src.units`. A bar stands between alternatives;
 one that stands there twice comes twice as often.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from src.entities import ENTITY_UNITS
+from src.entities import AXES, ENTITIES, Numbers
 from src.reading.layout import Layout
 from src.reading.lines import WHOLE, Box
-from src.reading.units import SIZE
+from src.reading.units import BY_NAME, SIZE
 
 SIDE = 1000
 """Width and height of a scene, in the units of its text lines' corners."""
@@ -21,65 +20,12 @@ _SHIFTS = sorted(range(-8, 9), key=abs)
 """Steps, in heights of its letters, by which a text line may move off the others; the nearest comes first."""
 
 
-class Unit(NamedTuple):
-    """The printed forms of a unit, and the numbers that stand before it."""
-
-    forms: str
-    second: str  # a unit that may be printed beside it
-    share: float  # of the unit, among those of an entity
-    percentiles: tuple[float, float, float]  # of the numbers: 2nd, 50th, 98th
-    decimals: float  # share of the numbers with decimals
-
-
-UNITS = {
-    "centimetre": Unit("cm| cm|CM| cm|Cm", "inch", 0.50, (3, 23, 200), 0.28),
-    "inch": Unit('"|in| in| inch|"| inches|inch', "centimetre", 0.34, (1, 8.5, 75), 0.62),
-    "millimetre": Unit("mm| mm|MM", "inch", 0.13, (6, 100, 800), 0.05),
-    "foot": Unit("ft| ft| feet", "metre", 0.02, (1, 6.5, 50), 0.2),
-    "metre": Unit("m| m| meters", "", 0.01, (1, 3, 20), 0.4),
-    "gram": Unit("g| g|gm| Grams|G|gr", "ounce", 0.60, (1, 83, 1800), 0.12),
-    "kilogram": Unit("kg| kg|KG| Kg|kgs", "pound", 0.15, (0.25, 4, 100), 0.4),
-    "milligram": Unit("mg| mg|MG", "", 0.07, (5, 500, 5000), 0.02),
-    "ounce": Unit("oz| oz| OZ| ounces", "gram", 0.09, (0.2, 7, 80), 0.4),
-    "pound": Unit("lb| lbs| lb|LBS| pounds", "kilogram", 0.09, (0.2, 6, 200), 0.35),
-    "ton": Unit(" ton| tons|T", "", 0.0, (1, 3, 20), 0.3),  # no item weighs tons
-    "millilitre": Unit("ml| ml|mL|ML", "fluid ounce", 0.50, (1, 150, 1600), 0.03),
-    "fluid ounce": Unit(" fl oz| FL OZ| fl. oz|fl.oz", "millilitre", 0.30, (0.3, 5, 100), 0.35),
-    "litre": Unit("L| L| Litre|l", "gallon", 0.15, (0.2, 3, 50), 0.3),
-    "gallon": Unit(" gal| gallon| Gallons", "", 0.05, (1, 10, 60), 0.1),
-    "volt": Unit("V| V| Volt|VAC|V DC|v", "", 1.0, (1.5, 36, 277), 0.15),
-    "watt": Unit("W| W| Watts|w| watt", "", 0.96, (1, 60, 2000), 0.06),
-    "kilowatt": Unit("kW| kW", "", 0.04, (1, 3, 20), 0.5),
-}
-LOADS = {
-    "kilogram": (0.50, (2, 100, 300), 0.05),
-    "pound": (0.40, (4, 240, 1000), 0.05),
-    "gram": (0.05, (50, 500, 5000), 0.0),
-    "ton": (0.05, (1, 3, 20), 0.3),
-}
-"""Share, percentiles and decimals of maximum weights, which are not those of other weights."""
-UNITS_OF = {
-    entity: {unit: UNITS[unit] for unit in units if unit in UNITS} for entity, units in ENTITY_UNITS.items()
-}
-UNITS_OF["maximum_weight_recommendation"] = {
-    unit: Unit(UNITS[unit].forms, UNITS[unit].second, *numbers) for unit, numbers in LOADS.items()
-}
-VOLTAGE_RANGES = "100 240|220 240|110 130|110 220|200 240|85 265"
-WORDS = {
-    "height": "Height|H|Höhe|Altura|Hauteur|Tall|HEIGHT",
-    "width": "Width|W|Breite|Ancho|Largeur|Wide|WIDTH",
-    "depth": "Depth|D|Tiefe|Profundidad|Length|Thickness|LENGTH|L",
-    "length": "Length|LENGTH|Länge",
-    "diameter": "Diameter|Dia|Durchmesser",
-    **{letter: letter for letter in "HWDLØ"},
-    "item_weight": "Net Wt.|Net weight|Weight|NET WT|Gewicht|Peso neto|Item weight|WEIGHT",
-    "maximum_weight_recommendation": "Max load|Load capacity|Max. weight|Holds up to|Supports up to|MAX LOAD"
-    "|Weight capacity|Tragkraft|Weight limit",
-    "item_volume": "Volume|Capacity|Contents|Inhalt|Contenu|Net",
-    "voltage": "Voltage|Input|Rated voltage|Spannung|INPUT|Power supply",
-    "wattage": "Power|Wattage|Rated power|Leistung|Potencia|Max power",
-}
-"""Words for entities and for the sides that a layout names."""
+SIDE_NAMES = (
+    {name: ENTITIES[name].names for name in AXES}
+    | {letter: letter for letter in "HWDLØ"}
+    | {"length": "Length|LENGTH|Länge", "diameter": "Diameter|Dia|Durchmesser"}
+)
+"""Words for the sides that a layout names."""
 
 
 def rounded(amount: float, decimals: float, rng: np.random.Generator) -> str:
@@ -90,10 +36,10 @@ def rounded(amount: float, decimals: float, rng: np.random.Generator) -> str:
     return str(max(1, round(amount / step) * step))
 
 
-def number(unit: Unit, rng: np.random.Generator) -> str:
-    """Return one of the numbers of a unit, log-uniform below and above the middle one."""
-    ends = unit.percentiles[:2] if rng.random() < 0.5 else unit.percentiles[1:]
-    return rounded(float(np.exp(rng.uniform(*np.log(ends)))), unit.decimals, rng)
+def number(numbers: Numbers, rng: np.random.Generator) -> str:
+    """Return one of a unit's numbers, log-uniform below and above the middle one."""
+    ends = numbers.percentiles[:2] if rng.random() < 0.5 else numbers.percentiles[1:]
+    return rounded(float(np.exp(rng.uniform(*np.log(ends)))), numbers.decimals, rng)
 
 
 @dataclass
@@ -160,24 +106,25 @@ class Scene:
 
     def printed(self, number: str, unit: str, both: float = 0.42) -> str:
         """Return how a value is printed, in a share ``both`` of cases in two units, some on two lines."""
-        text, other = number + self.pick(UNITS[unit].forms), UNITS[unit].second
+        text, other = number + self.pick(BY_NAME[unit].printed), BY_NAME[unit].beside
         if not other or not self.happens(both):
             return text
         amount = float(number) * float(SIZE[unit] / SIZE[other])
-        second = f"{amount:.{1 if amount < 300 else 0}f}{self.pick(UNITS[other].forms)}"
+        second = f"{amount:.{1 if amount < 300 else 0}f}{self.pick(BY_NAME[other].printed)}"
         form = self.pick("{}/{}|{} / {}|{}({})|{} ({})|{} or {}|{} {}|{}\n{}|{}\n{}|{}\n{}")
         return form.format(text, second)
 
     def value(self, entity: str) -> tuple[str, str]:
-        """Return a value of an entity (``12.5 centimetre``) and how it is printed; voltages may be ranges."""
-        if entity == "voltage" and self.happens(0.5):
-            low, high = self.pick(VOLTAGE_RANGES).split()
-            form = self.pick(UNITS["volt"].forms)
-            return f"{high} volt", f"{low}{self.pick(form, 0.3)}{self.pick('-|-|/| / |~')}{high}{form}"
-        units = UNITS_OF[entity]
-        shares = np.array([unit.share for unit in units.values()])
-        name = str(self.rng.choice(list(units), p=shares / shares.sum()))
-        amount = number(units[name], self.rng)
+        """Return a value of an entity (``12.5 centimetre``) and how it is printed, maybe as a range."""
+        table = ENTITIES[entity]
+        shares = np.array([numbers.share for numbers in table.numbers.values()])
+        if table.ranges and self.happens(0.5):
+            low, high = self.pick(table.ranges).split()
+            name = list(table.numbers)[shares.argmax()]
+            form = self.pick(BY_NAME[name].printed)
+            return f"{high} {name}", f"{low}{self.pick(form, 0.3)}{self.pick('-|-|/| / |~')}{high}{form}"
+        name = str(self.rng.choice(list(table.numbers), p=shares / shares.sum()))
+        amount = number(table.numbers[name], self.rng)
         return f"{amount} {name}", self.printed(amount, name)
 
     def named(self, word: str, text: str) -> str:
@@ -188,4 +135,4 @@ class Scene:
     def show(self, entity: str, size: float, *, word_share: float = 1.0, below: str = "") -> None:
         """Add a value of an entity anywhere, a share of them with a word for it; then the text ``below``."""
         self.values[entity], text = self.value(entity)
-        self.add_text(self.named(self.pick(WORDS[entity], word_share), text) + below, size)
+        self.add_text(self.named(self.pick(ENTITIES[entity].names, word_share), text) + below, size)

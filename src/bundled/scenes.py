@@ -11,14 +11,15 @@ from itertools import pairwise
 import numpy as np
 
 from src.bundled.layouts import NO_LINE, Length, sample_layout
-from src.bundled.scene import SIDE, UNITS, UNITS_OF, WORDS, Scene, number, rounded
-from src.entities import ENTITY_UNITS
+from src.bundled.scene import SIDE, SIDE_NAMES, Scene, number, rounded
+from src.entities import AXES, ENTITIES
 from src.reading.lines import Box
-from src.reading.options import AXES
-from src.reading.units import SIZE
+from src.reading.units import BY_NAME, SIZE
 
 GROSS = "Gross weight|G.W.|Gross Wt.|Shipping weight|Peso bruto"
 SERVINGS = "{}g protein per serving|{} mg vitamin|serving size {}g|{}g sugar|{} g fat|{}mg caffeine per dose"
+_AXIS_SHARES = {"height": 0.37, "width": 0.31, "depth": 0.32}
+"""Shares of the sides that drawings are asked for, as in the challenge's train rows."""
 NOISE = (
     "Premium quality|Easy to clean|BPA free|2 year warranty|Made in Italy|100% cotton|New|Pack of 2|5 years"
     "|50/60 Hz|Ref. 40718|Size chart|Product size|DIMENSIONS|2.4 A|Organic|Vitamin C|For daily use|IP65"
@@ -34,13 +35,13 @@ def lengths_as_printed(
     ``longest`` is in centimetres; ``shares`` are the lengths as shares of it.
     """
     longest *= rng.uniform(0.7, 1.4)
-    usual = {unit: 100 * float(SIZE[unit]) for unit in ("centimetre", "inch", "millimetre")}
-    units = [unit for unit, size in usual.items() if 1 < longest / size < 3000] or ["centimetre"]
-    weights = np.array([UNITS[unit].share for unit in units])
+    per_metre = {unit: 100 * float(SIZE[unit]) for unit in ("centimetre", "inch", "millimetre")}
+    units = [unit for unit, size in per_metre.items() if 1 < longest / size < 3000] or ["centimetre"]
+    weights = np.array([ENTITIES["height"].numbers[unit].share for unit in units])
     unit = str(rng.choice(units, p=weights / weights.sum()))
-    decimals = UNITS[unit].decimals if rng.random() < 0.7 else 0.0
+    decimals = ENTITIES["height"].numbers[unit].decimals if rng.random() < 0.7 else 0.0
     while True:
-        amounts = np.array(shares) * rng.uniform(0.92, 1.08, len(shares)) * longest / usual[unit]
+        amounts = np.array(shares) * rng.uniform(0.92, 1.08, len(shares)) * longest / per_metre[unit]
         numbers = [rounded(amount, decimals, rng) for amount in sorted(amounts.tolist(), reverse=True)]
         if all(float(first) > float(second) for first, second in pairwise([*numbers, "0"])):
             return unit, numbers
@@ -50,7 +51,7 @@ def lengths_as_printed(
 def _drawing(scene: Scene) -> None:
     """Lay out lengths around a product, in one unit, as on images that are asked for one of them."""
     rng = scene.rng
-    entity = str(rng.choice(AXES, p=[0.37, 0.31, 0.32]))
+    entity = str(rng.choice(list(_AXIS_SHARES), p=list(_AXIS_SHARES.values())))
     scene.unsettled |= set(AXES)
     longest, lengths = sample_layout(entity, rng)
     middle, half = rng.uniform(0.45, 0.55, 2), rng.uniform(0.13, 0.4, 2)
@@ -71,7 +72,7 @@ def _place(scene: Scene, length: Length, text: str, size: float) -> None:
     left, top, right, bottom = scene.product
     x = _between(scene, left, right, ("right" in words) - ("left" in words))
     y = _between(scene, top, bottom, ("bottom" in words) - ("top" in words))
-    word = next((scene.pick(WORDS[word]) for word in words if word in WORDS), "")
+    word = next((scene.pick(SIDE_NAMES[word]) for word in words if word in SIDE_NAMES), "")
     box = scene.add_text(scene.named(word, text), size, (x, y), "upright" in words)
     if length.line != NO_LINE:
         scene.segments.append(_segment(np.array(box).reshape(2, 2) / SIDE, length.line, scene.rng))
@@ -95,7 +96,7 @@ def _segment(corners: np.ndarray, line: str, rng: np.random.Generator) -> tuple[
 def _table(scene: Scene) -> None:
     """List data, with words in the same line or in a column of their own; some have L x W x H in one line."""
     rng = scene.rng
-    entities = rng.permutation(list(UNITS_OF))[: rng.integers(2, 6)].tolist()
+    entities = rng.permutation(list(ENTITIES))[: rng.integers(2, 6)].tolist()
     if scene.happens(0.35):
         entities = [entity for entity in entities if entity not in AXES]
         _sides_in_a_line(scene)
@@ -107,7 +108,7 @@ def _table(scene: Scene) -> None:
         scene.product = Box(0.6, 0.6, 0.95, 0.95)
     for entity, y in zip(entities, rows, strict=True):
         scene.values[entity], text = scene.value(entity)
-        word, text = scene.pick(WORDS[entity]), text.replace("\n", " ")
+        word, text = scene.pick(ENTITIES[entity].names), text.replace("\n", " ")
         cells = [(word, 250), (text, 560)] if has_columns else [(f"{word}: {text}", 400)]
         for cell, x in cells:
             scene.add_text(cell, size, (x, y))
@@ -119,10 +120,10 @@ def _sides_in_a_line(scene: Scene) -> None:
     letters = {"depth": scene.pick("L|D"), "width": "W", "height": "H"}
     has_letters, parts = scene.happens(0.45), []
     for entity in list(letters)[int(scene.happens(0.3)) :]:
-        amount = number(UNITS[unit], scene.rng)
+        amount = number(ENTITIES["height"].numbers[unit], scene.rng)
         scene.values[entity] = f"{amount} {unit}"
         parts.append(letters[entity] + amount if has_letters else amount)
-    text = scene.pick(" x |x| X |*").join(parts) + scene.pick(UNITS[unit].forms)
+    text = scene.pick(" x |x| X |*").join(parts) + scene.pick(BY_NAME[unit].printed)
     scene.add_text(
         scene.pick("Size: ", 0.5) + text, scene.rng.uniform(22, 45), (500, scene.rng.uniform(60, 180))
     )
@@ -137,7 +138,7 @@ def _package(scene: Scene) -> None:
     if unit == "fluid ounce" and scene.happens(0.3):  # liquids are often printed so
         text = re.sub(r"(?i)fl\.? ?oz", "oz", text)
         scene.unsettled.add("item_weight")
-    word = scene.pick(WORDS[entity], 0.5)
+    word = scene.pick(ENTITIES[entity].names, 0.5)
     text = scene.named(word, text)
     if entity == "item_weight" and scene.happens(0.1):
         gross = f"{rng.uniform(1.1, 1.65) * float(amount):.{len(amount.partition('.')[2])}f}"
@@ -208,7 +209,7 @@ def question(
     if shown and rng.random() >= empty_share:
         entity = str(rng.choice(shown, p=weights / weights.sum()))
     else:
-        free = [entity for entity in ENTITY_UNITS if entity not in asked_entities]
+        free = [entity for entity in ENTITIES if entity not in asked_entities]
         absent = [entity for entity in free if entity not in scene.unsettled | scene.values.keys()]
         entity = str(rng.choice(absent or shown or free))
     return entity, scene.values.get(entity, "")

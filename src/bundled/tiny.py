@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, Idefics2Config, Idefics2Processor, Llama
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
 from src.data.errors import InputError
-from src.model.modeling import SPECIAL_TOKENS
+from src.model.idefics2 import SPECIAL_TOKENS
 
 # The published chat template of IDEFICS2 (this repo's prompts render the same text with explicit spaces).
 CHAT_TEMPLATE = (

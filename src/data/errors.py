@@ -1,10 +1,12 @@
 """Errors of a user's input: one sentence on stderr and a non-zero exit code, never a traceback."""
 
+import contextlib
 import errno
 import os
+import shutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and run the same command again"),
@@ -22,6 +24,28 @@ def unexpected(error: Exception) -> tuple[str, str]:
     """Return reason (``error: ValueError: ...``) and traceback of an error that costs only one image."""
     words = " ".join(str(error).split())[:200]
     return f"error: {type(error).__name__}: {words}", "".join(traceback.format_exception(error))
+
+
+@contextlib.contextmanager
+def shared_memory_named(advice: str = "give --workers 0, or make it larger") -> Iterator[None]:
+    """Raise `InputError` for a shared memory that is too small, whose errors read like those of a full disk.
+
+    Processes hand tensors over through it, and have their locks there. A Docker container has 64 MB.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not _is_of_shared_memory(error):
+            raise
+        fault = "too small for what processes hand over to each other"
+        raise InputError(f"/dev/shm: {fault}; {advice} (docker run --shm-size=2g)") from None
+
+
+def _is_of_shared_memory(error: OSError | RuntimeError) -> bool:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage("/dev/shm").free < os.sysconf("SC_PAGE_SIZE")
+    return "</torch_" in str(error) or "shared memory" in str(error)
 
 
 def run_main(main: Callable[[], int]) -> None:

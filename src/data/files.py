@@ -99,12 +99,29 @@ def replace_folder(new: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def fingerprint(text: str, files: Mapping[Path, str]) -> str:
-    """Return the cache key of a finished stage: the SHA-256 of ``text`` and of the contents of ``files``.
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty when there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def content_hash(*pieces: bytes) -> str:
+    """Return the hash by which contents are compared: 128 bits of the SHA-256, as 32 hex digits."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()[:32]
+
+
+def cache_key(values: object, files: Mapping[Path, str] = {}) -> str:
+    """Return the SHA-256 of ``values``, which are made of what JSON has, and of the contents of ``files``.
 
     ``files`` has for each path what to do when it is missing, for the `InputError` that is raised then.
     """
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for path, what_to_do in files.items():
         if not path.is_file():
             raise InputError(f"{path}: not found; {what_to_do}")

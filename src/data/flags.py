@@ -34,7 +34,10 @@ def parser_for(*stages: type, description: str) -> argparse.ArgumentParser:
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], required: bool) -> None:
-    """Add a field's flag in all its spellings, and ``--no-...`` for a bool that may be true by default."""
+    """Add a field's flag in all its spellings, and ``--no-...`` for a bool that may be true by default.
+
+    A positional field is a list of arguments without a flag.
+    """
     flags = [name.replace("_", "-") for name in field.metadata.get("spellings", (field.name,))]
     text = field.metadata["help"]
     if field.default not in (None, dataclasses.MISSING):
@@ -43,6 +46,9 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], re
     parts = [part for part in get_args(field.type) if part not in (NoneType, ...)]
     kind = parts[0] if parts else field.type
     options: dict[str, Any] = shared | {"type": kind, "choices": field.metadata.get("choices")}
+    if field.metadata.get("positional"):
+        parser.add_argument(field.name, nargs="+", help=text, type=kind)
+        return
     if kind is bool:
         options |= {"type": _truth, "nargs": "?", "const": True}
     elif get_origin(field.type) in (list, tuple):

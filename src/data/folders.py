@@ -93,7 +93,7 @@ class RunFolder:
     errors = Entry("errors.log", "traceback of the first unexpected error, if there was one")
     gallery = Entry("gallery.png", "images with their predictions")
     report = Entry("report.html", "a page to look at every answer")
-    record = Entry("run.json", "the data folder and the seconds that each stage took")
+    record = Entry("run.json", "the data folder, seconds of each stage, what the notebooks depended on")
     training_notebook = Entry("training.ipynb", "the notebook as executed")
     inference_notebook = Entry("inference.ipynb", "the notebook as executed")
 

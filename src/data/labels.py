@@ -3,9 +3,9 @@
 import re
 from decimal import Decimal
 
-from src.entities import ALLOWED_UNITS, ENTITY_UNITS
+from src.entities import ENTITIES, units_of
 from src.reading.quantity import MEANT, Quantity
-from src.reading.units import BY_NAME, unit_at
+from src.reading.units import ALLOWED_UNITS, BY_NAME, unit_at
 
 USABLE_REASONS = frozenset({"ok", "empty", "range", "spelling", "unit repaired"})
 """Reasons of `normalise_label` whose label can be trained on."""
@@ -29,7 +29,7 @@ def normalise_label(value: str, entity: str) -> tuple[str, str]:
     repaired. ``reason`` is one of `USABLE_REASONS`, or ``unit of another entity``, ``unknown unit``,
     ``unknown entity``, ``units differ``, ``not a value``; then the label is empty and the row cannot be used.
     """
-    if entity not in ENTITY_UNITS:
+    if entity not in ENTITIES:
         return "", "unknown entity"
     text = " ".join(value.lower().split())
     if not text:
@@ -37,7 +37,7 @@ def normalise_label(value: str, entity: str) -> tuple[str, str]:
     number, unit, reason = _parse(text)
     if (entity, unit) in MEANT:
         unit, reason = MEANT[entity, unit], "unit repaired"
-    if unit and unit not in ENTITY_UNITS[entity]:
+    if unit and unit not in units_of(entity):
         unit, reason = "", "unit of another entity" if unit in ALLOWED_UNITS else "unknown unit"
     if not unit:
         return "", reason

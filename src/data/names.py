@@ -35,7 +35,7 @@ def image_name(link: str) -> str:
 
 def with_hash(name: str, text: str) -> str:
     """Return ``name`` with the first ten hex digits of the SHA-256 of ``text`` before its suffix."""
-    path = Path(name or "picture")
+    path = Path(name or "image")
     return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:10]}{path.suffix}"
 
 
@@ -47,7 +47,7 @@ def asked_entities(tables: Iterable[pd.DataFrame], files: Mapping[str, str]) -> 
         for image, entity in zip(names, table["entity_name"], strict=True):
             if image:
                 entities[image].add(entity)
-    return {image: tuple(sorted(asked)) for image, asked in entities.items()}
+    return {image: tuple(sorted(image_entities)) for image, image_entities in entities.items()}
 
 
 def read_files(data: Path) -> dict[str, str]:

@@ -43,6 +43,16 @@ class ModelImages:
         """Return the path of a model image by its file name, for `decode.read_bytes`; it need not exist."""
         return (self._tars or {}).get(file, self._root) / file
 
+    def size_of(self, image: str) -> int:
+        """Return the bytes of a source image's model image, 0 in a shard; -1 where there is none."""
+        path = self.path(processed_name(image))
+        if self._tars is not None:
+            return 0 if path.name in self._tars else -1
+        try:
+            return path.stat().st_size
+        except OSError:
+            return -1
+
     def of(self, image: str) -> Path | None:
         """Return the path of a source image's model image; None where there is none."""
         path = self.path(processed_name(image))

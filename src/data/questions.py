@@ -14,10 +14,10 @@ from src.data.folders import ProcessedFolder
 from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.names import image_names, processed_name
 from src.data.processed import ModelImages, read_manifest
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.reading.options import Option, rules_answer
 
-BROKEN = "broken picture"
+BROKEN = "broken image"
 """Reason of a question whose model image cannot be read."""
 
 
@@ -73,8 +73,8 @@ def _images(
 ) -> Iterator[tuple[str, Path, str]]:
     """Yield name, model image and refusal of each row.
 
-    The refusal says why the question cannot be asked: ``blank link``, ``unknown entity``, ``blank picture``
-    (of one colour) or ``no picture``; it is empty if there is a model image.
+    The refusal says why the question cannot be asked: ``blank link``, ``unknown entity``, ``blank image``
+    (of one colour) or ``no image``; it is empty if there is a model image.
     """
     model_images = ModelImages(processed)
     blank: frozenset[str] = frozenset()
@@ -85,12 +85,12 @@ def _images(
         model_image = model_images.path(processed_name(image))
         if not image:
             yield image, model_image, "blank link"
-        elif entity not in ENTITY_UNITS:
+        elif entity not in ENTITIES:
             yield image, model_image, "unknown entity"
         elif image in blank:
-            yield image, model_image, "blank picture"
+            yield image, model_image, "blank image"
         else:
-            yield image, model_image, "" if model_images.of(image) else "no picture"
+            yield image, model_image, "" if model_images.of(image) else "no image"
 
 
 def train_questions(

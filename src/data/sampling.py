@@ -1,7 +1,8 @@
 """Sampling: which rows of ``train.csv`` are used, before any image is fetched or read for them."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 from src.data.folders import DataFolder
 from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.tables import TEST_COLUMNS, TRAIN_COLUMNS, read_table
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def sampled_rows(train: pd.DataFrame, rows: int | None, shares: Mapping[str, flo
         return list(range(len(train)))
     columns = (train["image_link"], train["entity_name"], train["entity_value"])
     usable = [
-        bool(link) and entity in ENTITY_UNITS and normalise_label(value, entity)[1] in USABLE_REASONS
+        bool(link) and entity in ENTITIES and normalise_label(value, entity)[1] in USABLE_REASONS
         for link, entity, value in zip(*columns, strict=True)
     ]
     positions = np.flatnonzero(usable)
@@ -63,6 +64,13 @@ def test_counts(data: Path) -> Mapping[str, int]:
     """Return the questions per entity in ``test.csv``; none when there is no such file."""
     path = DataFolder(data).test
     return Counter(read_table(path, ["entity_name"])["entity_name"]) if path.is_file() else {}
+
+
+def proportions(entities: Iterable[str]) -> dict[str, int]:
+    """Return the counts of ``entities`` in lowest terms, by name: the same for twice as many of each."""
+    counts = Counter(entities)
+    divisor = math.gcd(*counts.values())
+    return {entity: counts[entity] // divisor for entity in sorted(counts)}
 
 
 def in_proportions(entities: Sequence[str], count: int, shares: Mapping[str, float], seed: int) -> list[int]:

@@ -8,7 +8,7 @@ import struct
 import time
 from pathlib import Path
 
-from src.images.formats import decoded_share, is_cut, is_heif, mended, not_a_picture
+from src.images.formats import decoded_share, is_cut, is_heif, mended, not_an_image
 from src.settings import MAX_PIXELS
 
 # `decode` looks at the header first; OpenCV's limit, read when it is imported, is the second line (a larger
@@ -32,7 +32,7 @@ _DEPTHS = (255, 1023, 4095, 16383, 65535)
 _MIN_SHARE_OF_A_CUT_JPEG = 0.95
 UNREADABLE = "unreadable drive"
 """Begins the message of a `DriveError`."""
-_UNKNOWN = "not a picture, or of an unknown kind"
+_UNKNOWN = "not an image, or of an unknown kind"
 _WAITS = (0.2, 1.0)
 """Waits in seconds before a file is tried again that its drive did not give."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, RuntimeError, cv2.error)
@@ -60,7 +60,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None)
     """
     if not data:
         raise ImageError("empty file")
-    if reason := not_a_picture(data):
+    if reason := not_an_image(data):
         raise ImageError(reason)
     try:
         with _open(data) as opened:
@@ -70,7 +70,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None)
         if is_cut(data):
             share = decoded_share(data, lambda jpeg: _pixels(jpeg)[0])
             if share < _MIN_SHARE_OF_A_CUT_JPEG:
-                raise ImageError(f"cut off ({int(100 * share)} % of the picture is there)")
+                raise ImageError(f"cut off ({int(100 * share)} % of the image is there)")
             data = mended(data)
         return _turned(*_pixels(data, enough))
     except UnidentifiedImageError:
@@ -82,7 +82,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None)
 
 def not_identified(data: bytes) -> str:
     """Return why bytes are no image, by their header; empty when they are one, whole or not."""
-    if reason := not_a_picture(data):
+    if reason := not_an_image(data):
         return reason
     try:
         _open(data).close()

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 HEAD = 1024
-"""Number of bytes at the start of a file that `not_a_picture` looks at."""
+"""Number of bytes at the start of a file that `not_an_image` looks at."""
 
 _SAVE = "save it as JPEG or PNG"
-_NO_PICTURES = {
+_NO_IMAGES = {
     f"a JPEG XL: {_SAVE}": rb"\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n",
     f"a PDF: {_SAVE}": rb"%PDF-",
     f"a PostScript drawing: {_SAVE}": rb"%!PS|\xc5\xd0\xd3\xc6",
@@ -25,7 +25,7 @@ _NO_PICTURES = {
     "XML": rb"(?i)<\?xml|<!doctype|</?[a-z]",
     "JSON": rb"\{\s*[\"}]|\[\s*[\[\]{\"0-9]",
 }
-_PATTERNS = {kind: re.compile(start, re.DOTALL) for kind, start in _NO_PICTURES.items()}
+_PATTERNS = {kind: re.compile(start, re.DOTALL) for kind, start in _NO_IMAGES.items()}
 _HEIF = re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -35,11 +35,11 @@ _NOISE = b"\x2d\xd2\x4b\xb4\x55\xaa" * 50
 """Bytes that decode to something else than missing data does, whatever the tables."""
 
 
-def not_a_picture(data: bytes) -> str:
+def not_an_image(data: bytes) -> str:
     """Return why bytes are no readable image; empty if they may be one. The first `HEAD` bytes suffice."""
     head = data[:HEAD].removeprefix(b"\xef\xbb\xbf").lstrip()
     kinds = (kind for kind, pattern in _PATTERNS.items() if pattern.match(head))
-    return next((f"not a picture but {kind}" for kind in kinds), "")
+    return next((f"not an image but {kind}" for kind in kinds), "")
 
 
 def is_heif(data: bytes) -> bool:

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import Idefics2Processor
+from transformers import ProcessorMixin
 
 from src.data.errors import InputError, unexpected
 from src.data.questions import BROKEN, Question, by_image
+from src.entities import ENTITIES
 from src.images.decode import DriveError
 from src.model.collator import Pixels, image_bytes, on_device, one_thread_in_workers, open_image
-from src.model.prompts import prefix, prompt
+from src.model.family import family_of
+from src.model.prompts import PromptFunction, prompt_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ class Tokens:
 class Batch:
     """Questions ready for the model.
 
-    ``pixels`` and ``prefixes`` (the beginnings of the prompts) have a row per image, ``suffixes`` (the rest
-    of each prompt) one per question. ``image_index`` int64 (questions,): each one's image.
+    ``pixels`` and ``prefixes`` (what all prompts about it begin with) have a row per image, ``suffixes`` (the
+    rest of each prompt) one per question. ``image_index`` int64 (questions,): each one's image.
     """
 
     questions: list[Question]
@@ -79,8 +81,10 @@ class Batch:
 class Preparation:
     """Makes a `Batch` of questions; an image that cannot be used costs only its own."""
 
-    def __init__(self, processor: Idefics2Processor) -> None:
+    def __init__(self, processor: ProcessorMixin, prompt: PromptFunction | None = None) -> None:
         self.processor = processor
+        self.prompt = prompt or prompt_for(processor)
+        self.family = family_of(processor)
 
     def __call__(self, questions: Sequence[Question]) -> tuple[Batch | None, list[Question]]:
         """Return a batch of the questions, None when none could be asked, and those with a ``reason``."""
@@ -90,7 +94,7 @@ class Preparation:
         unanswered: list[Question] = []
         for group in by_image(questions):
             try:
-                images.append(open_image(group[0]))
+                images.append(open_image(group[0], self.family))
                 groups.append(group)
             except InputError:
                 unanswered += [replace(question, reason=BROKEN) for question in group]
@@ -102,20 +106,29 @@ class Preparation:
         return self._batch(images, groups) if groups else None, unanswered
 
     def _batch(self, images: list[Image.Image], groups: list[list[Question]]) -> Batch:
-        prefixes = [prefix(group[0].context) for group in groups]
+        prefixes, suffixes = zip(*map(self._split, groups), strict=True)
         return Batch(
             questions=[question for group in groups for question in group],
             pixels=image_bytes(self.processor, images),
-            prefixes=Tokens.padded(self.processor(text=prefixes)["input_ids"]),
-            suffixes=Tokens.padded([self._suffix(question) for group in groups for question in group]),
+            prefixes=Tokens.padded(prefixes),
+            suffixes=Tokens.padded([suffix for group in suffixes for suffix in group]),
             image_index=np.repeat(np.arange(len(groups)), [len(group) for group in groups]),
         )
 
-    def _suffix(self, question: Question) -> list[int]:
-        """Return a prompt's token ids after its `prompts.prefix`; split as ids, never as text."""
-        tokenizer = self.processor.tokenizer
-        whole = tokenizer(prompt(question.entity, question.context)).input_ids
-        return whole[len(tokenizer(prefix(question.context)).input_ids) :]
+    def _split(self, group: list[Question]) -> tuple[list[int], list[list[int]]]:
+        """Return the token ids that all prompts about an image begin with, and the rest of each prompt.
+
+        Split as ids, never as text. A prompt about another entity is among them, so that a single question is
+        split, too.
+        """
+        asked_entity, context = group[0].entity, group[0].context
+        other_entity = next(entity for entity in ENTITIES if entity != asked_entity)
+        prompts = [self.prompt(entity, context) for entity in (*(q.entity for q in group), other_entity)]
+        rows = self.family.tokenized(self.processor, prompts)["input_ids"]
+        columns = zip(*rows, strict=False)
+        shared = next((at for at, ids in enumerate(columns) if len(set(ids)) > 1), min(map(len, rows)))
+        shared = min(shared, min(map(len, rows)) - 1)
+        return rows[0][:shared], [row[shared:] for row in rows[:-1]]
 
 
 def in_batches(

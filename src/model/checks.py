@@ -1,15 +1,11 @@
-"""Checks before anything is loaded: libraries that are in the way, whole weights, a GPU that can be used."""
+"""Checks before anything is loaded: whole weights, a GPU that can be used."""
 
 import ctypes
 import json
 import re
-from importlib import metadata
 from pathlib import Path
 
 import torch
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
 from safetensors import SafetensorError, safe_open
 
 from src.data.errors import InputError
@@ -21,42 +17,6 @@ _OTHER_BUILDS = {12: "cu126"}
 """Name of PyTorch's build for a driver of that major version of CUDA."""
 _KERNELS = r"(sm|compute)_(\d+)(\d)"
 """Names of `torch.cuda.get_arch_list`: kind, major and minor version of the cards that they are for."""
-_OLDEST_TORCHAO = Version("0.16.0")
-"""What peft 0.21 wants at least, where there is one."""
-
-
-def libraries_fault() -> str:
-    """Say which installed library is in the way of those that are needed, and what to do; empty when none is.
-
-    Nothing here needs torchao or torchvision. Colab and Kaggle bring them: peft then refuses to add LoRA, and
-    transformers to import IDEFICS2. Only what their installation says is read: neither is imported.
-    """
-    torchao, torchvision = map(_installed, ("torchao", "torchvision"))
-    if torchao and Version(torchao.version) < _OLDEST_TORCHAO:
-        return _in_the_way(torchao, f"peft refuses any before {_OLDEST_TORCHAO}")
-    if torchvision and (fits := _torch_for(torchvision)) and torch.__version__ not in fits:
-        return _in_the_way(torchvision, f"it is for torch{fits}, not {torch.__version__}")
-    return ""
-
-
-def _torch_for(library: metadata.Distribution) -> SpecifierSet:
-    """Return the versions of torch that a library was built for; empty where it does not say."""
-    needed = map(Requirement, library.requires or ())
-    return next((one.specifier for one in needed if one.name == "torch"), SpecifierSet())
-
-
-def _installed(name: str) -> metadata.Distribution | None:
-    try:
-        return metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _in_the_way(library: metadata.Distribution, reason: str) -> str:
-    return (
-        f"{library.name} {library.version} is in the way ({reason}): install requirements.txt into a fresh "
-        f"virtual environment, or pip uninstall -y {library.name}, which nothing here needs"
-    )
 
 
 def check_weights(folder: Path) -> None:

@@ -11,24 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BatchFeature, Idefics2Processor
+from transformers import ProcessorMixin
 
 from src.data.errors import InputError, unexpected
 from src.data.questions import Question
 from src.images.decode import DriveError, ImageError, cv2, read_image
 from src.model.decoding import AnswerGrammar
-from src.model.letterbox import letterbox
+from src.model.family import Family, family_of
 from src.model.option_loss import IGNORED, OF_OPTIONS, attention, with_options
-from src.model.prompts import completion, prompt
+from src.model.prompts import PromptFunction, prompt_for
+from src.settings import TrainSettings
 
 
-def open_image(question: Question) -> Image.Image:
-    """Return the model image as RGB, letterboxed (see `letterbox`).
+def open_image(question: Question, family: Family) -> Image.Image:
+    """Return the model image as RGB, padded (see `Family.padded`).
 
     Raises `InputError` when it is broken, `DriveError` when its drive does not give it.
     """
     try:
-        return Image.fromarray(letterbox(read_image(question.model_image))[:, :, ::-1])
+        return Image.fromarray(family.padded(read_image(question.model_image))[:, :, ::-1])
     except DriveError:
         raise
     except ImageError as error:
@@ -73,7 +74,7 @@ def on_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(array).to(device, non_blocking=True)
 
 
-def image_bytes(processor: Idefics2Processor, images: Sequence[Image.Image]) -> Pixels:
+def image_bytes(processor: Any, images: Sequence[Image.Image]) -> Pixels:
     """Return the images, each in a row of its own; split into five where the processor is set so."""
     rows = processor.image_processor(
         [[image] for image in images], do_rescale=False, do_normalize=False, do_pad=False
@@ -92,9 +93,7 @@ def one_thread_in_workers() -> None:
         cv2.setNumThreads(1)
 
 
-def encode(
-    processor: Idefics2Processor, images: Sequence[Image.Image], texts: Sequence[str], padding_side: str
-) -> BatchFeature:
+def encode(processor: Any, images: Sequence[Image.Image], texts: Sequence[str], padding_side: str) -> Any:
     """Return tensors for one image per text, padded to the longest; never truncated (that would cut image
     tokens).
 
@@ -127,11 +126,20 @@ def training_options(question: Question) -> tuple[list[str], int]:
 class TrainingCollator:
     """Batches questions for training: padded right, prompt and padding masked, label and end token as labels.
 
-    With a ``grammar`` each row has its options behind it, for `option_loss`.
+    With a ``grammar`` each row has its options behind it, for `option_loss`. ``prompt``: the words around a
+    question, by default those of `prompt_for`.
     """
 
-    def __init__(self, processor: Idefics2Processor, grammar: AnswerGrammar | None = None) -> None:
-        self.processor, self.grammar = processor, grammar
+    def __init__(
+        self,
+        processor: ProcessorMixin,
+        grammar: AnswerGrammar | None = None,
+        prompt: PromptFunction | None = None,
+    ) -> None:
+        self.processor: Any = processor
+        self.grammar = grammar
+        self.prompt = prompt or prompt_for(processor)
+        self.family = family_of(processor)
 
     def __call__(self, questions: Sequence[Question]) -> dict[str, Any]:
         """Return ``rows``, ``pixels`` (see `model_inputs`), ``input_ids``, ``attention_mask`` and ``labels``.
@@ -146,7 +154,7 @@ class TrainingCollator:
         kept: list[Question] = []
         for question in questions:
             try:
-                images.append(open_image(question))
+                images.append(open_image(question, self.family))
                 kept.append(question)
             except InputError:
                 raise
@@ -162,20 +170,23 @@ class TrainingCollator:
         if not kept:
             row = questions[0].row
             raise InputError(f"no row of a batch could be made ready (train row {row} is one of them)")
-        prompts = [prompt(question.entity, question.context) for question in kept]
+        prompts = [self.prompt(question.entity, question.context) for question in kept]
         batch = self.batch(images, prompts, [question.label for question in kept])
         batch["rows"] = [question.row for question in kept]
         if self.grammar is None:
-            return batch
+            return handed_over(batch)
         texts, right = zip(*map(training_options, kept), strict=True)
-        return with_options(batch, self.grammar, [question.entity for question in kept], texts, right)
+        entities = [question.entity for question in kept]
+        return handed_over(with_options(batch, self.grammar, entities, texts, right))
 
     def batch(
         self, images: Sequence[Image.Image], prompts: Sequence[str], answers: Sequence[str]
     ) -> dict[str, Any]:
         """Return a batch of these images, prompts and answers, without ``rows``."""
-        texts = [text + completion(answer) for text, answer in zip(prompts, answers, strict=True)]
-        inputs = self.processor(text=texts, padding=True, padding_side="right", return_tensors="pt")
+        texts = [text + answer + self.family.end for text, answer in zip(prompts, answers, strict=True)]
+        inputs = self.family.tokenized(
+            self.processor, texts, padding=True, padding_side="right", return_tensors="pt"
+        )
         # The prompt's ids are a prefix of the whole row's (a test holds that), and the image's placeholder
         # expands alike in both: so the answer is the tail of this many tokens.
         tokenizer = self.processor.tokenizer
@@ -189,6 +200,25 @@ class TrainingCollator:
         inputs["logits_to_keep"] = shifted != IGNORED
         inputs["shift_labels"] = shifted[inputs["logits_to_keep"]]
         return {"pixels": image_bytes(self.processor, images), **inputs}
+
+
+def training_collator(processor: ProcessorMixin, settings: TrainSettings) -> TrainingCollator:
+    """Return the collator of a training: with OCR the options of each question are trained on, too."""
+    grammar = AnswerGrammar(processor) if settings.ocr else None
+    return TrainingCollator(processor, grammar, prompt_for(processor, settings.prompt))
+
+
+def handed_over(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return the batch; a `DataLoader`'s process puts its tensors into shared memory.
+
+    They would get there on their way to the main process, too, but then an error is lost (the memory is too
+    small) and the main process waits for ever.
+    """
+    if torch.utils.data.get_worker_info():
+        for value in batch.values():
+            if isinstance(value, torch.Tensor):
+                value.share_memory_()
+    return batch
 
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

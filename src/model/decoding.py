@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, ProcessorMixin, StoppingCriteriaList
 
-from src.entities import ENTITY_UNITS
-from src.model.prompts import completion, prompt
+from src.entities import ENTITIES
+from src.model.family import family_of
+from src.model.prompts import prompt_for
 from src.reading.quantity import canonical
 
 MAX_NEW_TOKENS = 16
@@ -24,8 +25,6 @@ NEVER = -50.0
 """Lowest log-probability of an answer, and that of an option that the grammar does not have."""
 _NUMBER = re.compile(r"(?=.{1,10}$)(0|[1-9]\d{0,5})(\.\d{0,4})?")
 """Every beginning of a number: at most 6 digits before the point, 4 after it, and 10 characters in all."""
-_PAD, _TEXT_END = 0, 2
-"""The padding token, and the end token of the text model's pretraining, which is outside the grammar."""
 DONE = 0
 """The state after the end token."""
 
@@ -50,9 +49,10 @@ class ModelAnswer:
 
 
 class AnswerGrammar:
-    """The tables of the grammar for a tokenizer.
+    """The tables of the grammar for a processor's tokenizer.
 
-    - ``start``: the state before the answer, by entity; ``end``: the id of the end token.
+    - ``start``: the state before the answer, by entity; ``end``: the id of the end token,
+      ``pad`` that of the padding.
     - ``mask`` bool (states, vocabulary): the tokens allowed next. ``tokens`` int64 (columns - 1,): ids of the
       grammar's tokens; ``allowed`` bool (states, columns - 1): their part of the mask.
     - ``column`` int64 (vocabulary,): the column of each token; the last one stands for all tokens outside the
@@ -60,19 +60,20 @@ class AnswerGrammar:
     - ``determined`` bool (states,): whether only one continuation is left, see `tail`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer = tokenizer
-        self.end = _answer_ids(tokenizer, "height", "")[-1]
+    def __init__(self, processor: ProcessorMixin) -> None:
+        self.processor: Any = processor
+        self.pad, self.vocabulary = self.processor.tokenizer.pad_token_id, len(self.processor.tokenizer)
+        self.end = _answer_ids(processor, "height", "")[-1]
         self._pieces: dict[str, list[int]] = {}  # token ids of each digit, the point and each unit
         self._edges: list[dict[int, int]] = []  # of each state: the next state by token
         self._edges[self._new_state()][self.end] = DONE
-        self.start = {entity: self._add_entity(entity, units) for entity, units in ENTITY_UNITS.items()}
+        self.start = {name: self._add_entity(name, entity.units) for name, entity in ENTITIES.items()}
         edges = [(state, *edge) for state, edges in enumerate(self._edges) for edge in edges.items()]
         states, tokens, next_states = torch.tensor(edges).T
         self.tokens = tokens.unique()
-        self.column = torch.full((len(tokenizer),), len(self.tokens))
+        self.column = torch.full((self.vocabulary,), len(self.tokens))
         self.column[self.tokens] = torch.arange(len(self.tokens))
-        self.mask = torch.zeros((len(self._edges), len(tokenizer)), dtype=torch.bool)
+        self.mask = torch.zeros((len(self._edges), self.vocabulary), dtype=torch.bool)
         self.mask[states, tokens] = True
         self.allowed = self.mask[:, self.tokens]
         self.step = torch.arange(len(self._edges)).unsqueeze(1).repeat(1, len(self.tokens) + 1)
@@ -87,7 +88,7 @@ class AnswerGrammar:
         """Add the states of an entity; return the one before the answer."""
         after_number: dict[int, int] = {}  # the edges that begin a unit
         for unit in units:
-            self._pieces[unit] = _answer_ids(self.tokenizer, entity, f"1 {unit}")[1:-1]
+            self._pieces[unit] = _answer_ids(self.processor, entity, f"1 {unit}")[1:-1]
             edges = after_number
             for token in self._pieces[unit]:
                 if token not in edges:
@@ -95,9 +96,9 @@ class AnswerGrammar:
                 edges = self._edges[edges[token]]
             edges[self.end] = DONE
         characters = {
-            str(digit): _answer_ids(self.tokenizer, entity, f"{digit} {units[0]}")[0] for digit in range(10)
+            str(digit): _answer_ids(self.processor, entity, f"{digit} {units[0]}")[0] for digit in range(10)
         }
-        characters["."] = _answer_ids(self.tokenizer, entity, f"1.5 {units[0]}")[1]
+        characters["."] = _answer_ids(self.processor, entity, f"1.5 {units[0]}")[1]
         self._pieces |= {character: [token] for character, token in characters.items()}
         # Numbers of one shape (0, 9, 99, 9.9) have one state.
         start = self._new_state()
@@ -150,10 +151,11 @@ class AnswerGrammar:
         return self
 
 
-def _answer_ids(tokenizer: PreTrainedTokenizerBase, entity: str, answer: str) -> list[int]:
+def _answer_ids(processor: Any, entity: str, answer: str) -> list[int]:
     """Return the token ids of an answer and its end, as they stand after the prompt."""
-    start = tokenizer(prompt(entity)).input_ids
-    return tokenizer(prompt(entity) + completion(answer)).input_ids[len(start) :]
+    tokenizer, prompt = processor.tokenizer, prompt_for(processor)(entity)
+    start = tokenizer(prompt).input_ids
+    return tokenizer(prompt + answer + family_of(processor).end).input_ids[len(start) :]
 
 
 def generate_in_grammar(
@@ -169,8 +171,8 @@ def generate_in_grammar(
         **inputs,
         max_new_tokens=MAX_NEW_TOKENS,
         do_sample=False,
-        eos_token_id=[_TEXT_END if to_the_limit else grammar.end],
-        pad_token_id=_PAD,
+        eos_token_id=[grammar.pad if to_the_limit else grammar.end],
+        pad_token_id=grammar.pad,
         logits_processor=LogitsProcessorList([guide]),
         stopping_criteria=StoppingCriteriaList([] if to_the_limit else [guide.is_determined]),
         return_dict_in_generate=True,
@@ -229,8 +231,10 @@ class Guide(LogitsProcessor):
             entity, ids, state, log_confidence, log_abstain, overridden = row
             text, pairs = "", [("", log_abstain)]
             if math.isfinite(log_confidence):
-                ids = [token for token in ids if token not in (_PAD, grammar.end)] + grammar.tail(state)
-                text = canonical(str(grammar.tokenizer.decode(ids)).strip(), entity)
+                ids = [token for token in ids if token not in (grammar.pad, grammar.end)] + grammar.tail(
+                    state
+                )
+                text = canonical(str(grammar.processor.tokenizer.decode(ids)).strip(), entity)
             if text:
                 pairs.append((text, log_confidence))
             confidence, abstain = math.exp(log_confidence), math.exp(log_abstain)

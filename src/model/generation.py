@@ -4,7 +4,7 @@ The prompt up to the question (image, context) is run through the model once per
 repeated for each question. Batches are made in other processes, see `batches`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,34 +13,39 @@ import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import DynamicCache, Idefics2ForConditionalGeneration, Idefics2Processor
+from transformers import DynamicCache, PreTrainedModel, ProcessorMixin
 
 from src.data.questions import Question
 from src.model.batches import Batch, Preparation, in_batches
 from src.model.collator import on_device
 from src.model.decoding import AnswerGrammar, ModelAnswer, generate_in_grammar
-from src.model.letterbox import letterboxed_sizes
+from src.model.family import family_of
 from src.model.memory import free_memory
 from src.model.modeling import load_adapter, load_base, load_config, load_processor, merge, preset_for
 from src.model.precision import in_float32, vision_in_bfloat16
+from src.model.prompts import PromptFunction, prompt_for
 from src.model.scoring import score_options
 from src.reading.options import Option
 from src.settings import decoding_workers
 
 NO_NUMBER = "probabilities that are no numbers"
 """Reason of a question that the model overflowed at, in float32, too."""
-Model: TypeAlias = PeftModel | Idefics2ForConditionalGeneration
+Model: TypeAlias = PeftModel | PreTrainedModel
+Scorer: TypeAlias = Callable[..., list[ModelAnswer]]
+"""Scores the options of a batch, with the arguments of `score_options`."""
 
 
 def generate(
     model: Model,
-    processor: Idefics2Processor,
+    processor: ProcessorMixin,
     questions: Sequence[Question],
     sizes: Mapping[str, tuple[int, int]],
     batch_size: int,
     *,
     workers: int | None = None,
     bar_name: str = "predict",
+    prompt: PromptFunction | None = None,
+    score: Scorer = score_options,
     to_the_limit: bool = False,
 ) -> Iterator[Question]:
     """Yield each question with the model's answer and scores, or with a ``reason``, in no certain order.
@@ -48,30 +53,31 @@ def generate(
     Options of a question are scored; where there are none but to abstain, an answer is written, greedily
     within the grammar. Out of memory, a batch is halved, and so are those after it; one whose probabilities
     are no numbers (an overflow) is answered once more in float32. ``sizes`` as in `in_batches`; ``workers``
-    as in `settings.decoding_workers`; ``bar_name`` empty for no bar; ``to_the_limit`` as in
-    `decoding.generate_in_grammar`.
+    as in `settings.decoding_workers`; ``bar_name`` empty for no bar; ``prompt``: the words around a question,
+    by default those of `prompt_for`; ``score``: scores the options, as `score_options` does;
+    ``to_the_limit`` as in `decoding.generate_in_grammar`.
     """
     model.eval()
-    grammar = AnswerGrammar(processor.tokenizer).to(model.device)
+    grammar = AnswerGrammar(processor).to(model.device)
     cuda = model.device.type == "cuda"
     batches = in_batches(questions, sizes, batch_size)
     loader: DataLoader[Any] = DataLoader(
         batches,  # type: ignore[arg-type]  # lists of questions, one batch each: all that a map-style dataset needs
         batch_size=None,
-        collate_fn=Preparation(processor),
+        collate_fn=Preparation(processor, prompt),
         num_workers=min(decoding_workers(workers, cuda), len(batches)),
         pin_memory=cuda,
     )
     bar = tqdm(total=len(questions), desc=bar_name, unit="row", disable=not bar_name)
     limit = batch_size
-    for asked, (batch, unanswered) in zip(batches, loader, strict=True):
+    for batch_questions, (batch, unanswered) in zip(batches, loader, strict=True):
         yield from unanswered
         start = 0
         while batch is not None and start < len(batch.questions):
             part = batch.part(start, start + limit)
             answers = None
             try:
-                answers = finite_answers(model, grammar, part, to_the_limit)
+                answers = finite_answers(model, grammar, part, score, to_the_limit)
             except torch.OutOfMemoryError:
                 if len(part.questions) == 1:
                     raise
@@ -81,7 +87,7 @@ def generate(
                 continue
             start += len(part.questions)
             yield from map(scored, part.questions, answers)
-        bar.update(len(asked))
+        bar.update(len(batch_questions))
     bar.close()
 
 
@@ -105,15 +111,19 @@ def scored(question: Question, answer: ModelAnswer | None) -> Question:
 
 
 def finite_answers(
-    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
+    model: Model,
+    grammar: AnswerGrammar,
+    batch: Batch,
+    score: Scorer = score_options,
+    to_the_limit: bool = False,
 ) -> list[ModelAnswer | None]:
     """Return `answer`; a row whose probabilities are no numbers is tried in float32, or None in the end."""
-    answers: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
+    answers: list[ModelAnswer | None] = [*answer(model, grammar, batch, score, to_the_limit)]
     if all(row and row.is_finite for row in answers):
         return answers
     try:
         with in_float32(model):
-            again: list[ModelAnswer | None] = [*answer(model, grammar, batch, to_the_limit)]
+            again: list[ModelAnswer | None] = [*answer(model, grammar, batch, score, to_the_limit)]
     except torch.OutOfMemoryError:  # with weights of twice the size
         again = [None] * len(answers)
     better = [
@@ -123,7 +133,11 @@ def finite_answers(
 
 
 def answer(
-    model: Model, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool = False
+    model: Model,
+    grammar: AnswerGrammar,
+    batch: Batch,
+    score: Scorer = score_options,
+    to_the_limit: bool = False,
 ) -> list[ModelAnswer]:
     """Return the model's answer to each question of a batch.
 
@@ -134,10 +148,12 @@ def answer(
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     is_half = isinstance(model, PeftModel) and base.dtype is not torch.float32
     with torch.inference_mode(), torch.autocast(model.device.type, base.dtype, enabled=is_half):
-        return _answer(base, grammar, batch, to_the_limit)
+        return _answer(base, grammar, batch, score, to_the_limit)
 
 
-def _answer(base: Any, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool) -> list[ModelAnswer]:
+def _answer(
+    base: Any, grammar: AnswerGrammar, batch: Batch, score: Scorer, to_the_limit: bool
+) -> list[ModelAnswer]:
     device = base.device
     prefixes, prefix_mask = batch.prefixes.to(device)
     suffixes, suffix_mask = batch.suffixes.to(device)
@@ -157,7 +173,7 @@ def _answer(base: Any, grammar: AnswerGrammar, batch: Batch, to_the_limit: bool)
     before, begun = prefix_mask[image_index], prefixes[image_index]
     answers: dict[int, ModelAnswer] = {}
     if any(options):
-        scores = score_options(
+        scores = score(
             base,
             grammar,
             entities,
@@ -193,38 +209,48 @@ class AnswererSettings:
     adapter: Path | None
     merged: bool
     image_splitting: bool
-    processed: Path
+    prompt: str  # the template of `prompt_for`
+    processed: Path | None  # None: images are of one size, or asked one by one
     batch_size: int
     workers: int | None
     cpu: bool = False
 
 
 class Answerer:
-    """The model with its adapter, and the folder of images that it is asked about."""
+    """A model with its processor, prompt and scorer, and the folder of images that it is asked about."""
 
-    def __init__(self, settings: AnswererSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: AnswererSettings,
+        model: Model,
+        processor: ProcessorMixin,
+        *,
+        prompt: PromptFunction | None = None,
+        score: Scorer = score_options,
+    ) -> None:
+        self.settings, self.model, self.processor, self.score = settings, model, processor, score
+        self.prompt = prompt or prompt_for(processor, settings.prompt)
+        self.sizes = family_of(processor).padded_sizes(settings.processed)
+
+    @classmethod
+    def load(cls, settings: AnswererSettings) -> "Answerer":
+        """Load the base model, put the adapter on it, and load the processor. Raises `InputError`."""
         preset_for(load_config(settings.model), settings.cpu)  # of this node
-        base = load_base(settings.model)
-        vision_in_bfloat16(base)
-        self._model: Model = base
-        if settings.adapter:
-            apply = merge if settings.merged else load_adapter
-            self._model = apply(base, settings.adapter)
-        self._processor = load_processor(settings.model, settings.image_splitting)
-        self._sizes = letterboxed_sizes(settings.processed)
+        processor = load_processor(settings.model, settings.image_splitting)
+        return cls(settings, with_adapter(load_base(settings.model), settings), processor)
 
     def answers(self, questions: Sequence[Question], bar_name: str = "predict") -> Iterator[Question]:
         """Yield the answered questions, see `generate`."""
-        settings = self._settings
         return generate(
-            self._model,
-            self._processor,
+            self.model,
+            self.processor,
             questions,
-            self._sizes,
-            settings.batch_size,
-            workers=settings.workers,
+            self.sizes,
+            self.settings.batch_size,
+            workers=self.settings.workers,
             bar_name=bar_name,
+            prompt=self.prompt,
+            score=self.score,
         )
 
     def __call__(self, groups: Sequence[Sequence[Question]]) -> list[list[Question]]:
@@ -232,3 +258,11 @@ class Answerer:
         questions = [question for group in groups for question in group]
         answered = {question.row: question for question in self.answers(questions, bar_name="")}
         return [[answered[question.row] for question in group] for group in groups]
+
+
+def with_adapter(base: PreTrainedModel, settings: AnswererSettings) -> Model:
+    """Put the adapter on a base from `load_base`, merged where the settings say so; the base without one."""
+    vision_in_bfloat16(base)
+    if settings.adapter is None:
+        return base
+    return merge(base, settings.adapter) if settings.merged else load_adapter(base, settings.adapter)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from transformers import Idefics2Config, Idefics2ForConditionalGeneration
+from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+
+from src.model.family import family_of
 
 GB = 1e9
-PATCHES = 43 * 43
-"""Patches of a model image of 602 x 602 px, the largest that the default settings make."""
 TRAIN_TOKENS, PREFIX_TOKENS, ANSWER_TOKENS = 250, 160, 70
 """Tokens, rounded up: a training row; what the questions about an image share; a question and its options."""
 NF4_BYTES = 0.516
@@ -26,7 +26,7 @@ MERGED_FROM = 22 * GB
 """Least memory of a card that answers with the adapter merged, 16.8 GB of weights: one sold as 24 GB."""
 
 ON_A_CPU = (
-    "idefics2-8b takes about 5 minutes a training row and 2 an answer on a few cores, and 16 GB of memory"
+    "an 8B model takes about 5 minutes a training row and 2 an answer on a few cores, and 16 GB of memory"
 )
 """The time and memory that ``--cpu`` costs, see benchmarks/README.md."""
 
@@ -74,12 +74,12 @@ def images_at_once(card: float) -> int:
     return next(images for least, images in ((30, 8), (20, 2), (0, 1)) if card >= least * GB)
 
 
-def is_small(config: Idefics2Config) -> bool:
+def is_small(config: PreTrainedConfig) -> bool:
     """Tell whether a model of this size runs on a CPU."""
     return config.get_text_config().hidden_size < 2048
 
 
-def is_merged(config: Idefics2Config, card: float) -> bool:
+def is_merged(config: PreTrainedConfig, card: float) -> bool:
     """Tell whether the adapter is merged into the dequantised base: faster, but 2 bytes a weight.
 
     ``card``: bytes of the GPU, 0 without one.
@@ -87,7 +87,7 @@ def is_merged(config: Idefics2Config, card: float) -> bool:
     return card >= MERGED_FROM if card else is_small(config)
 
 
-def preset(config: Idefics2Config, card: float) -> Preset:
+def preset(config: PreTrainedConfig, card: float) -> Preset:
     """Return the settings for a model of this size on a GPU with ``card`` bytes."""
     if is_small(config):
         return TINY
@@ -117,13 +117,15 @@ class Estimate:
 
 
 def training(
-    config: Idefics2Config, rows: int, checkpointing: bool, rank: int, dtype: torch.dtype
+    config: PreTrainedConfig, rows: int, checkpointing: bool, rank: int, dtype: torch.dtype
 ) -> Estimate:
     """Estimate a training step on ``rows`` rows at once, with LoRA of ``rank``, computing in ``dtype``."""
-    text, model = config.get_text_config(), meta_model(config)
-    layer, connector = TRAIN_TOKENS * saved_by_layer(config), PATCHES * saved_by_connector(config, dtype)
+    text, model, family = config.get_text_config(), meta_model(config), family_of(config)
+    layer = TRAIN_TOKENS * saved_by_layer(config)
+    _, widest = family.connector_numbers(config)
     # The connector's projection needs room for gradients, too.
-    backward = connector + PATCHES * 4 * text.intermediate_size * _connector_width(dtype)
+    gradients = 4 * widest * _connector_width(dtype)
+    backward = family.patches * (saved_by_connector(config, dtype) + gradients)
     row = text.num_hidden_layers * layer + backward
     if checkpointing:  # the inputs of all layers; one layer or the connector at a time is computed again
         row = TRAIN_TOKENS * text.num_hidden_layers * 2 * text.hidden_size + max(layer, backward)
@@ -132,39 +134,40 @@ def training(
     return Estimate(_weight_bytes(model, False), lora * LORA_BYTES, rows * row, 0)
 
 
-def answering(config: Idefics2Config, rows: int, merged: bool, dtype: torch.dtype) -> Estimate:
+def answering(config: PreTrainedConfig, rows: int, merged: bool, dtype: torch.dtype) -> Estimate:
     """Estimate answering ``rows`` rows at once, each about another image."""
     text: Any = config.get_text_config()
     vision: Any = config.vision_config
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     key_values = 2 * text.num_hidden_layers * text.num_key_value_heads * head
     cache = rows * (PREFIX_TOKENS + ANSWER_TOKENS) * key_values * 2
+    family = family_of(config)
+    _, widest = family.connector_numbers(config)
     # The connector's projection is the widest point: gate, up and their product, of every patch.
-    wide = rows * PATCHES * 3 * text.intermediate_size * _connector_width(dtype)
-    seen = rows * PATCHES * 4 * max(vision.intermediate_size, 4 * vision.hidden_size) * 2
+    wide = rows * family.patches * 3 * widest * _connector_width(dtype)
+    seen = rows * family.patches * 4 * max(vision.intermediate_size, 4 * vision.hidden_size) * 2
     hidden = rows * PREFIX_TOKENS * text.hidden_size * 2 * 4
     # The prefix' cache is still there while it is copied to the rows.
     weights = _weight_bytes(meta_model(config), merged)
     return Estimate(weights, 0, max(wide, seen, hidden) + seen, 2 * cache)
 
 
-def saved_by_layer(config: Idefics2Config) -> int:
+def saved_by_layer(config: PreTrainedConfig) -> int:
     """Return bytes per token that a text layer with LoRA keeps for its backward pass, in half precision."""
     text = config.get_text_config()
     return 32 * text.hidden_size + 10 * text.intermediate_size
 
 
-def saved_by_connector(config: Idefics2Config, dtype: torch.dtype) -> int:
-    """Return bytes per patch that the connector keeps for its backward pass: projection, blocks' inputs."""
-    text, perceiver = config.get_text_config(), config.perceiver_config
-    blocks = 9 * perceiver.resampler_depth * text.hidden_size
-    return (5 * text.intermediate_size + blocks) * _connector_width(dtype)
+def saved_by_connector(config: PreTrainedConfig, dtype: torch.dtype) -> float:
+    """Return bytes per patch that the connector keeps for its backward pass."""
+    numbers, _ = family_of(config).connector_numbers(config)
+    return numbers * _connector_width(dtype)
 
 
-def meta_model(config: Idefics2Config) -> Idefics2ForConditionalGeneration:
+def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
     """Return a model on the meta device: it has shapes, but takes no memory."""
     with torch.device("meta"):
-        return Idefics2ForConditionalGeneration(config)
+        return AutoModelForImageTextToText.from_config(config)
 
 
 def _connector_width(dtype: torch.dtype) -> int:
@@ -176,7 +179,7 @@ def _linear_layers(part: torch.nn.Module) -> list[torch.nn.Linear]:
     return [module for module in part.modules() if isinstance(module, torch.nn.Linear)]
 
 
-def _weight_bytes(model: Idefics2ForConditionalGeneration, merged: bool) -> float:
+def _weight_bytes(model: PreTrainedModel, merged: bool) -> float:
     """Return bytes of all weights: text layers in NF4 or merged, the rest in half precision."""
     quantised = sum(layer.weight.numel() for layer in _linear_layers(model.model.text_model.layers))
     total = sum(weight.numel() for weight in model.parameters())

@@ -1,4 +1,4 @@
-"""Loading of an IDEFICS2: processor, NF4 base, LoRA. No other module knows how weights come into memory."""
+"""Loading of a model: processor, NF4 base, LoRA. No other module knows how weights come into memory."""
 
 import logging
 import warnings
@@ -14,22 +14,21 @@ from torch.distributed._composable import checkpoint
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     BitsAndBytesConfig,
-    Idefics2Config,
-    Idefics2ForConditionalGeneration,
-    Idefics2Processor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
 )
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
 from src.data.errors import InputError
 from src.model import memory
 from src.model.checks import card_fault, check_weights, gpu_fault, weights_fault
+from src.model.family import LORA_TARGETS, NOT_QUANTISED, family_of
 from src.model.memory import Preset
 from src.model.precision import compute_dtype, scale_connector
-from src.settings import LoraSettings
+from src.settings import HUB_MODEL, MODEL, LoraSettings
 
 # peft 0.21 asks transformers 5.23 by the old name; nothing a user could do about it.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
@@ -37,28 +36,16 @@ warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", categor
 transformers_logging.disable_progress_bar()
 logging.getLogger("transformers.integrations.bitsandbytes").setLevel(logging.ERROR)
 
-LORA_TARGETS = r".*(text_model|modality_projection|perceiver_resampler).*(down|gate|up|k|q|v|o)_proj$"
-"""Modules that LoRA adapts: all linear layers of text model and connector."""
-NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
-"""Modules left out of 4 bits; names match from their start. The library's own list (lm_head) is replaced."""
-SPECIAL_TOKENS = {
-    "<unk>": 0,
-    "<fake_token_around_image>": 32000,
-    "<image>": 32001,
-    "<end_of_utterance>": 32002,
-}
-"""Ids of the tokens that IDEFICS2 adds to its text model's, and of the padding."""
 
-
-def load_config(model: str) -> Idefics2Config:
+def load_config(model: str) -> PreTrainedConfig:
     """Read the configuration of ``model``, a folder or a hub id.
 
-    Raises `InputError` when it is not an IDEFICS2, or when weights in the folder are not whole.
+    Raises `InputError` when it is of no supported family, or when weights in the folder are not whole.
     """
     is_folder = Path(model).is_dir()
     if is_folder and not (Path(model) / "config.json").is_file():
         raise InputError(
-            f"{model}: no config.json in this folder, so it holds no model; give an IDEFICS2 folder"
+            f"{model}: no config.json in this folder, so it holds no model; give a model's folder"
         )
     try:
         config = AutoConfig.from_pretrained(model)
@@ -71,32 +58,19 @@ def load_config(model: str) -> Idefics2Config:
                 "download the model's files elsewhere and give their folder"
             )
         else:
-            fault = (
-                "is neither a folder here nor a model of the hub; give data/idefics2-tiny or "
-                "HuggingFaceM4/idefics2-8b"
-            )
+            fault = f"is neither a folder here nor a model of the hub; give {MODEL} or {HUB_MODEL}"
         raise InputError(f"{model}: {fault}") from None
-    if config.model_type != "idefics2":
-        raise InputError(
-            f"{model}: is a {config.model_type} model, not an IDEFICS2; only IDEFICS2 is supported"
-        )
-    tokens = config.get_text_config().vocab_size
-    if tokens <= SPECIAL_TOKENS["<end_of_utterance>"]:
-        raise InputError(
-            f"{model}: has {tokens} tokens, and lacks <end_of_utterance>, which ends each prompt: it is "
-            f"a base model; give HuggingFaceM4/idefics2-8b"
-        )
+    try:
+        fault = family_of(config).config_fault(config)
+    except InputError as error:
+        fault = str(error)
+    if fault:
+        raise InputError(f"{model}: {fault}")
     check_weights(Path(model))
     return config
 
 
-def model_stamp(model: str) -> str:
-    """Return a text that changes with the model: its id, and for a folder its files with sizes and times."""
-    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
-    return "\n".join([model, *(f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)])
-
-
-def preset_for(config: Idefics2Config, cpu: bool = False) -> Preset:
+def preset_for(config: PreTrainedConfig, cpu: bool = False) -> Preset:
     """Return the settings for a model of this size and the GPU here.
 
     Raises `InputError` when this torch cannot use the one here, and when the model needs one and there is
@@ -106,7 +80,7 @@ def preset_for(config: Idefics2Config, cpu: bool = False) -> Preset:
         raise InputError(fault)
     if not (cpu or memory.is_small(config) or torch.cuda.is_available()):
         raise InputError(
-            f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL=data/idefics2-tiny, or --cpu, "
+            f"this model needs a CUDA GPU: {gpu_fault()}; on a CPU, use MODEL={MODEL}, or --cpu, "
             f"where {memory.ON_A_CPU}"
         )
     return memory.preset(config, card_memory())
@@ -119,37 +93,20 @@ def card_memory() -> int:
     return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
 
 
-def load_processor(model: str, image_splitting: bool = False) -> Idefics2Processor:
-    """Load tokenizer and image processor: 64 image tokens per image, 320 with ``image_splitting``.
+def load_processor(model: str, image_splitting: bool = False) -> ProcessorMixin:
+    """Load tokenizer and image processor, see `Family.load_processor`. Raises `InputError`.
 
-    Splitting is set here and not per call, where it would change the images but not the tokens. The Pillow
-    image processor is asked for and checked, because pixels must not depend on torchvision being installed.
-    Token ids are checked, because a wrongly converted tokenizer loads without a word. Raises `InputError`.
+    Splitting (more image tokens) is set here and not per call, where it would change the images but not the
+    tokens.
     """
-    load_config(model)
-    try:
-        processor = AutoProcessor.from_pretrained(
-            model, backend="pil", do_image_splitting=image_splitting, add_bos_token=True
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{model}: its processor or tokenizer cannot be loaded ({reason})") from None
-    if not isinstance(processor.image_processor, Idefics2ImageProcessorPil):
-        raise InputError(
-            f"{model}: loaded {type(processor.image_processor).__name__}, not the Pillow image processor"
-        )
-    tokenizer = processor.tokenizer
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
-    begins = tokenizer("a").input_ids.count(1)
-    if ids != SPECIAL_TOKENS or len(tokenizer) != 32003 or tokenizer.pad_token_id != 0 or begins != 1:
-        raise InputError(f"{model}: its tokenizer is not IDEFICS2's (ids {ids}, {len(tokenizer)} tokens)")
-    return processor
+    return family_of(load_config(model)).load_processor(model, image_splitting)
 
 
 def quantization_config() -> BitsAndBytesConfig:
-    """Return the configuration of NF4 with double quantisation for the text layers.
+    """Return the configuration of NF4 with double quantisation (QLoRA, arXiv:2305.14314) for the text layers.
 
-    Vision tower, connector and lm_head stay in `compute_dtype`.
+    Vision tower, connector and lm_head stay in `compute_dtype`. transformers' own list of modules to leave
+    out (lm_head) is replaced.
     """
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -160,7 +117,7 @@ def quantization_config() -> BitsAndBytesConfig:
     )
 
 
-def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Idefics2ForConditionalGeneration:
+def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> PreTrainedModel:
     """Load ``model`` with all weights frozen, on the GPU if there is one, quantised by `quantization_config`.
 
     ``quantization``: another configuration. Raises `InputError`.
@@ -171,12 +128,22 @@ def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Ide
             model,
             dtype=compute_dtype(),
             quantization_config=quantization or quantization_config(),
-            device_map={"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
+            device_map=this_device(),
             use_safetensors=True,
         )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{model}: its weights cannot be loaded ({reason})") from None
+    return frozen(base)
+
+
+def this_device() -> dict[str, int | str]:
+    """Return the ``device_map`` that puts all of a model on this process's GPU, or on the CPU."""
+    return {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"}
+
+
+def frozen(base: PreTrainedModel) -> PreTrainedModel:
+    """Freeze a base that was just loaded, in place, and make it compute right on this machine."""
     for layer in base.modules():
         if isinstance(layer, Linear4bit):
             # On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first eval forward, after which
@@ -188,7 +155,7 @@ def load_base(model: str, quantization: BitsAndBytesConfig | None = None) -> Ide
 
 
 def lora_config(settings: LoraSettings) -> LoraConfig:
-    """Return the configuration of LoRA on text model and connector."""
+    """Return the configuration of LoRA on all linear layers of text model and connector."""
     return LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
@@ -198,22 +165,23 @@ def lora_config(settings: LoraSettings) -> LoraConfig:
     )
 
 
-def add_lora(
-    base: Idefics2ForConditionalGeneration, config: LoraConfig, gradient_checkpointing: bool = False
-) -> PeftModel:
-    """Put fresh, trainable LoRA layers (float32) on a base from `load_base`.
+def add_lora(base: PreTrainedModel, config: LoraConfig, gradient_checkpointing: bool = False) -> PeftModel:
+    """Put fresh, trainable LoRA layers (float32) on a base from `load_base`."""
+    return get_peft_model(trainable(base, gradient_checkpointing), config)
+
+
+def trainable(base: PreTrainedModel, gradient_checkpointing: bool = False) -> PreTrainedModel:
+    """Prepare a base from `load_base` for a backward pass, in place.
 
     ``prepare_model_for_kbit_training`` is not called: it would turn vision tower, connector, embeddings and
-    lm_head to float32 (about 2.9 GB more for the 8b model). The gradients are the same without it.
+    lm_head to float32 (about 2.9 GB more for the 8B model). The gradients are the same without it.
     """
     base.model.vision_model = FrozenVision(base.model.vision_model, memory.images_at_once(card_memory()))
     if gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
-        # transformers leaves the connector out: 0.78 GB per row at 588 x 588.
-        connector = base.model.connector
-        for part in (connector.modality_projection, *connector.perceiver_resampler.layers):
+        for part in family_of(base).checkpointed_parts(base):  # transformers leaves the connector out
             checkpoint(part)
-    return get_peft_model(base, config)
+    return base
 
 
 class FrozenVision(torch.nn.Module):
@@ -237,24 +205,24 @@ class FrozenVision(torch.nn.Module):
         return BaseModelOutput(last_hidden_state=torch.cat([output.last_hidden_state for output in outputs]))
 
 
-def merge(base: Idefics2ForConditionalGeneration, folder: Path) -> Idefics2ForConditionalGeneration:
+def merge(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """Merge the adapter in ``folder`` into the dequantised weights of a base from `load_base`.
 
     The result computes in `compute_dtype` and equals base and adapter but for rounding. Merging into the
     4-bit weights, or into those before quantisation, would give other answers. ``save_pretrained`` of the
-    result writes an ordinary IDEFICS2 checkpoint.
+    result writes an ordinary checkpoint of the family.
     """
     return load_adapter(dequantised(base), folder).merge_and_unload()
 
 
-def dequantised(base: Idefics2ForConditionalGeneration) -> Idefics2ForConditionalGeneration:
+def dequantised(base: PreTrainedModel) -> PreTrainedModel:
     """Turn the NF4 weights of a base from `load_base` into `compute_dtype` with the same values, in place."""
     base = base.dequantize(dtype=compute_dtype())
     memory.free_memory()
     return base
 
 
-def load_adapter(base: Idefics2ForConditionalGeneration, folder: Path) -> PeftModel:
+def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     """Put a trained adapter on a base from `load_base`, for inference.
 
     Raises `InputError` unless all of it fits.

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from transformers import Idefics2ForConditionalGeneration
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 
@@ -48,7 +48,7 @@ def _scaled_product(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return torch.ldexp(product.float(), exponent)
 
 
-def scale_connector(base: Idefics2ForConditionalGeneration) -> None:
+def scale_connector(base: PreTrainedModel) -> None:
     """Let a float16 model's connector have float32 states, because they overflow, and `ScaledLinear` layers.
 
     All in float32 would take eight times as long on a card without bfloat16.
@@ -73,7 +73,7 @@ def scale_connector(base: Idefics2ForConditionalGeneration) -> None:
     connector.register_forward_hook(after, always_call=True)
 
 
-def vision_in_bfloat16(base: Idefics2ForConditionalGeneration) -> None:
+def vision_in_bfloat16(base: PreTrainedModel) -> None:
     """Let the vision tower's layers compute in bfloat16 on a CPU that has AMX; elsewhere nothing changes.
 
     In place and for inference only, because their weights lose digits; their outputs are in the model's dtype

@@ -1,38 +1,50 @@
-"""The words around a question: one prompt for training and inference alike.
+"""The prompt: the words around a question, the same in training and inference."""
 
-Rendered text: ``User:<image> CONTEXT QUESTION<end_of_utterance> \\nAssistant: ANSWER<end_of_utterance>``:
-IDEFICS2's published chat format with explicit spaces, so that the token ids do not depend on a tokenizer's
-``legacy`` setting. All text before the question is the same for all questions about an image. Every answer
-starts with the bare space piece, the empty one too, so that piece ends the prompt.
-"""
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-END = "<end_of_utterance>"
+from src.data.errors import InputError
+from src.entities import ENTITIES
+from src.settings import PROMPT
 
-QUESTIONS = {
-    "width": "What is the width of the product?",
-    "depth": "What is the depth of the product?",
-    "height": "What is the height of the product?",
-    "item_weight": "What is the weight of the item?",
-    "maximum_weight_recommendation": "What is the maximum weight it can carry?",
-    "voltage": "What is the voltage?",
-    "wattage": "What is the wattage?",
-    "item_volume": "What is the volume of the item?",
-}
+PromptFunction: TypeAlias = Callable[[str, str], str]
+"""Returns the text up to the answer, for an entity and a prompt context."""
 
 
-def prefix(context: str = "") -> str:
-    """Return the text that all prompts about an image begin with; its token ids are a prefix of theirs.
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The prompt of a question: a `PromptFunction`.
 
-    ``context``: see `reading.context.prompt_context`; empty for the pipeline without OCR.
+    ``before`` and ``after`` are the model family's words around the ``template``.
     """
-    return f"User:<image> {context}" if context else "User:<image>"
+
+    before: str
+    after: str
+    template: str
+
+    def __call__(self, entity: str, context: str = "") -> str:
+        """Return the text of a question about a known ``entity``; ``context`` is empty without OCR."""
+        text = self.template.format(context=context, question=ENTITIES[entity].question).strip()
+        return f"{self.before} {text}{self.after}"
 
 
-def prompt(entity: str, context: str = "") -> str:
-    """Return the text up to the answer, for one image and a known ``entity``."""
-    return f"{prefix(context)} {QUESTIONS[entity]}{END} \nAssistant: "
+def prompt_for(processor: Any, template: str = PROMPT) -> Prompt:
+    """Return the prompt of a processor's family. Raises `InputError` for a template that cannot be filled."""
+    from src.model.family import family_of  # it needs torch, which a prompt does not
+
+    check_template(template)
+    family = family_of(processor)
+    return Prompt(family.user, family.end + family.assistant, template)
 
 
-def completion(answer: str) -> str:
-    """Return the text that follows `prompt`: the canonical answer (may be empty) and the end token."""
-    return f"{answer}{END}"
+def check_template(template: str) -> None:
+    """Raise `InputError` unless a template has the question, and nothing else to fill in but the context."""
+    try:
+        names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError:
+        names = set()
+    if "question" not in names or names - {"context", "question"}:
+        fault = "must hold {question}, may hold {context}, and has no other braces"
+        raise InputError(f"prompt {template!r}: {fault}")

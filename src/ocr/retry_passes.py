@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.entities import ENTITY_UNITS
+from src.entities import AXES, ENTITIES
 from src.images.decode import cv2
 from src.ocr.engine import read, read_again
 from src.ocr.text_lines import FIRST_PASS, OcrPass, bounds, merged, with_cut_lines
@@ -25,7 +25,6 @@ _NEAR_CUT = 3
 """A line that ends within so many pixels of a cut may go on beyond it."""
 _PIECE = re.compile(r"\W{0,2}(?:[0-9]{1,3}(?:[.,][0-9])?|0?[cm]m)\W{0,2}", re.IGNORECASE)
 """Matches a number or a unit alone: a piece of a quantity that is printed upwards and was not read whole."""
-_LENGTHS = {"height", "width", "depth"}
 
 
 def read_with_retries(
@@ -60,12 +59,12 @@ def is_missing(
     Where none of them is known, tell whether no line has a quantity. Lengths are missing, too, where a piece
     of a number stands upright among others with units.
     """
-    known_entities = [entity for entity in entities if entity in ENTITY_UNITS]
+    known_entities = [entity for entity in entities if entity in ENTITIES]
     if not known_entities:
         return not any(line.mentions for line in parsed_lines)
     if any(not candidates(parsed_lines, entity) for entity in known_entities):
         return True
-    return not _LENGTHS.isdisjoint(known_entities) and any(
+    return not set(AXES).isdisjoint(known_entities) and any(
         _PIECE.fullmatch(line.text) and _is_upright(line) for line in lines
     )
 
@@ -124,7 +123,7 @@ def retry_passes(width: int, height: int, entities: Sequence[str]) -> Iterator[l
     whole = 0, 0, width, height
     yield [RetryPass(*whole, OcrPass(320, 512))]
     yield [RetryPass(*whole, OcrPass(960, 1280), inverted=True)]
-    if not entities or not _LENGTHS.isdisjoint(entities):
+    if not entities or not set(AXES).isdisjoint(entities):
         yield [RetryPass(*whole, FIRST_PASS, turned=True)]
     yield [RetryPass(*whole, OcrPass(960, 1280, faint=True))]
     if max(width, height) >= _LARGE:

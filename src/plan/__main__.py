@@ -1,6 +1,6 @@
 """The plan of a run: the time of each stage on this machine or another, and changes that fit it into hours.
 
-    python -m src.plan --data my/folder --model HuggingFaceM4/idefics2-8b --gpu T4 --gpus 2 --hours 9
+    python -m src.plan --data my/folder --model HUB_ID --gpu T4 --gpus 2 --hours 9
 
 Some of the folder's own images and rows are really preprocessed, trained on and answered, in a temporary
 folder, and the rates are scaled. What cannot run here (a model that needs a GPU, a card that is not here) is
@@ -11,16 +11,17 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import Idefics2Config
+from transformers import PreTrainedConfig
 
 from src.data.errors import InputError, run_main
 from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder
 from src.data.names import image_names, read_files
 from src.data.sampling import SampledTables, read_sampled
+from src.model.family import hub_config
 from src.model.memory import is_small
 from src.model.modeling import load_config
-from src.plan.catalogue import CARDS, card_here, config_8b
+from src.plan.catalogue import CARDS, card_here
 from src.plan.measure import image_rates, with_model
 from src.plan.stages import (
     ROWS_PER_IMAGE,
@@ -34,11 +35,10 @@ from src.plan.stages import (
     gpu_memory,
     stages,
 )
-from src.settings import PlanSettings, cpu_count
+from src.settings import HUB_MODEL, PlanSettings, cpu_count
 
-HUB_8B = "HuggingFaceM4/idefics2-8b"
 WEIGHT_BYTES = 33.6e9
-"""Bytes of idefics2-8b that are fetched from the hub."""
+"""Bytes of `HUB_MODEL` that are fetched."""
 WORKER_BYTES = 0.9e9
 """Bytes of a process that reads text; 0.5 to 0.9 GB were measured, by the sizes of its images."""
 
@@ -46,8 +46,8 @@ WORKER_BYTES = 0.9e9
 def plan(settings: PlanSettings) -> str:
     """Return the plan as text. Raises `InputError`."""
     sampled = read_sampled(settings.data, settings.rows, 0)
-    # The published configuration where idefics2-8b has not been fetched yet.
-    config = config_8b() if settings.model == HUB_8B else load_config(settings.model)
+    # The published configuration where the model has not been fetched yet.
+    config = hub_config() if settings.model == HUB_MODEL else load_config(settings.model)
     work, machine = work_of(settings.data, sampled), machine_of(settings, config)
     with tempfile.TemporaryDirectory() as folder:
         rates = image_rates(settings.data, sampled, cpu_count(), Path(folder))
@@ -66,8 +66,8 @@ def plan(settings: PlanSettings) -> str:
         lines += ["", *advice(work, planned, settings.hours)]
     if settings.catalogues:
         card = CARDS[settings.gpu or "H100"]
-        answer = estimated(rates, config_8b(), card, ROWS_PER_IMAGE).answer
-        lines += ["", "idefics2-8b on catalogues, by the rates of above:"]
+        answer = estimated(rates, hub_config(), card, ROWS_PER_IMAGE).answer
+        lines += ["", f"{HUB_MODEL} on catalogues, by the rates of above:"]
         lines += catalogue_table(rates, answer, card.name)
     return "\n".join(lines)
 
@@ -85,7 +85,7 @@ def work_of(data: Path, sampled: SampledTables) -> Work:
     return Work(len(used - present), len(used), len(for_training), len(trained), len(tested), len(for_test))
 
 
-def machine_of(settings: PlanSettings, config: Idefics2Config) -> Machine:
+def machine_of(settings: PlanSettings, config: PreTrainedConfig) -> Machine:
     """Return the machine that the plan is for: with a T4 where the model needs a GPU and there is none.
 
     Raises `InputError` for a card that is not in the catalogue.
@@ -114,7 +114,7 @@ def _time(seconds: float) -> str:
 def _needs(model: str, work: Work, machine: Machine, rates: Rates) -> list[str]:
     """Return lines about disk and memory."""
     disk = work.images * (rates.processed_bytes + rates.text_bytes) + work.to_fetch * rates.source_bytes
-    weights, memory = WEIGHT_BYTES if model == HUB_8B else 0.0, machine.cores * WORKER_BYTES
+    weights, memory = WEIGHT_BYTES if model == HUB_MODEL else 0.0, machine.cores * WORKER_BYTES
     return [
         f"disk: {disk / 1e9:.1f} GB of images and texts, {weights / 1e9:.1f} GB of weights from the hub",
         f"memory: about {memory / 1e9:.0f} GB while text is read (0.9 GB a process)",

@@ -1,4 +1,4 @@
-"""The cards that a plan can be made for, idefics2-8b's shape, and the operations that a row costs."""
+"""The cards that a plan can be made for, and the operations that a row costs."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import Idefics2Config
+from transformers import AutoConfig, PreTrainedConfig
 
 from src.model.memory import meta_model
 from src.model.modeling import add_lora, card_memory, lora_config
@@ -54,30 +54,21 @@ def card_here() -> Card:
     return Card(name, memory, like.tflops, compute_dtype() is torch.bfloat16)
 
 
-def config_8b() -> Idefics2Config:
-    """Return the configuration of HuggingFaceM4/idefics2-8b as published, before it is fetched."""
-    vision = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27}
-    vision |= {"num_attention_heads": 16, "image_size": 980, "patch_size": 14}
-    text = {"model_type": "mistral", "vocab_size": 32003, "pad_token_id": 0, "rms_norm_eps": 1e-5}
-    tokens = {"bos_token_id": 1, "eos_token_id": 32002, "pad_token_id": 0}
-    return Idefics2Config(text_config=text, vision_config=vision, **tokens)
-
-
-def training_flops(config: Idefics2Config, checkpointing: bool) -> float:
+def training_flops(config: PreTrainedConfig, checkpointing: bool) -> float:
     """Return the operations of a mean training row, with those that checkpointing does a second time."""
     total = sum(forward_flops(config, MEAN_PATCHES, TRAIN_TOKENS, backward=True).values())
     again = forward_flops(config, MEAN_PATCHES, TRAIN_TOKENS) if checkpointing else {}
     return total + sum(flops for part, flops in again.items() if part != "vision")
 
 
-def answering_flops(config: Idefics2Config, rows_per_image: float) -> float:
+def answering_flops(config: PreTrainedConfig, rows_per_image: float) -> float:
     """Return the operations of a mean answer; ``rows_per_image`` questions share an image and its prompt."""
     shared = sum(forward_flops(config, MEAN_PATCHES, PROMPT_TOKENS).values())
     return shared / rows_per_image + forward_flops(config, 0, QUESTION_TOKENS + ANSWER_TOKENS)["text"]
 
 
 def forward_flops(
-    config: Idefics2Config, patches: int, tokens: int, backward: bool = False
+    config: PreTrainedConfig, patches: int, tokens: int, backward: bool = False
 ) -> dict[str, float]:
     """Return the floating-point operations of one row by part: ``text``, ``vision``, ``connector``.
 
@@ -89,7 +80,7 @@ def forward_flops(
 
 @lru_cache
 def _count(json_config: str, patches: int, tokens: int, backward: bool) -> dict[str, float]:
-    config = Idefics2Config(**json.loads(json_config))
+    config = AutoConfig.for_model(**json.loads(json_config))
     model = meta_model(config)
     vision, connector, text = model.model.vision_model, model.model.connector, model.model.text_model
     if backward:

@@ -23,6 +23,7 @@ from src.data.questions import Question, test_questions, train_questions
 from src.data.sampling import SampledTables
 from src.data.tables import read_test, read_train, table_text
 from src.data.text_store import TextStore
+from src.model.collator import training_collator
 from src.model.generation import Answerer, AnswererSettings
 from src.model.memory import free_memory, is_merged
 from src.model.modeling import (
@@ -37,7 +38,7 @@ from src.model.modeling import (
 from src.plan.stages import Rates
 from src.prepare.preprocessing import preprocess
 from src.rules import parse_images, with_parsed_text
-from src.settings import PreprocessSettings, TrainSettings
+from src.settings import PROMPT, PreprocessSettings, TrainSettings
 from src.training.configuration import training_arguments
 from src.training.progress import Progress
 from src.training.rows import load_data
@@ -136,7 +137,7 @@ def with_model(model: str, folder: Path, rates: Rates) -> Rates:
         questions = questions or train_questions(read_train(folder), run.processed, {})[0]
     size = max(1, min(preset.predict_batch_size, len(questions) // 2))
     merged = is_merged(config, card_memory())
-    answerer = AnswererSettings(model, adapter, merged, False, run.processed, size, None)
+    answerer = AnswererSettings(model, adapter, merged, False, PROMPT, run.processed, size, None)
     with suppress(torch.OutOfMemoryError):
         _, load, answer = timed_answers(answerer, questions, run)
         rates = replace(rates, load=load, answer=answer, answer_source="measured")
@@ -161,7 +162,8 @@ def seconds_per_training_row(settings: TrainSettings, rows: int, adapter: Path |
     ``adapter``: a folder for the adapter as it is before the first step.
     """
     free_memory()  # of the network of before
-    data, processor = load_data(settings), load_processor(settings.model)
+    data = load_data(settings)
+    collator = training_collator(load_processor(settings.model), settings)
     checkpointing = bool(settings.gradient_checkpointing)
     network = add_lora(load_base(settings.model), lora_config(settings), checkpointing)
     if adapter:
@@ -171,7 +173,7 @@ def seconds_per_training_row(settings: TrainSettings, rows: int, adapter: Path |
     with tempfile.TemporaryDirectory() as checkpoints:
         arguments = training_arguments(settings, Path(checkpoints))
         arguments.set_evaluate("no").set_save("no").set_logging("no")
-        trainer = F1Trainer(network, processor, replace(data, questions=questions), settings, arguments)
+        trainer = F1Trainer(network, collator, replace(data, questions=questions), settings, arguments)
         trainer.remove_callback(Progress)  # it would write into the run's folder
         trainer.add_callback(clock)
         trainer.train()
@@ -187,9 +189,9 @@ def timed_answers(
     The first batch is not counted, unless it is the only one. Parsed texts go into the journal of ``run``.
     """
     free_memory()  # of the network of before
-    questions = with_parsed_text(questions, TextStore(settings.processed), run.rules_journal)
+    questions = with_parsed_text(questions, TextStore(run.processed), run.rules_journal)
     start = time.monotonic()
-    answerer = Answerer(settings)
+    answerer = Answerer.load(settings)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()  # from now on that of answering
     loaded = time.monotonic()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import Idefics2Config
+from transformers import PreTrainedConfig
 
 from src.model import memory
 from src.plan.catalogue import Card, answering_flops, training_flops
@@ -15,7 +15,7 @@ FETCHED_PER_SECOND = 60.0
 AUDIT_SECONDS = 1.2e-3
 """Seconds per train row before the first step, of one process: 2 to 4 minutes were measured for 150,000."""
 LOADING_SECONDS = 60.0
-"""Seconds to load idefics2-8b from a disk, where that is not measured."""
+"""Seconds to load the 8B model from a disk, where that is not measured."""
 TRAINING_SHARE, ANSWERING_SHARE = 0.3, 0.2
 """Shares of `Card.tflops` that the work is assumed to reach; nothing has been measured on a card yet."""
 ROWS_PER_IMAGE = 1.45
@@ -107,7 +107,7 @@ def stages(work: Work, machine: Machine, rates: Rates) -> list[Stage]:
     return [stage for stage in every if not idle.get(stage.name)]
 
 
-def estimated(rates: Rates, config: Idefics2Config, card: Card, rows_per_image: float) -> Rates:
+def estimated(rates: Rates, config: PreTrainedConfig, card: Card, rows_per_image: float) -> Rates:
     """Return ``rates`` with those of the model on a card, by its data sheet and the assumed shares."""
     checkpointing = memory.preset(config, card.memory).gradient_checkpointing
     speed = card.tflops * 1e12
@@ -122,7 +122,7 @@ def estimated(rates: Rates, config: Idefics2Config, card: Card, rows_per_image: 
     )
 
 
-def gpu_memory(config: Idefics2Config, card: Card) -> list[str]:
+def gpu_memory(config: PreTrainedConfig, card: Card) -> list[str]:
     """Return a line each about the memory of a card in training and in answering."""
     preset, merged = memory.preset(config, card.memory), memory.is_merged(config, card.memory)
     rows, checkpointing, rank = preset.train_batch_size, preset.gradient_checkpointing, LoraSettings().lora_r

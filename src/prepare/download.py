@@ -23,7 +23,7 @@ from src.data.folders import DataFolder
 from src.data.names import image_name, with_hash
 from src.data.sampling import read_sampled
 from src.data.tables import read_table, table_text
-from src.images.formats import HEAD, not_a_picture
+from src.images.formats import HEAD, not_an_image
 from src.prepare.bounded_map import in_flight
 from src.prepare.fetch import FetchError, fetch, host_of
 from src.settings import DownloadSettings
@@ -109,7 +109,7 @@ def _compare(row: Download, path: Path) -> None:
     """Let ``row`` say what is at ``path``: older versions wrote any file that a server called an image."""
     if path.is_file():
         with path.open("rb") as stream:
-            row.error = not_a_picture(stream.read(HEAD))
+            row.error = not_an_image(stream.read(HEAD))
         row.status, row.bytes = "failed" if row.error else "ok", path.stat().st_size
     elif row.status == "ok":
         row.status = ""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from src.data.files import Journal
+from src.data.files import Journal, content_hash
 from src.data.tables import read_table
-from src.images.decode import UNREADABLE
+from src.images.decode import UNREADABLE, ImageError, read_bytes
 from src.ocr import engine
 from src.prepare.processes import WORKER_DIED, Job, Outcome, source_stamp
 from src.settings import EnhanceSettings, PreprocessSettings
@@ -27,7 +27,9 @@ class ManifestRow(NamedTuple):
 
     ``status`` is ``ok`` (``error`` may note a flaw: cut off, text not read), ``failed`` (``error`` says why),
     ``blank`` (one colour only) or ``missing`` (named in a table, but not in ``images/``); only ``ok`` has a
-    file. Sizes are in pixels, ``source_*`` those of the source image. ``settings`` is the cache key.
+    file. Sizes are in pixels, ``source_*`` those of the source image. ``settings`` is the cache key; hashes
+    are `content_hash`. The time of change is that of the source image when it was last compared: while it is
+    the same, the bytes need not be read. Nothing else depends on it.
     """
 
     image: str
@@ -40,6 +42,8 @@ class ManifestRow(NamedTuple):
     height: int | str = ""
     source_bytes: int | str = ""
     source_mtime_ns: int | str = ""
+    source_hash: str = ""
+    file_hash: str = ""
     settings: str = ""
 
     @classmethod
@@ -56,7 +60,7 @@ class TextOffset(NamedTuple):
 
     journal: Journal
     offset: int
-    asked: tuple[str, ...]
+    entities: tuple[str, ...]
 
 
 def entry_of(job: Job, outcome: Outcome) -> dict[str, Any]:
@@ -68,21 +72,33 @@ def entry_of(job: Job, outcome: Outcome) -> dict[str, Any]:
     return {"image": job.image, "settings": sys.intern(key), "asked": job.entities, **outcome}
 
 
+def with_same_source(row: ManifestRow, source: Path) -> ManifestRow | None:
+    """Return the row, with its source image's time of now, if that has the same bytes; else None.
+
+    They are read and compared only where the size is the same and the time is not.
+    """
+    stamp = source_stamp(source)
+    if stamp.get("source_bytes") != row.source_bytes:
+        return None
+    if stamp["source_mtime_ns"] == row.source_mtime_ns:
+        return row
+    try:
+        is_same = content_hash(read_bytes(source)) == row.source_hash
+    except ImageError:
+        return None
+    return row._replace(source_mtime_ns=stamp["source_mtime_ns"]) if is_same else None
+
+
 def is_current(
-    row: ManifestRow,
-    text: TextOffset | None,
-    source: Path,
-    settings: PreprocessSettings,
-    asked: Iterable[str],
+    row: ManifestRow, text: TextOffset | None, settings: PreprocessSettings, entities: Iterable[str]
 ) -> bool:
-    """Tell whether an image needs no new run: its source, cache key and text are as they would be now.
+    """Tell whether an image of the same source needs no new run: cache key and text are as they would be now.
 
     Without OCR old text may stay, and where no precision is asked for, text of either. Failures by a dead
     worker, a drive or an unexpected error are tried again.
     """
     key, _, engine_name = row.settings.partition(" ocr=")
-    stamp = {"source_bytes": row.source_bytes, "source_mtime_ns": row.source_mtime_ns}
-    if stamp != source_stamp(source) or key != _cache_key(row.error, settings, settings.max_pixels):
+    if key != _cache_key(row.error, settings, settings.max_pixels):
         return False
     if row.status in ("failed", "blank"):
         return row.error != WORKER_DIED and not row.error.startswith(("error: ", UNREADABLE))
@@ -91,7 +107,7 @@ def is_current(
     engine_name = engine_name or FIRST_ENGINE
     if settings.ocr_precision == "auto":  # by the CPU: another machine may go on
         engine_name = engine_name.removesuffix(engine.IN_BFLOAT16)
-    return engine_name == engine.NAME and text is not None and set(asked) <= set(text.asked)
+    return engine_name == engine.NAME and text is not None and set(entities) <= set(text.entities)
 
 
 def _cache_key(error: str, enhance: EnhanceSettings, max_pixels: int) -> str:
@@ -109,7 +125,7 @@ def read_finished(
     rows: dict[str, ManifestRow] = {}
     texts: dict[str, TextOffset] = {}
     if manifest.is_file():
-        table = read_table(manifest, MANIFEST_COLUMNS)
+        table = read_table(manifest, ["image"]).reindex(columns=MANIFEST_COLUMNS, fill_value="")
         for values in zip(*(table[column] for column in MANIFEST_COLUMNS), strict=True):
             row = ManifestRow(*values)
             if str(row.source_bytes).isdecimal() and str(row.source_mtime_ns).isdecimal():
@@ -134,8 +150,8 @@ def manifest_table(rows: Mapping[str, ManifestRow]) -> pd.DataFrame:
     return pd.DataFrame([rows[image] for image in sorted(rows)], columns=list(MANIFEST_COLUMNS), dtype=object)
 
 
-def text_line(row: ManifestRow, asked: Sequence[str], outcome: Mapping[str, Any]) -> str:
+def text_line(row: ManifestRow, entities: Sequence[str], outcome: Mapping[str, Any]) -> str:
     """Return an image's line of ``text.jsonl``."""
     entry = {"image": row.image, "width": int(row.source_width), "height": int(row.source_height)}
-    entry |= {"asked": list(asked)} | {key: outcome[key] for key in TEXT}
+    entry |= {"asked": list(entities)} | {key: outcome[key] for key in TEXT}
     return json.dumps(entry, ensure_ascii=False) + "\n"

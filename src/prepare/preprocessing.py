@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.errors import InputError
+from src.data.errors import InputError, shared_memory_named
 from src.data.files import held, write_whole
 from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, image_names, processed_name, read_files
 from src.data.sampling import read_sampled
 from src.images.decode import UNREADABLE
-from src.prepare.manifest import ManifestRow, TextOffset, is_current
+from src.prepare.manifest import ManifestRow, TextOffset, is_current, with_same_source
 from src.prepare.processes import Job
 from src.prepare.ray_backend import runner
 from src.prepare.stores import FolderStore, ShardStore, Store
@@ -35,37 +35,35 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     images, present = DataFolder(settings.data).images, _present_images(settings.data)
     files = read_files(settings.data)
     sampled = read_sampled(settings.data, settings.sampled_rows, settings.seed)
-    asked = asked_entities(sampled.tables, files)
+    entities = asked_entities(sampled.tables, files)
     links: Iterable[str] = () if sampled.left_out is None else sampled.left_out["image_link"]
-    unneeded = set(image_names(links, files)) - asked.keys()
+    unneeded = set(image_names(links, files)) - entities.keys()
     folder = ProcessedFolder(settings.out)
     store: Store = ShardStore(folder, settings.per_shard) if settings.shards else FolderStore(folder)
     # For the workers' OpenCV, which reads it at import; `images.decode` has its own check before.
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(MAX_PIXELS, settings.max_pixels))
 
-    def row_is_current(row: ManifestRow, text: TextOffset | None) -> bool:
-        return is_current(row, text, images / row.image, settings, asked.get(row.image, ()))
+    def current(row: ManifestRow, text: TextOffset | None) -> ManifestRow | None:
+        if not is_current(row, text, settings, entities.get(row.image, ())):
+            return None
+        return with_same_source(row, images / row.image)
 
     def job_of(image: str) -> Job:
         source, target = images / image, folder.root / processed_name(image)
         precision = settings.ocr_precision if settings.ocr else ""
-        return Job(image, source, target, settings, settings.max_pixels, precision, asked.get(image, ()))
+        return Job(image, source, target, settings, settings.max_pixels, precision, entities.get(image, ()))
 
     try:
         with held(folder.root):
-            kept = store.kept(row_is_current)
+            kept = store.kept(current)
             waiting = [image for image in present if image not in kept and image not in unneeded]
-            _process(settings, store, map(job_of, waiting), len(waiting))
-            absent = asked.keys() - set(present)
-            missing = {
-                image: ManifestRow(image, status="missing", error="not in images/") for image in absent
-            }
-            manifest = store.finish(missing)
+            with shared_memory_named("make it larger"):
+                _process(settings, store, map(job_of, waiting), len(waiting))
+            absent = entities.keys() - set(present)
+            manifest = store.finish({image: _missing(image) for image in absent})
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
-            f"{settings.out}: cannot be written ({reason}); finished pictures are kept"
-        ) from None
+        raise InputError(f"{settings.out}: cannot be written ({reason}); finished images are kept") from None
     _report(manifest, store.fine, len(kept), len(unneeded.intersection(present) - kept))
     return manifest
 
@@ -82,7 +80,7 @@ def _present_images(data: Path) -> list[str]:
     files = images.iterdir() if images.is_dir() else ()
     present = sorted(path.name for path in files if path.is_file() and path.name[0] != ".")
     if not present:
-        raise InputError(f"{images}: no pictures there; put the image files of {data}'s tables into it")
+        raise InputError(f"{images}: no images there; put the image files of {data}'s tables into it")
     return present
 
 
@@ -100,7 +98,7 @@ def _process(settings: PreprocessSettings, store: Store, jobs: Iterable[Job], co
                 write_whole(log, traces[0])
             errors += len(traces)
     if errors:
-        print(f"preprocess: unexpected errors on {errors} pictures, the first is in {log}")
+        print(f"preprocess: unexpected errors on {errors} images, the first is in {log}")
 
 
 def _report(manifest: pd.DataFrame, fine: int, reused: int, unneeded: int) -> None:
@@ -112,9 +110,9 @@ def _report(manifest: pd.DataFrame, fine: int, reused: int, unneeded: int) -> No
     if len(bad) > 10:
         print(f"  ... and {len(bad) - 10} more, see manifest.csv")
     if unread := bad["error"].str.startswith(UNREADABLE).sum():
-        print(f"preprocess: {unread} pictures could not be read off their drive; run again for these")
+        print(f"preprocess: {unread} images could not be read off their drive; run again for these")
     others = f"; {unneeded} others, of rows that are not sampled (--all for them)" if unneeded else ""
     print(
-        f"preprocess: {fine + len(manifest)} pictures, {fine + counts['ok']} ok ({reused} reused), "
+        f"preprocess: {fine + len(manifest)} images, {fine + counts['ok']} ok ({reused} reused), "
         f"{counts['failed']} failed, {counts['blank']} blank, {counts['missing']} missing{others}"
     )

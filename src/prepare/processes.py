@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from src.data.errors import unexpected
-from src.data.files import write_whole
+from src.data.files import content_hash, write_whole
 from src.images.decode import ImageError, cv2, decode, read_bytes, shown_size
 from src.images.enhance import enhance, is_blank
 from src.images.formats import is_cut
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 JPEG_QUALITY = 95
 CUT_OFF = "cut off"
 """Error of an image that is processed nevertheless: at least 95 % of it is there."""
-ONE_COLOUR = "one colour only: a placeholder, not a picture"
+ONE_COLOUR = "one colour only: a placeholder, not an image"
 UNREAD = "text not read"
 """Begins the error of an image whose text could not be read for an unexpected error."""
 WORKER_DIED = "its worker process died (killed, or out of memory)"
@@ -52,9 +52,9 @@ class Job:
 Outcome = dict[str, Any]
 """The result of an image: ``status`` (ok, blank, failed), ``error``, ``source_bytes, source_mtime_ns``.
 
-For ok and blank also ``source_width, source_height`` (pixels), for ok ``file, width, height``, and with OCR
-``lines`` (`TextLine`), ``drawn`` (`Layout.entry`, None without lengths) and ``precision`` (see `engine.use`).
-"""
+``source_hash`` is the `content_hash` of a source image that could be read. For ok and blank also
+``source_width, source_height`` (pixels), for ok ``file, file_hash, width, height``, and with OCR ``lines``
+(`TextLine`), ``drawn`` (`Layout.entry`, None without lengths) and ``precision`` (see `engine.use`)."""
 
 
 def process(job: Job) -> Outcome:
@@ -72,18 +72,24 @@ def made(job: Job) -> tuple[Outcome, bytes]:
 
     What is wrong with it ends in the outcome; so does an unexpected error, with its traceback as ``trace``.
     """
-    stamp = source_stamp(job.source)  # before it is read
+    facts: Outcome = {**source_stamp(job.source)}  # before it is read
     try:
-        outcome, data = _made(job)
+        source = read_bytes(job.source)
+        facts["source_hash"] = content_hash(source)
+        outcome, data = _made(job, source)
+    except ImageError as error:
+        outcome, data = failed(str(error)), b""
     except Exception as error:  # whatever an image brings up: it is not worth the run
         reason, trace = unexpected(error)
         outcome, data = failed(reason) | {"trace": trace}, b""
-    return stamp | outcome, data
+    if data:
+        facts["file_hash"] = content_hash(data)
+    return facts | outcome, data
 
 
-def _made(job: Job) -> tuple[Outcome, bytes]:
+def _made(job: Job, source: bytes) -> tuple[Outcome, bytes]:
+    """Do the work of `made` on the bytes of the source image. Raises `ImageError`."""
     try:
-        source = read_bytes(job.source)
         reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
         width, height = shown_size(source)
         size = {"source_width": width, "source_height": height}
@@ -93,8 +99,6 @@ def _made(job: Job) -> tuple[Outcome, bytes]:
         small = enhance(reduced, job.enhance, (width, height))
         # Decoded twice, so that the model image is the same without OCR.
         full = decode(source, job.max_pixels) if job.ocr else None
-    except ImageError as error:
-        return failed(str(error)), b""
     except (cv2.error, MemoryError) as error:
         return failed(f"cannot be processed ({type(error).__name__})"), b""
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -168,7 +172,7 @@ def run(
         except PoolDied as death:
             suspects: list[Item] = death.items
         print(
-            f"a worker died; the {len(suspects)} pictures in flight are tried again one by one",
+            f"a worker died; the {len(suspects)} images in flight are tried again one by one",
             file=sys.stderr,
         )
         yield from ((item, _alone(function, item, died)) for item in suspects)

@@ -12,9 +12,10 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
+from tqdm import tqdm
 
 from src.data.errors import InputError
 from src.data.files import Journal, write_whole
@@ -24,7 +25,9 @@ from src.images.decode import index_of
 from src.prepare.manifest import ManifestRow, TextOffset, entry_of, manifest_table, read_finished, text_line
 from src.prepare.processes import WORKER_DIED, Job, Outcome, died, made, process, run
 
-IsCurrent = Callable[[ManifestRow, TextOffset | None], bool]
+Item = TypeVar("Item")
+Current = Callable[[ManifestRow, TextOffset | None], ManifestRow | None]
+"""Returns the row of an image that stays as it is, as it is to be kept; None for one to be made anew."""
 
 
 class FolderStore:
@@ -40,22 +43,23 @@ class FolderStore:
 
     def __init__(self, folder: ProcessedFolder) -> None:
         if not folder.is_local:
-            raise InputError(f"{folder.root}: single pictures go into a folder only; add --shards")
+            raise InputError(f"{folder.root}: single images go into a folder only; add --shards")
         if folder.is_sharded:
-            raise _other_kind(folder, "pictures in shards")
+            raise _other_kind(folder, "images in shards")
         self.folder, self.path, self.journal = folder, folder.root, Journal(folder.journal)
         self._rows: dict[str, ManifestRow] = {}
         self._texts: dict[str, TextOffset] = {}
 
-    def kept(self, is_current: IsCurrent) -> set[str]:
+    def kept(self, current: Current) -> set[str]:
         """Return the images that stay as they are."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._drop_parts()
         rows, self._texts = read_finished(self.folder.manifest, [self.folder.text, self.journal.path])
         self._rows = {
-            image: row
-            for image, row in rows.items()
-            if is_current(row, self._texts.get(image)) and (not row.file or (self.path / row.file).is_file())
+            image: kept
+            for image, row in _shown(rows.items(), len(rows))
+            if (not row.file or (self.path / row.file).is_file())
+            and (kept := current(row, self._texts.get(image)))
         }
         return set(self._rows)
 
@@ -92,13 +96,18 @@ class FolderStore:
 
     def _text_line(self, row: ManifestRow) -> str:
         text = self._texts[row.image]
-        return text_line(row, text.asked, text.journal.at(text.offset))
+        return text_line(row, text.entities, text.journal.at(text.offset))
 
 
 def _other_kind(folder: ProcessedFolder, kind: str) -> InputError:
     return InputError(
         f"{folder.root}: holds {kind}; run with the same --shards as before, or into another folder"
     )
+
+
+def _shown(items: Iterable[Item], count: int) -> Iterable[Item]:
+    """Return what is compared with its source under a bar, which shows only if that takes long."""
+    return tqdm(items, total=count, desc="compare", delay=5, leave=False)
 
 
 class Shard(NamedTuple):
@@ -171,21 +180,23 @@ class ShardStore:
 
     def __init__(self, folder: ProcessedFolder, per_shard: int) -> None:
         if folder.manifest.is_file():
-            raise _other_kind(folder, "single pictures")
+            raise _other_kind(folder, "single images")
         self.folder, self.path, self.fine = folder, folder.shards, 0
         self._per_shard = per_shard
         self._faulty: dict[str, ManifestRow] = {}
         self._names, self._lost = set[str](), list[str]()
 
-    def kept(self, is_current: IsCurrent) -> set[str]:
+    def kept(self, current: Current) -> set[str]:
         """Return the images of shards that stay as they are; remove the other shards."""
         self.path.mkdir(parents=True, exist_ok=True)
         images = set[str]()
-        for manifest in sorted(self.path.glob("*.manifest.csv")):
+        manifests = sorted(self.path.glob("*.manifest.csv"))
+        for manifest in _shown(manifests, len(manifests)):
             tar = self.folder.tar_of(manifest)
             rows, texts = read_finished(manifest, [tar.with_suffix(".text.jsonl")])
-            current = (is_current(row, texts.get(image)) for image, row in rows.items())
-            if rows and tar.is_file() and all(current):
+            if rows and tar.is_file() and (kept := _all_current(rows, texts, current)):
+                if kept != rows:
+                    write_whole(manifest, table_text(manifest_table(kept)))
                 self._count(rows)
                 images.update(rows)
                 self._names.add(tar.stem)
@@ -228,6 +239,19 @@ class ShardStore:
         faulty = {image: row for image, row in rows.items() if row.status != "ok" or row.error}
         self._faulty |= faulty
         self.fine += len(rows) - len(faulty)
+
+
+def _all_current(
+    rows: Mapping[str, ManifestRow], texts: Mapping[str, TextOffset], current: Current
+) -> dict[str, ManifestRow]:
+    """Return the rows of a shard as they are to be kept; none where one of its images is to be made anew."""
+    kept = {}
+    for image, row in rows.items():
+        now = current(row, texts.get(image))
+        if now is None:
+            return {}
+        kept[image] = now
+    return kept
 
 
 Store = FolderStore | ShardStore

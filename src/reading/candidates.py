@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.entities import ENTITY_UNITS
+from src.entities import units_of
 from src.reading.lines import Box, ParsedLine
 from src.reading.mentions import Mention, is_distance
 from src.reading.quantity import Quantity, as_meant, same_amount
@@ -42,7 +42,7 @@ class Candidate:
 
 def candidates(lines: Sequence[ParsedLine], entity: str) -> list[Candidate]:
     """Return the quantities that fit ``entity``, in reading order; none for an unknown entity."""
-    units = ENTITY_UNITS.get(entity, ())
+    units = units_of(entity)
     fitting: list[Candidate] = []
     for number, line in enumerate(lines):
         near: dict[str, float] | None = None

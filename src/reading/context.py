@@ -60,7 +60,7 @@ def prompt_context(lines: Sequence[ParsedLine], layout: Layout | None) -> str:
         for mention in line.mentions:
             text = str(mention.quantity)
             if text not in items and mention.quantity.number > 0:
-                words = " ".join([text, *describe_mention(line, mention, layout), ranks.get(text, "")])
+                words = " ".join([text, *mention_context(line, mention, layout), ranks.get(text, "")])
                 items[text] = (line.confidence * line.size, words.rstrip())
     kept, tokens_left = set(), _BUDGET
     for text, (_, words) in sorted(items.items(), key=lambda item: -item[1][0]):
@@ -72,7 +72,7 @@ def prompt_context(lines: Sequence[ParsedLine], layout: Layout | None) -> str:
     return f"Read: {'; '.join(shown) or 'nothing'}."
 
 
-def describe_mention(line: ParsedLine, mention: Mention, layout: Layout | None) -> list[str]:
+def mention_context(line: ParsedLine, mention: Mention, layout: Layout | None) -> list[str]:
     """Return a quantity's place (``top left`` ... ``middle``), direction of text and line, and words near
     it."""
     box, layout = part_of(line, mention), layout or _NO_LAYOUT

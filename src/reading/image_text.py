@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.reading.context import prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.layout import Layout
@@ -60,7 +60,7 @@ def parse_image_text(
 ) -> ImageText:
     """Parse the text lines of an image of this size in pixels (see `parse_lines`)."""
     lines = parse_lines(text_lines, width, height)
-    options = {entity: find_options(lines, entity, layout)[:-1] for entity in ENTITY_UNITS}
+    options = {entity: find_options(lines, entity, layout)[:-1] for entity in ENTITIES}
     return ImageText(
         prompt_context(lines, layout),
         {entity: entity_options for entity, entity_options in options.items() if entity_options},

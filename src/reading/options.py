@@ -1,4 +1,4 @@
-"""The options of a question: a picture's candidates of one amount, scored by rules; no model.
+"""The options of a question: an image's candidates of one amount, scored by rules; no model.
 
 Candidates that say the same amount (60 g / 2.1 oz) are one option, answered in the unit printed first. An
 option's rule logit is a weighted sum of `features`: words, geometry and order. To abstain (the empty answer)
@@ -6,81 +6,16 @@ is an option, too; its rule logit is 0.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.entities import ENTITY_UNITS
+from src.entities import AXES, ENTITIES
 from src.reading.candidates import Candidate, candidates, is_same
 from src.reading.layout import Layout, directions, position
 from src.reading.lines import Box, ParsedLine
 
-AXES = ("height", "width", "depth")
-"""Entities that are a side of the product."""
-
 TEMPERATURE = 1.7
 """Divisor of the rule logits for probabilities; set on the official train rows by benchmarks/reading.py."""
-
-_DIMENSION = {
-    "bias": 3.0, "first": 0.3, "later": -0.3, "text_size": 0.5, "repeated": 0.2, "two_units": 0.2,
-    "confidence": 0.5, "smallest": -0.3, "low": -0.3, "pack": -1.0, "sum": -0.3, "compound": 1.0,
-    "borrowed": -0.3, "axis_own": 6.0, "axis_other": -6.0, "word_part": -0.5, "word_total": 0.5,
-    "word_load": -0.5,
-}  # fmt: skip
-
-WEIGHTS: Mapping[str, Mapping[str, float]] = {
-    "height": _DIMENSION | {
-        "upright_text": 2.0, "line_upright": 2.0, "line_level": -1.5, "beside": 1.0, "corner": -0.3,
-        "side_1_of_2": 0.5, "side_2_of_3": 1.0,
-        "axis_diameter": -1.0, "axis_length": 0.3,
-    },
-    "width": _DIMENSION | {
-        "upright_text": -1.5, "line_upright": -1.5, "line_level": 2.0, "beside": -1.0, "low_down": 0.2,
-        "side_0_of_2": 0.5, "side_1_of_2": 0.3, "side_0_of_3": 0.3, "side_1_of_3": 0.5, "side_2_of_3": -0.5,
-        "axis_diameter": 0.5, "axis_length": 0.2,
-    },
-    "depth": _DIMENSION | {
-        "upright_text": -1.0, "line_upright": -0.7, "line_level": 0.3, "line_slanting": 1.5, "corner": 0.5,
-        "side_0_of_3": 0.3, "side_1_of_3": 0.3, "axis_diameter": 1.0, "axis_length": 0.5, "largest": 0.3,
-        "smallest": 0.0,
-    },
-    "item_weight": {
-        "bias": 2.0, "first": 0.3, "later": -1.0, "text_size": 1.0, "repeated": 0.3, "two_units": 0.5,
-        "confidence": 0.5, "smallest": -0.2, "low": -0.5, "pack": -0.2, "sum": -0.5, "compound": 1.5,
-        "borrowed": -0.2, "word_load": -4.5, "word_breaking": -4.5, "word_weight": 1.0, "word_net": 1.5,
-        "word_gross": -1.0, "word_drained": -2.0, "word_serving": -1.0, "word_equal": -0.5,
-        "word_total": 0.3, "tiny_unit": -1.0,
-    },
-    "maximum_weight_recommendation": {
-        "bias": 1.2, "first": 0.3, "later": -0.5, "text_size": 0.5, "two_units": 0.3, "confidence": 0.5,
-        "largest": 0.7, "smallest": -0.3, "low": -0.5, "high": 0.5, "word_load": 3.0, "word_breaking": -8.0,
-        "word_weight": -2.5, "word_net": -3.0, "word_gross": -2.0, "word_serving": -1.5, "tiny_unit": -4.0,
-        "round": 0.3,
-    },
-    "item_volume": {
-        "bias": 2.0, "first": 0.5, "later": -1.0, "text_size": 1.0, "two_units": 0.3, "confidence": 0.5,
-        "largest": 0.3, "low": -0.3, "pack": -0.2, "compound": 1.0, "word_volume": 0.7, "word_net": 1.0,
-        "word_serving": -0.7, "tiny_unit": -1.0,
-    },
-    "voltage": {
-        "bias": 2.0, "first": 0.3, "later": -0.7, "text_size": 0.5, "repeated": 0.3, "confidence": 0.5,
-        "low": -0.7, "high": 0.5, "word_voltage": 0.3, "word_input": 0.5, "word_output": -1.0,
-        "tiny_unit": -1.0,
-    },
-    "wattage": {
-        "bias": 2.0, "first": 0.3, "later": -0.7, "text_size": 1.0, "repeated": 0.3, "confidence": 0.5,
-        "low": -0.5, "high": 0.3, "word_power": 1.0, "word_equal": -2.5, "word_replaces": -2.5,
-        "word_output": -0.3,
-    },
-}  # fmt: skip
-"""Weights of the features by entity, set by hand from the challenge's rules and from images.
-
-Fitting them to the official labels was tried and left out: it learns that a depth is the largest number,
-which these labels say and hand-read answers deny (benchmarks/README.md).
-"""
-
-
-if _missing := ENTITY_UNITS.keys() - WEIGHTS.keys():
-    raise ImportError(f"src/reading/options.py: WEIGHTS lacks {', '.join(sorted(_missing))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +110,7 @@ def _belongs_to(candidate: Candidate, group: Sequence[Candidate]) -> bool:
 
 def rule_logits(groups: Sequence[Sequence[Candidate]], entity: str, layout: Layout | None) -> list[float]:
     """Return the weighted sum of each option's `features`."""
-    weights = WEIGHTS[entity]
+    weights = ENTITIES[entity].weights
     return [
         sum(weights.get(name, 0.0) * value for name, value in values.items())
         for values in features(groups, entity, layout)
@@ -188,7 +123,7 @@ def features(
     """Return what speaks for and against each option, as named numbers of the order of 1."""
     largest_text = max((c.line.size for group in groups for c in group), default=0.0) or 1.0
     amounts = sorted(group[0].quantity.amount for group in groups)
-    word_kinds = [name.removeprefix("word_") for name in WEIGHTS[entity] if name.startswith("word_")]
+    word_kinds = [name.removeprefix("word_") for name in ENTITIES[entity].weights if name.startswith("word_")]
     table = []
     for rank, group in enumerate(groups):
         quantity = group[0].quantity

@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.entities import ALLOWED_UNITS, ENTITY_UNITS
-from src.reading.units import DIMENSION, SIZE
+from src.entities import AXES, units_of
+from src.reading.units import ALLOWED_UNITS, DIMENSION, SIZE
 
-_ANSWER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s+([a-z]+(?:\s+[a-z]+)?)")
+_ANSWER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s+([a-z-]+(?:\s+[a-z-]+)*)")
 
 MEANT = {("item_volume", "ounce"): "fluid ounce", ("item_weight", "fluid ounce"): "ounce"}
 """Units by entity and unit in a label that is meant so: 300 official volumes have the unit "ounce"."""
@@ -54,7 +54,7 @@ def as_meant(quantity: Quantity, entity: str) -> Quantity:
     """
     if entity == "item_volume":
         return Quantity(quantity.number, MEANT.get((entity, quantity.unit), quantity.unit))
-    if entity in ("width", "height", "depth") and quantity.unit == "metre" and quantity.number >= 100:
+    if entity in AXES and quantity.unit == "metre" and quantity.number >= 100:
         return Quantity(quantity.number, "millimetre")
     return quantity
 
@@ -68,7 +68,7 @@ def parse_answer(text: str, entity: str | None = None) -> Quantity | None:
     if match is None:
         return None
     unit = " ".join(match[2].split())
-    allowed_units = ALLOWED_UNITS if entity is None else ENTITY_UNITS.get(entity, ())
+    allowed_units = ALLOWED_UNITS if entity is None else units_of(entity)
     return Quantity(Decimal(match[1]), unit) if unit in allowed_units else None
 
 

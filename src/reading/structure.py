@@ -14,7 +14,8 @@ from decimal import Decimal
 
 from src.reading.repairs import repaired
 from src.reading.tokens import Token
-from src.reading.units import BY_NAME, DIMENSION, OTHER, SIZE
+from src.reading.units import BY_NAME, DIMENSION, SIZE
+from src.units import OTHER
 
 Build = Callable[[list[Token]], list[Token] | None]
 """Function that combines the tokens of a match, or declines with None."""

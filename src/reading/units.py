@@ -1,111 +1,20 @@
-"""The units of measure, and how products and OCR spell them.
+"""Units in a text: `unit_at` finds the unit at a place of it.
 
-`unit_at` finds the unit at a place of a text: in "500 Gms", at 4, it is "gram", and ends at 7. A new spelling
-is an alternative in `UNITS`, a new unit a row. Units that no answer may use are there, too: some are
-converted (stone to pound), others only recognised, so that they are not taken for another (lumen, hertz).
+In "500 Gms", at 4, it is "gram", and ends at 7. The spellings stand in `src.units`.
 """
 
 import re
 from decimal import Decimal
-from decimal import Decimal as D
-from typing import NamedTuple
 
+from src.entities import ENTITIES
+from src.units import UNITS, Unit
 
-class Unit(NamedTuple):
-    """A unit of measure.
-
-    ``dimension``: length, weight, volume, voltage, power or `OTHER`. ``size``: one unit in metres, grams,
-    millilitres, volts or watts (US customary units, the short ton). ``spellings``: a regular expression,
-    matched without case except in ``(?-i:)``. ``answer``: the unit it is converted to if no answer may use
-    it.
-    """
-
-    name: str
-    dimension: str
-    size: Decimal
-    spellings: str
-    answer: str = ""
-
-
-OTHER = "other"
-"""Dimension of units that measure nothing the challenge asks for."""
-
-_INCH = (
-    r"inch(?:es|s)?|[l|]nch(?:es)?"
-    r"|ins?\.?(?![\s.-]*(?-i:[1Il])\b(?![.,/][0-9])|\s+(?:one|the|an?|your|our|stock|total|all|each|this|just)\b)"
-    r"|(?<=[.,][0-9])n|(?<=[.,][0-9][0-9])n|英寸|zoll|pouces?|pulgadas?|polegadas?|pollic[ei]"
-)
-_GRAM = (
-    r"(?!(?:(?<=[^.,0-9][1-6])|(?<=^[1-6]))(?-i:G)\b)g[rm]{0,2}s?\.?|г(?:р(?:амм(?:а|ов)?)?)?|克"
-    r"|gram(?:me|m|o|a|mi)?s?"
-)
-_VOLT = (
-    r"(?:vol?[tk](?:s|age)?|voltios|v|в(?:ольт)?|伏)(?:\s?\(?(?:[ad]\.?c(?![a-z])\.?|⎓|~(?!\s?[0-9]))\)?)?"
-)
-
-UNITS: tuple[Unit, ...] = (
-    Unit("watt of an energy label", "power", D("1"), r"kwh\s?/\s?1[.,]?000\s?h", "watt"),
-    Unit("kilowatt hour", OTHER, D("1"), r"k?w(?:\s?[·.*]\s?)?h(?:r|rs|our|ours)?|к?вт(?:\s?[·.*]\s?)?ч"
-         r"|千?瓦(?:时|小时)"),
-    Unit("ampere hour", OTHER, D("1"), r"m?ah|va|ma|amps?|amperes?"),
-    Unit("lumen", OTHER, D("1"), r"lms?|[i|]m(?=[/\s]|$)|lumens?|lux|лм|流明"),
-    Unit("hertz", OTHER, D("1"), r"[kmg]?hz|rpm|db|ppm|dpi|psi|bar|[kmg]b|[km]?pa|mbps|atm|fps|cfm|gpm|lph"
-         r"|gph|mmhg"),
-    Unit("newton metre", OTHER, D("1"), r"n[·.\-]?m|newton[- ]?met(?:er|re)s?|joules?|k?cal|kj"),
-    Unit("millimetre", "length", D("0.001"), r"mms?|㎜|мм|毫米|millim[eè]t(?:er|re|ri|ro)s?|mil[ií]metros?"),
-    Unit("cubic centimetre", "volume", D("1"), r"c\.\s?c\.?|ccm|cc|㏄|cm(?:³|\^?3(?![.,]?[0-9]))",
-         "millilitre"),
-    Unit("cubic decimetre", "volume", D("1000"), r"dm(?:³|\^?3(?![.,]?[0-9]))", "litre"),
-    Unit("decimetre", "length", D("0.1"), r"(?-i:dm)|d[eé]cim[eè]t(?:er|re|ri|ro)s?|dezimeter", "centimetre"),
-    Unit("centimetre", "length", D("0.01"), r"c?cms?|(?-i:c\sm|om)|㎝|crn|см|厘米|公分"
-         r"|centim[eè]t(?:er|re|ri|ro)s?|cent[ií]metros?|zentimeter"),
-    Unit("inch", "length", D("0.0254"), _INCH),
-    Unit("foot", "length", D("0.3048"), r"ft(?![23²³^](?![0-9]|\s?(?:in|[\"'])))\.?|f[eo]et|foot|fuß"),
-    Unit("yard", "length", D("0.9144"), r"yards?|yds?\.?"),
-    Unit("kilogram", "weight", D("1000"), r"k[gq9](?:s|r)?\.?|(?-i:k\sg)|㎏|кг|千克|公斤|[kq]uilos?|kilos?"
-         r"|kilogram(?:me|m|o|a|mi)?s?"),
-    Unit("milligram", "weight", D("0.001"), r"mgs?\.?|㎎|мг|毫克|milligram(?:me|m|mi)?s?|miligramos?"),
-    Unit("microgram", "weight", D("0.000001"), r"mcg|[µμu]g|microgram(?:me|m)?s?"),
-    Unit("fluid ounce", "volume", D("29.573530"), r"(?<=[0-9])r[o0]z"
-         r"|(?:u\.?s\.?\s?)?f[l1|i](?:uid)?\.?\s?(?:[o0][z2]\.?s?|ounces?)"
-         r"|[o0]z\.?\s?\(?fl\.?\)?|fl\.?\s?onz\.?|f[l1|]\.?\s?[o0]?\.?(?=\s*(?:$|[(/]))"),
-    Unit("ounce", "weight", D("28.349523"), r"[o0]zs?\.?|02(?=\.?\s?[(/])|ounces?|onzas?|onces?|unzen?"),
-    Unit("stone", "weight", D("6350.29318"), r"st(?:ones?)?(?=[\s.,&]{0,3}[0-9]{1,2}\s?[l1|i]b)"
-         r"|(?<=[0-9][0-9]\s)stone", "pound"),
-    Unit("pound", "weight", D("453.59237"), r"[l1|i]bs?\.?|l8(?=s?\.?\s?[(/])|(?<=[0-9])tbs|pounds?|libras?"
-         r"|libbre|pfund"),
-    Unit("ton", "weight", D("907184.74"), r"(?:(?:metric|u\.?s\.?|u\.?k\.?|short|long|imperial)\s)?"
-         r"(?:tons?|tonn(?:e|en|es|s)|toneladas?|тонн?|吨)|t(?=\s(?:hydraul|jack|load|lift|capacit))"),
-    Unit("millilitre", "volume", D("1"), r"m[l1|ℓ]s?e?\.?|(?-i:m\sl|M\sL)|㎖|мл|毫升"
-         r"|milli-?\s?lit(?:er|re|ri|ro)s?|mililitros?"),
-    Unit("centilitre", "volume", D("10"), r"cl\.?|centilit(?:er|re|ri|ro)s?"),
-    Unit("decilitre", "volume", D("100"), r"dl\.?|d[eé]cilit(?:er|re|ri|ro)s?"),
-    Unit("microlitre", "volume", D("0.001"), r"[µμu]l|microlit(?:er|re)s?"),
-    Unit("cubic foot", "volume", D("28316.846592"), r"cu(?:bic|\.)?\s?(?:feet|foot|ft\.?)|ft(?:³|\^?3)"),
-    Unit("cubic inch", "volume", D("16.387064"), r"cu(?:bic|\.)?\s?(?:inch(?:es)?|in\.?)|in(?:³|\^?3)"),
-    Unit("imperial gallon", "volume", D("4546.09"), r"(?:imp(?:erial|\.)?|u\.?k\.?|british)\s?"
-         r"gal(?:lons?|s|\.)?|gal(?:lons?|s|\.)?\s?\(?(?:imp(?:erial)?|u\.?k)\b\.?"),
-    Unit("gallon", "volume", D("3785.411784"), r"(?:u\.?s\.?\s?)?gal(?:lons?|s|\.)?|galones|gallonen"),
-    Unit("quart", "volume", D("946.352946"), r"quarts?|qts?\.?"),
-    Unit("pint", "volume", D("473.176473"), r"pints?|pts?\.?"),
-    Unit("cup", "volume", D("236.588237"), r"cups?|tazas?|tasses?"),
-    Unit("litre", "volume", D("1000"), r"ltrs?\.?|lts?\.?|lits?\b\.?|lit(?:er|re|ers|res|ri|ro|ros)|l|ℓ"
-         r"|(?:(?<=[.,][0-9]\s)|(?<=[.,][0-9][0-9]\s))[1I|](?=\s*$)"
-         r"|л(?:итр(?:а|ов)?)?|升(?!级)"),
-    Unit("metre", "length", D("1"), r"met(?:er|re|ers|res|ro|ros|ri)|m[èe]tres?|mtrs?\.?|mts\.?|m"
-         r"|м(?:етр(?:а|ов)?)?|米"),
-    Unit("gram", "weight", D("1"), _GRAM),
-    Unit("kilowatt", "power", D("1000"), r"kilowatts?|kw|квт|千瓦"),
-    Unit("watt", "power", D("1"), r"watt(?:s|age)?|vatios|w|вт|ватт|瓦"),
-    Unit("kilovolt", "voltage", D("1000"), r"kilovolts?|kv"),
-    Unit("millivolt", "voltage", D("0.001"), r"millivolts?|mv"),
-    Unit("volt", "voltage", D("1"), _VOLT),
-    Unit("inch mark", "length", D("0.0254"), r"''|\"|°(?=\s?x\s?[0-9])", "inch"),
-    Unit("foot mark", "length", D("0.3048"), r"'(?![a-wyz]|x[a-z])", "foot"),
-)  # fmt: skip
-"""All units; the first that matches is taken, so longer spellings stand first (``fl oz`` before ``l``)."""
-
+ALLOWED_UNITS: frozenset[str] = frozenset(unit for entity in ENTITIES.values() for unit in entity.units)
+"""All units that an answer may use."""
+MARKS = ("inch mark", "foot mark")
+"""Units that are signs, not words: a letter may follow them."""
 BY_NAME: dict[str, Unit] = {unit.name: unit for unit in UNITS}
+"""All units by name."""
 DIMENSION: dict[str, str] = {unit.name: unit.dimension for unit in UNITS}
 """Dimension of each unit."""
 SIZE: dict[str, Decimal] = {unit.name: unit.size for unit in UNITS}
@@ -129,12 +38,15 @@ _GLUED = (
     r"|(?=x\s?[0-9])"
 )
 """Pattern of what may follow a unit without a gap if it follows its number without one: 33OZJAR, 20cmH."""
-_GROUPS = [f"(?P<{unit.name.replace(' ', '_')}>{unit.spellings})" for unit in UNITS]
-_WORDS, _MARKS = "|".join(_GROUPS[:-2]), "|".join(_GROUPS[-2:])
+_GROUPS = [f"(?P<unit_{number}>{unit.spellings})" for number, unit in enumerate(UNITS)]
+_WORDS = "|".join(group for group, unit in zip(_GROUPS, UNITS, strict=True) if unit.name not in MARKS)
+_MARKS = "|".join(group for group, unit in zip(_GROUPS, UNITS, strict=True) if unit.name in MARKS)
 _UNIT = re.compile(rf"(?:(?:{_WORDS})(?:{_ENDS}|{_GLUED})|{_MARKS})", re.IGNORECASE)
 
 
 def unit_at(text: str, at: int = 0) -> tuple[str, int] | None:
     """Return the name of the unit whose spelling begins at ``at`` and where it ends; None without one."""
     match = _UNIT.match(text, at)
-    return match and ((match.lastgroup or "").replace("_", " "), match.end())
+    if match is None or match.lastgroup is None:
+        return None
+    return UNITS[int(match.lastgroup.removeprefix("unit_"))].name, match.end()

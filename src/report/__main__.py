@@ -1,8 +1,9 @@
 """The command that writes OUT/report.html, a page to look at every answer: one file, no server, no network.
 
-    python -m src.report --out outputs [--data data/sample] [--shown 500] [--train]
+    python -m src.report --out outputs [--data data/sample] [--shown 2000] [--train]
 
-It shows all wrong answers where the truth is known, the least sure ones and some of the others.
+Of more test rows than that it shows all wrong answers, where the truth is known, the least sure ones and some
+of the others. Where no truth is known, the held-out rows of the training are scored and shown, too.
 """
 
 from src.data.errors import run_main

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from src.data.processed import ModelImages
 from src.data.text_store import TextStore, entry_at, layout_of
+from src.entities import AXES
 from src.images.decode import ImageError, cv2, read_image
 from src.images.enhance import resize
 from src.reading.layout import Layout, directions
 from src.reading.lines import Box
-from src.reading.options import AXES
-from src.report.rows import Row, rounded
+from src.report.entries import rounded
+from src.report.rows import Row
 
 _SIDES = (600, 520, 440, 360, 300, 240, 180, 120, 60)
 """Long sides that images may have on the page, px; the largest at which all fit is taken."""
@@ -51,7 +52,7 @@ def image_entries(
                 entry["lines"] = [_line(line, stored) for line in stored["lines"][:most_lines]]
                 entry |= _layout_entry(layout_of(stored), rows)
         except ImageError:
-            pass  # the page says "no picture"
+            pass  # the page says "no image"
         except Exception as error:  # whatever a stored text brings up: the other images are shown
             entry["note"] = f"text and lines not shown ({type(error).__name__}: {error})"
         return entry

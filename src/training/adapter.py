@@ -13,9 +13,10 @@ import pandas as pd
 from src import metrics
 from src.data.details import from_entry
 from src.data.errors import InputError
-from src.data.files import replace_folder, write_whole
+from src.data.files import read_json, replace_folder, write_whole
 from src.data.folders import RunFolder
 from src.data.questions import Question
+from src.model.prompts import Prompt
 from src.settings import TrainSettings
 
 RECORD, CARD = "training.json", "README.md"
@@ -43,7 +44,7 @@ evaluations; `tn` are rows that it rightly left empty:
 {scores}
 ```
 
-Settings, for data, images and a base model of the cache key `{fingerprint}`:
+Settings, for data, images and a base model of the cache key `{cache_key}`:
 
 ```json
 {settings}
@@ -56,7 +57,7 @@ class TrainResult:
     """The result of a training: adapter folder, log, answers on held-out rows and their scores."""
 
     adapter: Path
-    losses: pd.DataFrame  # step, loss
+    losses: pd.DataFrame  # step, loss, and its parts: tokens, options
     f1: pd.DataFrame  # step, f1
     answers: list[Question]  # to the held-out rows
     scores: pd.DataFrame  # `metrics.table` of the answers
@@ -86,11 +87,12 @@ def save(trainer: Any) -> TrainResult:
     """
     run, questions = RunFolder(trainer.settings.out), trainer.data.questions
     if trainer.is_world_process_zero():
-        best = Path(trainer.args.output_dir) / BEST
+        best, prompt = Path(trainer.args.output_dir) / BEST, trainer.collator.prompt
         record = {
             **load_record(best),
-            "fingerprint": trainer.key,
+            "cache_key": trainer.key,
             "settings": as_json(trainer.settings),
+            "prompt": dataclasses.asdict(prompt) if isinstance(prompt, Prompt) else None,
             "log": trainer.state.log_history,
             "trained_on": len(questions),
             "empty": sum(not question.label for question in questions),
@@ -106,15 +108,12 @@ def save(trainer: Any) -> TrainResult:
 def load_result(adapter: Path, key: str) -> TrainResult | None:
     """Return the result in ``adapter`` if its cache key is ``key``, else None."""
     record = load_record(adapter)
-    return _result(adapter, record) if record.get("fingerprint") == key else None
+    return _result(adapter, record) if record.get("cache_key") == key else None
 
 
 def load_record(adapter: Path) -> dict[str, Any]:
     """Return the `RECORD` of an adapter folder; empty when it has none that can be read."""
-    try:
-        return json.loads((adapter / RECORD).read_text())
-    except (OSError, ValueError):
-        return {}
+    return read_json(adapter / RECORD)
 
 
 def as_json(settings: TrainSettings) -> dict[str, Any]:
@@ -126,15 +125,16 @@ def as_json(settings: TrainSettings) -> dict[str, Any]:
 
 def _result(adapter: Path, record: Mapping[str, Any]) -> TrainResult:
     log, answers = pd.DataFrame(record["log"]), held_out(record)
-    losses, f1 = (
-        log.reindex(columns=["step", name]).dropna(ignore_index=True) for name in ("loss", "eval_f1")
-    )
+    losses = log.reindex(columns=["step", "loss", "loss_tokens", "loss_options"])
+    losses = losses.dropna(subset="loss", ignore_index=True)
+    losses = losses.rename(columns={"loss_tokens": "tokens", "loss_options": "options"})
+    f1 = log.reindex(columns=["step", "eval_f1"]).dropna(ignore_index=True)
     return TrainResult(adapter, losses, f1.rename(columns={"eval_f1": "f1"}), answers, _scores(answers))
 
 
 def _card(record: Mapping[str, Any]) -> str:
     return _CARD_TEXT.format(
-        **{name: record[name] for name in ("trained_on", "empty", "fingerprint", "step")},
+        **{name: record[name] for name in ("trained_on", "empty", "cache_key", "step")},
         model=record["settings"]["model"],
         steps=max(entry["step"] for entry in record["log"]),
         evaluations=sum("eval_f1" in entry for entry in record["log"]),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from src.data.questions import Question
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.reading.image_text import ImageText
 from src.reading.quantity import parse_answer, same_amount
 from src.reading.units import DIMENSION
@@ -102,7 +102,7 @@ def empty_questions(
     """
     rng = np.random.default_rng(seed)
     images = sorted({question.image: question for question in questions}.items())
-    asked = {(question.image, question.entity) for question in questions}
+    asked_pairs = {(question.image, question.entity) for question in questions}
     entities = [question.entity for question in questions]
     added: list[Question] = []
     for number in rng.permutation(len(images)):
@@ -111,7 +111,7 @@ def empty_questions(
         image, question = images[number]
         entity = entities[rng.integers(len(entities))]
         text = texts[image]
-        is_new = not text.error and (image, entity) not in asked
-        if is_new and DIMENSION[ENTITY_UNITS[entity][0]] not in text.dimensions:
+        is_new = not text.error and (image, entity) not in asked_pairs
+        if is_new and DIMENSION[ENTITIES[entity].units[0]] not in text.dimensions:
             added.append(replace(question, entity=entity, label="", options=text.options_for(entity)))
     return added

@@ -1,6 +1,7 @@
 """The settings of a training as the objects that peft and transformers take, and the key of its result."""
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import os
@@ -8,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from peft import LoraConfig
-from transformers import TrainingArguments
+from transformers import BitsAndBytesConfig
 
+from src.data import files
+from src.data.contents import image_contents
 from src.data.errors import InputError
-from src.data.files import fingerprint
-from src.data.folders import DataFolder, ProcessedFolder, RunFolder
-from src.model.modeling import load_config, model_stamp, preset_for
+from src.data.folders import DataFolder, RunFolder
+from src.data.names import image_names, read_files
+from src.data.sampling import proportions, read_sampled
+from src.entities import ENTITIES
+from src.model.contents import model_contents
+from src.model.modeling import load_config, preset_for
 from src.model.precision import compute_dtype
+from src.model.prompts import PromptFunction, check_template
 from src.settings import TrainSettings, decoding_workers
 from src.training.adapter import as_json
 
@@ -27,12 +35,22 @@ NOT_IN_RESULT = (
     "accumulation",
     "gradient_checkpointing",
     "cpu",
+    "model",
 )
-"""Settings that change how fast an adapter is made, but not which one; the product of the sizes counts."""
+"""Settings that change how fast an adapter is made, but not which one; the product of the sizes counts.
+
+Of the model the contents count, by whatever path or id it is given.
+"""
+
+_RECIPE_ARGUMENTS = ("lr_scheduler_type", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2")
+"""Arguments of the trainer that no setting covers, and that a notebook may change."""
+_NOT_OF_THE_RECIPE = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
+"""Fields of a LoRA configuration that change when it is put on a model or saved."""
 
 
 def resolve(settings: TrainSettings) -> TrainSettings:
     """Return ``settings`` with the preset's values in place of None. Raises `InputError`."""
+    check_template(settings.prompt)
     preset = preset_for(load_config(settings.model), settings.cpu)
     values: dict[str, Any] = {
         "batch_size": preset.train_batch_size,
@@ -44,8 +62,8 @@ def resolve(settings: TrainSettings) -> TrainSettings:
     return dataclasses.replace(settings, **missing)
 
 
-class OneGpuArguments(TrainingArguments):
-    """`TrainingArguments` for one GPU, however many the process sees: an NF4 model cannot be split."""
+class TrainingArguments(transformers.TrainingArguments):
+    """`transformers.TrainingArguments` for one GPU, however many the process sees: NF4 cannot be split."""
 
     @property
     def n_gpu(self) -> int:
@@ -54,46 +72,53 @@ class OneGpuArguments(TrainingArguments):
 
 
 def training_arguments(settings: TrainSettings, checkpoints: Path) -> TrainingArguments:
-    """Return `Trainer`'s arguments for resolved ``settings``.
+    """Return `Trainer`'s arguments for resolved ``settings``: the recipe's, and the machine's.
 
     Making them also finds this process's rank among others, and its GPU. Raises `InputError`.
     """
-    cuda, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
-    batch_size, accumulation = per_process(settings, processes)
-    tensorboard = importlib.util.find_spec("tensorboard") is not None
-    if tensorboard:
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
-    return OneGpuArguments(
-        output_dir=str(checkpoints),
+    batch_size, accumulation = per_process(settings, int(os.environ.get("WORLD_SIZE", "1")))
+    return TrainingArguments(
+        **machine_arguments(settings, checkpoints),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=batch_size,
         gradient_accumulation_steps=accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,  # below 1 a share of the steps
-        # An 8-bit one waits for the GPU after each of 496 tensors; a paged one survives no resume on several.
-        optim="adamw_torch_fused" if cuda else "adamw_torch",
-        bf16=cuda and compute_dtype() is torch.bfloat16,
-        fp16=cuda and compute_dtype() is torch.float16,
-        use_cpu=not cuda,
-        ddp_backend="gloo" if not cuda and processes > 1 else None,
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,  # they never change
-        train_sampling_strategy="sequential",  # keeps the order of `rows.bucketed`
-        dataloader_num_workers=decoding_workers(settings.workers, cuda),
-        dataloader_pin_memory=cuda,
-        remove_unused_columns=False,
-        # The loss is checked whenever it is logged, and that must come before the next checkpoint.
-        logging_steps=10 if cuda and settings.checkpoint_steps % 10 == 0 else 1,
-        logging_nan_inf_filter=False,
-        eval_strategy="steps",
-        eval_steps=0.999 / settings.evaluations,  # a share of the steps; 1 would mean one step
-        save_steps=settings.checkpoint_steps,
-        save_total_limit=2,
-        seed=settings.seed,
-        report_to="tensorboard" if tensorboard else "none",
-        disable_tqdm=True,
     )
+
+
+def machine_arguments(settings: TrainSettings, checkpoints: Path) -> dict[str, Any]:
+    """Return the arguments that follow from this machine, and from how this project logs and evaluates."""
+    cuda, processes = torch.cuda.is_available(), int(os.environ.get("WORLD_SIZE", "1"))
+    tensorboard = importlib.util.find_spec("tensorboard") is not None
+    if tensorboard:
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.out / "tensorboard"))
+    return {
+        "output_dir": str(checkpoints),
+        # An 8-bit one waits for the GPU after each of 496 tensors; a paged one survives no resume on several.
+        "optim": "adamw_torch_fused" if cuda else "adamw_torch",
+        "bf16": cuda and compute_dtype() is torch.bfloat16,
+        "fp16": cuda and compute_dtype() is torch.float16,
+        "use_cpu": not cuda,
+        "ddp_backend": "gloo" if not cuda and processes > 1 else None,
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,  # they never change
+        "train_sampling_strategy": "sequential",  # keeps the order of `rows.bucketed`
+        "dataloader_num_workers": decoding_workers(settings.workers, cuda),
+        "dataloader_pin_memory": cuda,
+        "remove_unused_columns": False,
+        # The loss is checked whenever it is logged, and that must come before the next checkpoint.
+        "logging_steps": 10 if cuda and settings.checkpoint_steps % 10 == 0 else 1,
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "steps",
+        "eval_steps": 0.999 / settings.evaluations,  # a share of the steps; 1 would mean one step
+        "save_steps": settings.checkpoint_steps,
+        "save_total_limit": 2,
+        "seed": settings.seed,
+        "report_to": "tensorboard" if tensorboard else "none",
+        "disable_tqdm": True,
+    }
 
 
 def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
@@ -101,8 +126,8 @@ def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
 
     So an adapter does not depend on the number of GPUs. Raises `InputError` when it does not divide the rows.
     """
-    share, rest = divmod(settings.rows_per_step, processes)
-    if rest:
+    share, remainder = divmod(settings.rows_per_step, processes)
+    if remainder:
         sizes = f"--batch-size {settings.batch_size} x --accumulation {settings.accumulation}"
         raise InputError(
             f"{processes} processes cannot share out the {settings.rows_per_step} rows of an optimizer step "
@@ -112,7 +137,9 @@ def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
     return size, share // size
 
 
-def settings_in_use(settings: TrainSettings, lora: LoraConfig, arguments: TrainingArguments) -> TrainSettings:
+def settings_in_use(
+    settings: TrainSettings, lora: LoraConfig, arguments: transformers.TrainingArguments
+) -> TrainSettings:
     """Return ``settings`` with the values of ``lora`` and ``arguments``, which a notebook may change."""
     return dataclasses.replace(
         settings,
@@ -128,17 +155,46 @@ def settings_in_use(settings: TrainSettings, lora: LoraConfig, arguments: Traini
 
 
 def cache_key(settings: TrainSettings) -> str:
-    """Return what decides whether an adapter is current: resolved settings, base model, tables, model images.
+    """Return what decides whether an adapter is current: all that training depends on.
 
-    Raises `InputError` when a file of these is missing.
+    These are resolved settings, the contents of the model's files, the entities' proportions in the test
+    table, and the sampled rows with their labels and the contents of their images. Raises `InputError` when
+    one of these is missing.
     """
-    data, processed = DataFolder(settings.data), ProcessedFolder(RunFolder(settings.out).processed)
-    files = dict.fromkeys(processed.manifests, "run preprocess.py first")
-    files[data.train] = "a data folder needs this file"
-    if settings.ocr:
-        files |= dict.fromkeys(processed.texts or [processed.text], "run preprocess.py with --ocr")
-    if data.test.is_file():  # its proportions
-        files[data.test] = ""
+    data = DataFolder(settings.data)
+    sampled = read_sampled(settings.data, settings.rows, settings.seed)
+    if sampled.train is None:
+        raise InputError(f"{data.train}: not found; a data folder needs this file")
+    table = sampled.train
+    images = image_names(table["image_link"], read_files(settings.data))
+    cells = (table.index, images, table["entity_name"], table["entity_value"], table["group_id"])
     values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
     values["rows_per_step"] = settings.rows_per_step
-    return fingerprint(json.dumps([values, model_stamp(settings.model)]), files)
+    contents = image_contents(RunFolder(settings.out).processed, images, settings.ocr)
+    test_entities = () if sampled.test is None else sampled.test["entity_name"]
+    rows = list(zip(*cells, strict=True))
+    return files.cache_key(
+        [values, model_contents(settings.model), proportions(test_entities), rows, contents]
+    )
+
+
+def adapter_key(
+    settings: TrainSettings,
+    quantization: BitsAndBytesConfig,
+    lora: LoraConfig,
+    arguments: transformers.TrainingArguments,
+    prompt: PromptFunction,
+) -> str:
+    """Return the cache key of the adapter that these objects make, whatever a notebook has changed in them.
+
+    Raises `InputError` as `cache_key` does.
+    """
+    adapter = {name: value for name, value in lora.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
+    recipe = {
+        "settings": cache_key(settings_in_use(settings, lora, arguments)),
+        "quantization": quantization.to_dict(),
+        "lora": {name: sorted(value) if isinstance(value, set) else value for name, value in adapter.items()},
+        "arguments": {name: str(getattr(arguments, name)) for name in _RECIPE_ARGUMENTS},
+        "prompts": [prompt(entity, "CONTEXT") for entity in ENTITIES],
+    }
+    return hashlib.sha256(json.dumps(recipe, default=str).encode()).hexdigest()

@@ -20,7 +20,8 @@ from src.data.questions import Question, split_by_image, train_questions
 from src.data.sampling import in_proportions, sampled_rows, test_counts
 from src.data.tables import read_train
 from src.data.text_store import TextStore
-from src.model.letterbox import letterboxed_sizes
+from src.model.family import family_of
+from src.model.modeling import load_config
 from src.reading.image_text import ImageText
 from src.rules import parse_images, with_text
 from src.settings import TrainSettings
@@ -39,10 +40,10 @@ class TrainData:
     questions: list[Question]  # to train on, after the audit, in the order of training
     held_out: list[Question]
     reasons: Counter[str]  # rows per reason of `train_questions`
+    counts: dict[str, int]  # from the sampled rows to those that are trained on, in steps that add up
     audited: list[tuple[Question, Verdict]]  # before what the audit does; none without OCR
-    added: int  # made questions with the empty label
     ocr: bool
-    sizes: dict[str, tuple[int, int]]  # see `letterboxed_sizes`
+    sizes: dict[str, tuple[int, int]]  # see `Family.padded_sizes`
     label_prior: LabelPrior  # of the images to train on
 
 
@@ -55,6 +56,11 @@ def load_data(settings: TrainSettings) -> TrainData:
     questions, reasons = _usable_questions(settings, shares)
     share = min(settings.held_out, settings.scored_rows / len(questions))
     train_part, held_out = split_by_image(questions, share, settings.seed)
+    counts = {
+        "sampled": sum(reasons.values()),
+        "unusable": len(questions) - sum(reasons.values()),
+        "held out": -len(held_out),
+    }
     prior = LabelPrior((question.entity, question.group, question.label) for question in train_part)
     wanted = settings.rows
     texts: Mapping[str, ImageText] = {}
@@ -70,14 +76,18 @@ def load_data(settings: TrainSettings) -> TrainData:
         empty = sum(not question.label for question in kept) / max(1, len(kept))
         if empty < settings.empty_share:
             wanted = int(wanted * (1 - settings.empty_share) / (1 - empty))
+    counts["left out by the audit"] = len(kept) - len(train_part)
     entities = [question.entity for question in kept]
     kept = [kept[position] for position in in_proportions(entities, wanted, shares, settings.seed)]
     added = _more_empty(kept, texts, settings)
+    counts["over the test's proportions"] = len(kept) - len(entities)
+    counts["made, with an empty answer"] = len(added)
+    counts["to train on"] = len(kept) + len(added)
     held_out = held_out + _more_empty(held_out, texts, settings)
     # By the rows of an optimizer step, so that batch size times accumulation alone decides what a step sees.
-    sizes = letterboxed_sizes(run.processed)
+    sizes = family_of(load_config(settings.model)).padded_sizes(run.processed)
     ordered = bucketed(kept + added, sizes, settings.rows_per_step, settings.seed)
-    return TrainData(ordered, held_out, reasons, audited, len(added), settings.ocr, sizes, prior)
+    return TrainData(ordered, held_out, reasons, counts, audited, settings.ocr, sizes, prior)
 
 
 def _usable_questions(
@@ -95,7 +105,7 @@ def _usable_questions(
         print(f"{path}: {sum(left_out.values())} of {len(table)} rows are left out ({listed})")
     if len({question.model_image for question in questions}) < 2:
         listed = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
-        raise InputError(f"{path}: fewer than two pictures with a usable row ({listed})")
+        raise InputError(f"{path}: fewer than two images with a usable row ({listed})")
     return questions, reasons
 
 

@@ -14,23 +14,22 @@ import torch
 from accelerate.utils import gather_object
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
-from transformers import Idefics2Processor, Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import TrainOutput
 
 from src import metrics
 from src.data.details import to_entry
-from src.data.errors import InputError
+from src.data.errors import InputError, shared_memory_named
 from src.data.questions import Question
 from src.model.collator import TrainingCollator, model_inputs
-from src.model.decoding import AnswerGrammar
 from src.model.generation import generate
 from src.model.memory import free_memory
 from src.model.modeling import preset_for
 from src.model.option_loss import option_loss
 from src.settings import TrainSettings
 from src.training import adapter
-from src.training.configuration import cache_key, settings_in_use
+from src.training.configuration import adapter_key, settings_in_use
 from src.training.progress import Progress
 from src.training.rows import TrainData
 
@@ -47,25 +46,28 @@ class F1Trainer(Trainer):
     def __init__(
         self,
         model: PeftModel,
-        processor: Idefics2Processor,
+        collator: TrainingCollator,
         data: TrainData,
         settings: TrainSettings,
         args: TrainingArguments,
     ) -> None:
-        self.settings = settings_in_use(settings, model.peft_config[model.active_adapter], args)
-        self.key = cache_key(self.settings)
+        lora = model.peft_config[model.active_adapter]
+        self.settings = settings_in_use(settings, lora, args)
+        quantization = model.get_base_model().config.quantization_config
+        self.key = adapter_key(settings, quantization, lora, args, collator.prompt)
         # The rows of a step are the same with more processes, their order and random states are not.
         args.output_dir = str(Path(str(args.output_dir)) / f"{self.key[:12]}-{args.world_size}")
-        self.processor, self.data = processor, data
-        grammar = AnswerGrammar(processor.tokenizer) if data.ocr else None
+        self.collator, self.data = collator, data
+        grammar = collator.grammar
         self.grammar = grammar and copy.copy(grammar).to(args.device)  # the collator's stays on the CPU
+        self.parts = {"tokens": 0.0, "options": 0.0}  # of the loss, summed since the last log
         self.progress = Progress(self.settings, data.questions)
         super().__init__(
             model=model,
             args=args,
             train_dataset=data.questions,
             eval_dataset=data.held_out,
-            data_collator=TrainingCollator(processor, grammar),
+            data_collator=collator,
             callbacks=[self.progress],
         )
         self.remove_callback(PrinterCallback)
@@ -79,7 +81,8 @@ class F1Trainer(Trainer):
         untrained = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         while True:
             try:
-                return super().train(resume_from_checkpoint)
+                with shared_memory_named():
+                    return super().train(resume_from_checkpoint)
             except torch.OutOfMemoryError:
                 pass  # see below: only after this block nothing holds the tensors of the step that failed
             except InputError as error:  # from a process that decodes images it comes with its traceback
@@ -130,19 +133,45 @@ class F1Trainer(Trainer):
         dtype = self.accelerator.unwrap_model(model).dtype
         on_device = model_inputs(inputs, self.args.device, dtype)
         loss, outputs = super().compute_loss(model, on_device, True, num_items_in_batch)
+        self.parts["tokens"] += loss.detach()
         if self.grammar is not None:
             # `Trainer` divides the first by the tokens of all batches of a step; this is a mean over rows.
             over_options = option_loss(self.grammar, outputs["logits"][:, self.grammar.tokens], inputs)
-            loss = loss + over_options / self.current_gradient_accumulation_steps
+            over_options = over_options / self.current_gradient_accumulation_steps
+            self.parts["options"] += over_options.detach()
+            loss = loss + over_options
         self.progress.losses.append((inputs["rows"], loss.detach()))
         return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log figures, and beside the loss the parts that it is the sum of."""
+        if "loss" in logs:
+            sums = torch.stack(
+                [torch.as_tensor(part, device=self.args.device) for part in self.parts.values()]
+            )
+            shares = self.accelerator.gather(sums).reshape(-1, len(self.parts)).sum(dim=0)
+            shares = (shares / shares.sum()).tolist()
+            parts = zip(self.parts, shares, strict=True)
+            logs |= {f"loss_{name}": logs["loss"] * share for name, share in parts}
+            self.parts = dict.fromkeys(self.parts, 0.0)
+        super().log(logs, *args, **kwargs)
+
+    @torch.no_grad()
+    def loss_parts(self, batch: Any) -> dict[str, float]:
+        """Return the loss of a batch of the collator as the model is now: over tokens, and over options."""
+        inputs = model_inputs(batch, self.args.device, self.accelerator.unwrap_model(self.model).dtype)
+        outputs = self.model.eval()(**inputs)  # without dropout, whose random numbers training needs
+        parts = {"tokens": float(outputs.loss)}
+        if self.grammar is not None:
+            parts["options"] = float(option_loss(self.grammar, outputs.logits[:, self.grammar.tokens], batch))
+        return parts
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Return the F1 over the held-out rows, which the processes share out, and keep the best adapter."""
         questions = self.data.held_out[self.args.process_index :: self.args.world_size]
-        answers = gather_object(answers_of(self.model, self.processor, questions, self.data, self.settings))
+        answers = gather_object(answers_of(self.model, self.collator, questions, self.data, self.settings))
         score = metrics.score([row["label"] for row in answers], [row["model_answer"] for row in answers])
         if self.is_world_process_zero():
             folder = Path(self.args.output_dir)
@@ -156,7 +185,7 @@ class F1Trainer(Trainer):
 
 def answers_of(
     model: PeftModel,
-    processor: Idefics2Processor,
+    collator: TrainingCollator,
     questions: Sequence[Question],
     data: TrainData,
     settings: TrainSettings,
@@ -167,7 +196,14 @@ def answers_of(
     """
     batch_size = preset_for(model.config, settings.cpu).predict_batch_size
     results = generate(
-        model, processor, questions, data.sizes, batch_size, workers=settings.workers, bar_name=""
+        model,
+        collator.processor,
+        questions,
+        data.sizes,
+        batch_size,
+        workers=settings.workers,
+        bar_name="",
+        prompt=collator.prompt,
     )
     answered = {(result.row, result.entity): result for result in results if not result.reason}
     in_order = [

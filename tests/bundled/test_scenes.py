@@ -20,13 +20,13 @@ from src.bundled.synthetic import draw
 from src.data.labels import normalise_label
 from src.data.tables import read_train
 from src.model.generation import generate
-from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
 from src.reading.context import DIRECTIONS, prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.quantity import Quantity
 from src.sanity import prediction_fault
 from tests.conftest import ROOT, TINY, run_python
+from tests.family import FAMILY
 
 
 def test_scenes_follow_from_their_seed_and_their_answers_can_be_read():
@@ -61,7 +61,7 @@ def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
         assert not row.answer or f" {printed} " in told
 
 
-def test_lengths_stand_as_on_real_pictures():
+def test_lengths_stand_as_on_real_images():
     """Heights stand along upright lines, widths along level ones, and prompts mostly say so."""
     rng = np.random.default_rng(0)
     layouts = {
@@ -135,7 +135,7 @@ def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path,
     assert losses[-1] < 0.8 * losses[0]
     folder, asked = processed[1] / "processed", questions["test"]
     model, processor = load_base(str(tmp_path / "model")), load_processor(str(tmp_path / "model"))
-    answers = list(generate(model, processor, asked, letterboxed_sizes(folder), 4, workers=0))
+    answers = list(generate(model, processor, asked, FAMILY.padded_sizes(folder), 4, workers=0))
     assert len(answers) == len(asked)
     for answered in answers:
         assert prediction_fault(answered.model_answer, answered.entity) == ""

@@ -6,7 +6,7 @@ from src.bundled.scenes import make_scene, question
 from src.bundled.synthetic import write_data_folder
 from src.data.labels import USABLE_REASONS, normalise_label
 from src.data.tables import read_train
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.images.decode import read_image
 from src.reading.cross_line import parse_lines
 from src.reading.options import find_options, rules_answer
@@ -24,23 +24,23 @@ def test_a_seed_gives_the_same_folder(tmp_path):
     assert read_image(tmp_path / "first" / "images" / "train-0000.jpg").shape == (1000, 1000, 3)
 
 
-def test_pictures_have_the_promised_variety():
+def test_images_have_the_promised_variety():
     rng, entities, empty, several = np.random.default_rng(1), set(), 0, 0
     for _ in range(150):
         scene = make_scene(rng, missed=0.0)
         for entity, value in scene.values.items():
             label, reason = normalise_label(value, entity)
             assert reason in USABLE_REASONS
-            assert not label or label.split(" ", 1)[1] in ENTITY_UNITS[entity]
+            assert not label or label.split(" ", 1)[1] in ENTITIES[entity].units
             entities.add(entity)
         empty += not scene.values
         several += len(scene.values) > 1
-    assert entities == set(ENTITY_UNITS)
+    assert entities == set(ENTITIES)
     assert empty > 0
     assert several > 30
 
 
-def test_questions_about_a_picture_differ_and_the_asked_share_has_no_answer():
+def test_questions_about_an_image_differ_and_the_asked_share_has_no_answer():
     rng = np.random.default_rng(2)
     values = []
     for _ in range(150):

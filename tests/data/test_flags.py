@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from src.data.errors import InputError
 from src.data.flags import overridden, parser_for, settings_from_command_line, settings_of
-from src.run import execute_notebook
+from src.notebooks.execution import execute_notebook
 from src.settings import (
+    AskSettings,
     DownloadSettings,
     MetricsSettings,
     PlanSettings,
@@ -29,14 +30,23 @@ from src.training.configuration import cache_key, resolve
 from tests.conftest import ROOT, TINY
 
 STAGES = (PreprocessSettings, TrainSettings, PredictSettings)
-COMMANDS = (RunSettings, RulesSettings, PlanSettings, SanitySettings, MetricsSettings, ReportSettings)
+COMMANDS = (
+    RunSettings,
+    RulesSettings,
+    PlanSettings,
+    SanitySettings,
+    MetricsSettings,
+    ReportSettings,
+    AskSettings,
+)
 
 
 @pytest.mark.parametrize("stage", [*STAGES, DownloadSettings, *COMMANDS])
 def test_every_setting_is_a_flag_with_a_text(stage):
     shown = " ".join(parser_for(stage, description="").format_help().split())
     for setting in fields(stage):
-        assert f"--{setting.name.replace('_', '-')}" in shown
+        flag = "" if setting.metadata.get("positional") else "--"
+        assert f"{flag}{setting.name.replace('_', '-')}" in shown
         assert setting.metadata["help"]
         if setting.default not in (None, MISSING):
             assert f"(default: {setting.default})" in shown
@@ -85,6 +95,17 @@ def test_what_has_no_default_is_required_of_one_stage_and_lists_take_several(cap
     assert vars(parser_for(counts, description="").parse_args(["--count", "1", "2"])) == {"count": [1, 2]}
     with pytest.raises(SystemExit):
         parser_for(counts, description="").parse_args(["--count", "1", "3"])
+
+
+def test_a_positional_setting_is_a_list_of_arguments(capsys):
+    parser = parser_for(AskSettings, description="")
+    assert vars(parser.parse_args(["a.jpg", "b.jpg", "--json"])) == {
+        "photos": ["a.jpg", "b.jpg"],
+        "json": True,
+    }
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--json"])
+    assert "required: photos" in capsys.readouterr().err
 
 
 def test_the_command_line_makes_the_settings_of_a_stage(monkeypatch):

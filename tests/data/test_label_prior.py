@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.data.label_prior import LabelPrior
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 
 
 def log_priors(prior, entity, group, texts):
@@ -77,10 +77,10 @@ ANSWER = st.one_of(
     st.builds(
         "{} {}".format,
         st.from_regex(r"[0-9]{1,40}(\.[0-9]{1,40})?", fullmatch=True),
-        st.sampled_from(sorted({unit for units in ENTITY_UNITS.values() for unit in units})),
+        st.sampled_from(sorted({unit for entity in ENTITIES.values() for unit in entity.units})),
     ),
 )
-ENTITY = st.sampled_from([*ENTITY_UNITS, "colour"])
+ENTITY = st.sampled_from([*ENTITIES, "colour"])
 GROUP = st.sampled_from(["1", "", "ä"])
 
 

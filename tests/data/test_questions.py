@@ -130,7 +130,7 @@ def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     there = {"group": "7", "link": "x/there.jpg"}
     assert questions[0] == Question(4, "there.jpg", tmp_path / "there.jpg", "height", **there)
     reasons = {question.row: question.reason for question in questions[1:]}
-    assert reasons == {6: "blank link", 7: "no picture", 9: "unknown entity"}
+    assert reasons == {6: "blank link", 7: "no image", 9: "unknown entity"}
     train = test.drop(columns=["index", "group_id"]).assign(
         entity_value=["[1.0, 2.5] inch", "1 inch", "1 inch", "1 inch"]
     )
@@ -141,13 +141,13 @@ def test_odd_rows_are_counted_or_refused_with_a_reason(tmp_path):
     assert reasons == {
         "range": 1,
         "blank link": 1,
-        "no picture": 1,
+        "no image": 1,
         "unknown entity": 1,
         "unit of another entity": 1,
     }
 
 
-def test_split_is_by_picture_seeded_and_complete(tmp_path):
+def test_split_is_by_image_seeded_and_complete(tmp_path):
     samples = [Question(i, f"{i // 3}.jpg", tmp_path / f"{i // 3}.jpg", "height") for i in range(60)]
     left, right = split_by_image(samples, 0.25, seed=1)
     assert {s.model_image for s in left}.isdisjoint({s.model_image for s in right})

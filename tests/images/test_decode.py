@@ -13,8 +13,8 @@ from PIL import Image, PngImagePlugin
 from src.images import decode as decoding
 from src.images.decode import DriveError, ImageError, cv2, decode, not_identified, read_bytes, shown_size
 from src.images.enhance import resize
-from src.images.formats import is_cut, is_heif, not_a_picture
-from src.model.letterbox import letterbox
+from src.images.formats import is_cut, is_heif, not_an_image
+from tests.family import FAMILY
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -169,7 +169,7 @@ def test_any_damage_gives_a_image_or_a_reason(kind, progressive, data):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_image_or_a_reason(data):
-    assert isinstance(not_a_picture(data), str)
+    assert isinstance(not_an_image(data), str)
     assert isinstance(is_cut(b"\xff\xd8" + data), bool)
     try:
         decode(data)
@@ -181,8 +181,8 @@ def test_any_bytes_give_a_image_or_a_reason(data):
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"<html>not a picture</html>", r"not a picture but a web page \(HTML\)"),
-        (b"remember the milk", "not a picture, or of an unknown kind"),
+        (b"<html>not an image</html>", r"not an image but a web page \(HTML\)"),
+        (b"remember the milk", "not an image, or of an unknown kind"),
         (b"\xff\x0a\xfa\x1f", "a JPEG XL: save it as JPEG or PNG"),
         (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL: save it as JPEG or PNG"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing: save it as JPEG or PNG"),
@@ -206,7 +206,7 @@ def test_decode_says_what_is_wrong(data, reason):
 )
 def test_letterbox_pads_with_white_and_keeps_the_pixels(size, want):
     image = noise(*size)
-    padded = letterbox(image)
+    padded = FAMILY.padded(image)
     assert padded.shape[:2] == want
     assert np.array_equal(padded[: size[0], : size[1]], image)
     assert (padded[size[0] :] == 255).all()

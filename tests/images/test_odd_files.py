@@ -198,7 +198,7 @@ def test_strict_tells_by_the_exit_code_and_nothing_is_done_again(outcome):
     again = run_python(*call, "--strict")
     assert again.returncode == 1
     assert f"({len(ALL)} reused)" in again.stdout
-    # the limit concerns only the picture it stopped
+    # the limit concerns only the image it stopped
     assert f"({len(ALL) - 1} reused)" in run_python(*call, "--max-pixels", 10**9).stdout
 
 
@@ -234,11 +234,11 @@ def test_blank_images_are_not_trained_on_and_not_asked_about(outcome):
     names = [*BLANK, "plain.jpg", *CUT]
     table = pd.DataFrame({"index": range(len(names)), "image_link": names, "entity_name": "height"})
     questions = make_test_questions(table.assign(group_id="1"), out, {})
-    assert [question.reason for question in questions[: len(BLANK)]] == ["blank picture"] * len(BLANK)
+    assert [question.reason for question in questions[: len(BLANK)]] == ["blank image"] * len(BLANK)
     assert [question.image for question in questions if not question.reason] == names[len(BLANK) :]
     questions, reasons = train_questions(table.assign(entity_value="2 inch", group_id="1"), out, {})
     assert [question.image for question in questions] == names[len(BLANK) :]
-    assert reasons["blank picture"] == len(BLANK)
+    assert reasons["blank image"] == len(BLANK)
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from src.data.errors import InputError
-from src.model import checks, modeling
+from src.model import checks, libraries, modeling
 from src.model.checks import check_weights, weights_fault
 from src.model.modeling import add_lora, load_adapter, load_base, load_config, lora_config
 from src.settings import LoraSettings
@@ -142,9 +142,9 @@ def test_a_library_in_the_way_ends_before_any_stage(tmp_path, monkeypatch, comma
 def test_a_library_that_fits_is_left_alone(tmp_path, monkeypatch, library):
     install(tmp_path, *library)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert checks.libraries_fault() == ""
+    assert libraries.libraries_fault() == ""
     install(tmp_path, *OTHER_TORCHVISION) if library[0] == "torchao" else install(tmp_path, *OLD_TORCHAO)
-    assert "is in the way" in checks.libraries_fault()
+    assert "is in the way" in libraries.libraries_fault()
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@ import pytest
 import torch
 from transformers import LogitsProcessorList
 
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, Guide, generate_in_grammar
 from src.model.modeling import load_base, load_processor
-from src.model.prompts import completion, prompt
 from src.reading.quantity import parse_answer
 from src.sanity import prediction_fault
 from tests.conftest import TINY
+from tests.family import FAMILY, completion, prompt
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def processor():
 
 @pytest.fixture(scope="module")
 def grammar(processor):
-    return AnswerGrammar(processor.tokenizer)
+    return AnswerGrammar(processor)
 
 
 def numbers():
@@ -37,9 +37,9 @@ def ids_of(processor, entity, answer):
     return processor.tokenizer(prompt(entity) + completion(answer)).input_ids[len(start) :]
 
 
-@pytest.mark.parametrize("entity", ENTITY_UNITS)
+@pytest.mark.parametrize("entity", ENTITIES)
 def test_every_answer_of_the_entity_is_a_way_and_no_other(processor, grammar, entity):
-    for answer in ["", *(f"{number} {unit}" for unit in ENTITY_UNITS[entity] for number in numbers())]:
+    for answer in ["", *(f"{number} {unit}" for unit in ENTITIES[entity].units for number in numbers())]:
         state = grammar.start[entity]
         tokens = ids_of(processor, entity, answer)
         assert len(tokens) <= 16
@@ -48,9 +48,11 @@ def test_every_answer_of_the_entity_is_a_way_and_no_other(processor, grammar, en
             state = int(grammar.step[state, grammar.column[token]])
         assert grammar.determined[state]
         assert grammar.tail(state) == []
-    others = {unit for units in ENTITY_UNITS.values() for unit in units} - set(ENTITY_UNITS[entity])
+    others = {unit for entity in ENTITIES.values() for unit in entity.units} - set(ENTITIES[entity].units)
     wrong = [f"7 {unit}" for unit in others]
-    wrong += [f"{number} {ENTITY_UNITS[entity][0]}" for number in ("1234567", "1.23456", "1..5", "05", "1.")]
+    wrong += [
+        f"{number} {ENTITIES[entity].units[0]}" for number in ("1234567", "1.23456", "1..5", "05", "1.")
+    ]
     for answer in wrong:
         state, followed = grammar.start[entity], True
         for token in ids_of(processor, entity, answer):
@@ -75,7 +77,7 @@ def test_every_state_leads_to_the_end_and_nothing_else_is_allowed(grammar):
 
 def test_random_walks_pass_the_sanity_rules(processor, grammar):
     generator = torch.Generator().manual_seed(0)
-    entities = [entity for entity in ENTITY_UNITS for _ in range(1250)]
+    entities = [entity for entity in ENTITIES for _ in range(1250)]
     states = torch.tensor([grammar.start[entity] for entity in entities])
     steps, known = [], torch.tensor(tokens_of(grammar))
     mask = grammar.mask[:, known].float()
@@ -95,7 +97,7 @@ def test_generate_stays_in_the_grammar_and_agrees_where_it_was_valid(questions, 
     samples = questions["test"]
     entities = [sample.entity for sample in samples]
     model = load_base(str(TINY)).eval()
-    pictures = [open_image(sample) for sample in samples]
+    pictures = [open_image(sample, FAMILY) for sample in samples]
     prompts = [prompt(sample.entity, sample.context) for sample in samples]
     inputs = encode(processor, pictures, prompts, "left").to(model.device, model.dtype)
     length = inputs["input_ids"].shape[1]

@@ -9,19 +9,18 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from src.data.questions import by_image
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model import batches, generation, modeling
 from src.model.batches import Preparation, in_batches
 from src.model.collator import encode, open_image
 from src.model.decoding import AnswerGrammar, generate_in_grammar
 from src.model.generation import NO_NUMBER, generate
-from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base, load_processor, lora_config
 from src.model.precision import in_float32, vision_in_bfloat16
-from src.model.prompts import prompt
 from src.reading.options import ABSTAIN, Option
 from src.settings import LoraSettings
 from tests.conftest import TINY
+from tests.family import FAMILY, prompt
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,7 @@ def asked(processed, questions):
     images)."""
     every = [replace(question, options=(ABSTAIN,)) for question in questions["test"] + questions["train"]]
     assert len(by_image(every)) < len(every)
-    return every, letterboxed_sizes(processed[1] / "processed")
+    return every, FAMILY.padded_sizes(processed[1] / "processed")
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +66,19 @@ def abstaining(question):
 
 
 def with_options(question):
-    units = ENTITY_UNITS[question.entity]
+    units = ENTITIES[question.entity].units
     texts = [f"{number} {unit}" for number, unit in zip(("2.5", "30"), units, strict=False)]
     return replace(question, options=(*(Option((text,)) for text in texts), ABSTAIN))
 
 
 @pytest.mark.parametrize("texts", [True, False])
-def test_sharing_a_picture_gives_what_plain_generate_gives(model, processor, asked, texts):
+def test_sharing_an_image_gives_what_plain_generate_gives(model, processor, asked, texts):
     every = asked[0] if texts else [replace(question, context="", options=()) for question in asked[0]]
     got = answers(model, processor, asked, every)
-    grammar = AnswerGrammar(processor.tokenizer)
+    grammar = AnswerGrammar(processor)
     for question in every:
         text = prompt(question.entity, question.context)
-        inputs = encode(processor, [open_image(question)], [text], "left")
+        inputs = encode(processor, [open_image(question, FAMILY)], [text], "left")
         with torch.inference_mode():
             (want,) = generate_in_grammar(model, grammar, [question.entity], **inputs)
         answered = got[key(question)]
@@ -102,7 +101,7 @@ def test_answers_do_not_depend_on_batch_size_order_or_neighbours(model, processo
             assert [o.text for o in got[name].options] == [o.text for o in first.options]
 
 
-def test_batches_are_of_one_size_with_all_questions_of_a_picture(asked):
+def test_batches_are_of_one_size_with_all_questions_of_an_image(asked):
     every, sizes = asked
     made = in_batches(every, sizes, 6)
     assert sorted((q for batch in made for q in batch), key=id) == sorted(every, key=id)
@@ -190,7 +189,7 @@ def test_the_vision_tower_in_bfloat16_gives_the_same_answers(processor, asked, m
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     vision_in_bfloat16(rounded)
     assert {parameter.dtype for parameter in layers.parameters()} == {torch.bfloat16}
-    picture = encode(processor, [open_image(asked[0][0])], ["<image>"], "left")
+    picture = encode(processor, [open_image(asked[0][0], FAMILY)], ["<image>"], "left")
     picture = {key: picture[key] for key in ("pixel_values", "pixel_attention_mask")}
     with torch.inference_mode():
         features = [one.model.get_image_features(**picture).pooler_output[0] for one in (exact, rounded)]
@@ -220,7 +219,7 @@ def test_a_batch_that_overflows_is_answered_in_float32(overflowing, processor, a
     every, sizes = asked
     every = [with_options(every[0]), *every[1:6]]
     batch, _ = Preparation(processor)(every)
-    grammar = AnswerGrammar(processor.tokenizer)
+    grammar = AnswerGrammar(processor)
     assert not any(math.isfinite(row.confidence) for row in generation.answer(overflowing, grammar, batch))
     got = {key(q): q for q in generate(overflowing, processor, every, sizes, 4, workers=0)}
     assert {parameter.dtype for parameter in overflowing.parameters()} == {torch.float16}  # as it was
@@ -245,7 +244,7 @@ def test_rows_without_finite_probabilities_have_a_reason_and_no_answer(overflowi
     assert [(question.reason, question.model_answer) for question in results] == [(NO_NUMBER, "")] * 3
 
 
-def test_pictures_come_from_other_processes_as_bytes_and_not_by_shared_memory(processor, asked):
+def test_images_come_from_other_processes_as_bytes_and_not_by_shared_memory(processor, asked):
     batch, _ = Preparation(processor)(asked[0][:4])
     height, width = batch.pixels.sizes[:, 0].max(axis=0)
     assert batch.pixels.values.nbytes == len(batch.pixels.values) * 3 * height * width
@@ -253,15 +252,15 @@ def test_pictures_come_from_other_processes_as_bytes_and_not_by_shared_memory(pr
     assert batch.part(0, 99) is batch
 
 
-def test_a_picture_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
+def test_an_image_that_brings_up_an_unexpected_error_costs_only_its_own_rows(
     model, processor, asked, monkeypatch
 ):
     every, sizes = asked
 
-    def poisoned(question):
+    def poisoned(question, family):
         if question.image == every[0].image:
             raise ZeroDivisionError("an image nobody thought of")
-        return open_image(question)
+        return open_image(question, family)
 
     monkeypatch.setattr(batches, "open_image", poisoned)
     results = list(generate(model, processor, every, sizes, 4, workers=0))
@@ -280,4 +279,4 @@ def test_an_image_that_its_drive_does_not_give_is_not_broken(processor, asked, t
     batch, unanswered = Preparation(processor)(lost)
     assert batch is None
     reasons = [question.reason for question in unanswered]
-    assert reasons == ["unreadable drive (Input/output error)", "broken picture"]
+    assert reasons == ["unreadable drive (Input/output error)", "broken image"]

@@ -8,13 +8,14 @@ import torch
 from bitsandbytes.nn import Linear4bit
 
 from src.model import memory
+from src.model.family import hub_config
 from src.model.memory import answering, preset, saved_by_connector, saved_by_layer, training
 from src.model.modeling import add_lora, dequantised, load_base, load_config, lora_config, preset_for
-from src.plan.catalogue import config_8b
 from src.settings import LoraSettings
 from tests.conftest import TINY
+from tests.family import FAMILY
 
-FULL, GB = config_8b(), memory.GB
+FULL, GB = hub_config(), memory.GB
 CARDS = {  # memory in bytes as CUDA tells it, compute type
     "T4": (15.6 * GB, torch.float16),
     "16": (16.9 * GB, torch.bfloat16),
@@ -60,7 +61,7 @@ def test_the_estimate_of_the_text_layers_is_what_they_keep(meta_model):
 
 def test_the_estimate_of_the_connector_is_what_it_keeps(meta_model):
     connector = meta_model.model.connector
-    patches = torch.empty(1, memory.PATCHES, 1152, device="meta", dtype=torch.bfloat16)
+    patches = torch.empty(1, FAMILY.patches, 1152, device="meta", dtype=torch.bfloat16)
 
     def forward():
         context = connector.modality_projection(patches)
@@ -69,7 +70,7 @@ def test_the_estimate_of_the_connector_is_what_it_keeps(meta_model):
             latents = layer(latents, context)
 
     kept = kept_for_backward(meta_model, forward)
-    assert saved_by_connector(FULL, torch.bfloat16) * memory.PATCHES == pytest.approx(kept, rel=0.1)
+    assert saved_by_connector(FULL, torch.bfloat16) * FAMILY.patches == pytest.approx(kept, rel=0.1)
     assert saved_by_connector(FULL, torch.float16) == 2 * saved_by_connector(FULL, torch.bfloat16)
 
 

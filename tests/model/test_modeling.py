@@ -237,7 +237,7 @@ def test_the_full_size_has_the_published_counts():
     }
 
 
-def test_splitting_makes_five_pictures_of_one(processed):
+def test_splitting_makes_five_images_of_one(processed):
     data, out = processed
     samples = train_questions(read_train(data), out / "processed", {})[0][:1]
     batch = TrainingCollator(load_processor(str(TINY), image_splitting=True))(samples)
@@ -266,7 +266,7 @@ def test_an_odd_model_gets_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no config\.json"):
         load_config(str(tmp_path))
     LlamaConfig(num_hidden_layers=1).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="a llama model, not an IDEFICS2"):
+    with pytest.raises(InputError, match="a llama model; only idefics2"):
         load_config(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
@@ -291,7 +291,7 @@ def test_a_model_without_weights_or_tokenizer_gets_one_sentence(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_the_full_size_needs_a_gpu():
-    with pytest.raises(InputError, match=r"needs a CUDA GPU: .* or --cpu, where idefics2-8b takes about"):
+    with pytest.raises(InputError, match=r"needs a CUDA GPU: .* or --cpu, where an 8B model takes about"):
         preset_for(Idefics2Config())
     assert preset_for(Idefics2Config(), cpu=True).train_batch_size == 1
 

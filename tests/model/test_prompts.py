@@ -4,12 +4,12 @@ import torch
 from PIL import Image
 
 from src.data.errors import InputError
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model import collator
 from src.model.collator import IGNORED, TrainingCollator, encode, image_bytes, open_image
 from src.model.modeling import load_processor
-from src.model.prompts import completion, prompt
 from tests.conftest import TINY
+from tests.family import FAMILY, completion, prompt
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_template_renders_the_published_text_and_prompts_differ_by_explicit_
 READ = "Read: 12.5 centimetre top left upright height; 500 gram bottom net."
 
 
-def test_what_was_read_stands_between_picture_and_question(processor):
+def test_what_was_read_stands_between_image_and_question(processor):
     text = prompt("height", READ)
     assert text == f"User:<image> {READ} What is the height of the product?<end_of_utterance> \nAssistant: "
     ids = processor.tokenizer(text).input_ids
@@ -62,24 +62,24 @@ def test_training_and_inference_ask_alike(processor, samples):
     for sample, ids, labels in zip(samples, batch["input_ids"], batch["labels"], strict=True):
         asked = prompt(sample.entity, sample.context)
         assert "Read: " in asked
-        (whole,) = encode(processor, [open_image(sample)], [asked], "left")["input_ids"].tolist()
+        (whole,) = encode(processor, [open_image(sample, FAMILY)], [asked], "left")["input_ids"].tolist()
         assert ids[: len(whole)].tolist() == whole
         assert (labels[: len(whole)] == IGNORED).all()
 
 
-def test_a_picture_is_64_tokens_between_two_fakes(processor, samples):
-    inputs = encode(processor, [open_image(samples[0])], [prompt(samples[0].entity)], "left")
+def test_an_image_is_64_tokens_between_two_fakes(processor, samples):
+    inputs = encode(processor, [open_image(samples[0], FAMILY)], [prompt(samples[0].entity)], "left")
     ids = inputs["input_ids"][0].tolist()
     assert ids.count(32001) == 64
     assert ids.count(32000) == 2
     assert ids.count(1) == 1
 
 
-@pytest.mark.parametrize("entity", ENTITY_UNITS)
+@pytest.mark.parametrize("entity", ENTITIES)
 @pytest.mark.parametrize("read", ["", READ])
 def test_the_prompt_is_a_prefix_of_the_row(processor, entity, read):
     start = processor.tokenizer(prompt(entity, read)).input_ids
-    for answer in ("", *(f"12.5 {unit}" for unit in ENTITY_UNITS[entity])):
+    for answer in ("", *(f"12.5 {unit}" for unit in ENTITIES[entity].units)):
         whole = processor.tokenizer(prompt(entity, read) + completion(answer)).input_ids
         assert whole[: len(start)] == start
         rest = whole[len(start) :]
@@ -101,7 +101,7 @@ def test_the_unmasked_labels_are_the_answers_and_end_tokens(processor, samples):
 
 
 def test_padding_side_is_set_per_call(processor, samples):
-    pictures = [open_image(s) for s in samples[:2]]
+    pictures = [open_image(s, FAMILY) for s in samples[:2]]
     texts = [prompt("height"), prompt("maximum_weight_recommendation") + "12 kilogram"]
     left, right = (
         encode(processor, pictures, texts, side)["attention_mask"][0] for side in ("left", "right")
@@ -110,7 +110,7 @@ def test_padding_side_is_set_per_call(processor, samples):
 
 
 @pytest.mark.parametrize("splitting", [False, True])
-def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
+def test_images_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
     processor, rng = load_processor(str(TINY), image_splitting=splitting), np.random.default_rng(0)
     sizes = [(378, 400), (420, 378)]
     pictures = [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
@@ -124,8 +124,8 @@ def test_pictures_as_bytes_become_the_processors_numbers_bit_for_bit(splitting):
     assert torch.equal(half, want["pixel_values"].bfloat16())
 
 
-def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
-    picture = open_image(samples[0])
+def test_pixels_are_the_processed_images_unscaled(processor, samples):
+    picture = open_image(samples[0], FAMILY)
     pixels = encode(processor, [picture], [prompt("height")], "left")["pixel_values"][0, 0]
     assert pixels.shape[1:] == (picture.height, picture.width)
     want = (
@@ -135,10 +135,10 @@ def test_pixels_are_the_processed_pictures_unscaled(processor, samples):
 
 
 def test_a_row_with_an_unexpected_error_is_left_out_of_its_batch(processor, samples, monkeypatch, capsys):
-    def poisoned(question):
+    def poisoned(question, family):
         if question.image == samples[0].image:
             raise ZeroDivisionError("an image nobody thought of")
-        return open_image(question)
+        return open_image(question, family)
 
     monkeypatch.setattr(collator, "open_image", poisoned)
     rows = TrainingCollator(processor)(samples[:3])["rows"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.model.batches import Preparation
 from src.model.collator import (
     MOST_OPTIONS,
@@ -18,14 +18,13 @@ from src.model.collator import (
 )
 from src.model.decoding import AnswerGrammar
 from src.model.generation import answer, generate
-from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import load_base, load_processor
 from src.model.option_loss import option_loss, with_options
-from src.model.prompts import completion, prompt
 from src.model.scoring import NEVER
 from src.reading.image_text import parse_image_text
 from src.reading.options import ABSTAIN, Option
 from tests.conftest import TINY
+from tests.family import FAMILY, completion, prompt
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def processor():
 
 @pytest.fixture(scope="module")
 def grammar(processor):
-    return AnswerGrammar(processor.tokenizer)
+    return AnswerGrammar(processor)
 
 
 def with_texts(question, texts):
@@ -53,7 +52,7 @@ def asked(questions):
     """Six train questions with one to four made-up options each."""
     every = []
     for number, question in enumerate(questions["train"][:6]):
-        unit, other = ENTITY_UNITS[question.entity][0], ENTITY_UNITS[question.entity][-1]
+        unit, other = ENTITIES[question.entity].units[0], ENTITIES[question.entity].units[-1]
         texts = (f"1.25 {unit}", f"3 {other}", f"0.5 {unit}", f"120 {unit}")[: 1 + number % 4]
         every.append(with_texts(question, texts))
     return every
@@ -62,9 +61,9 @@ def asked(questions):
 def plain(model, processor, grammar, sample, text):
     """Return the log-probability of an answer by a pass of its own over image, prompt and answer."""
     start = prompt(sample.entity, sample.context)
-    inputs = encode(processor, [open_image(sample)], [start + completion(text)], "right")
+    inputs = encode(processor, [open_image(sample, FAMILY)], [start + completion(text)], "right")
     ids = inputs["input_ids"][0]
-    answer_ids = ids[len(encode(processor, [open_image(sample)], [start], "right")["input_ids"][0]) :]
+    answer_ids = ids[len(encode(processor, [open_image(sample, FAMILY)], [start], "right")["input_ids"][0]) :]
     with torch.inference_mode():
         logits = model(**inputs).logits[0, -len(answer_ids) - 1 : -1].float()
     total, state = 0.0, grammar.start[sample.entity]
@@ -98,7 +97,10 @@ def test_the_loss_over_options_is_that_of_plain_passes_and_leaves_the_usual_one(
     answers = [
         [*own, ""][number] if number >= 0 else "7 unread" for own, number in zip(texts, right, strict=True)
     ]
-    pictures, prompts = [open_image(s) for s in samples], [prompt(s.entity, s.context) for s in samples]
+    pictures, prompts = (
+        [open_image(s, FAMILY) for s in samples],
+        [prompt(s.entity, s.context) for s in samples],
+    )
     batch = TrainingCollator(processor).batch(pictures, prompts, answers)
     entities = [sample.entity for sample in samples]
     more = with_options(batch, grammar, entities, texts, right)
@@ -148,7 +150,7 @@ def test_a_table_of_sizes_does_not_fill_the_memory(asked):
 
 
 def test_it_writes_where_there_are_no_options(model, processor, processed, asked):
-    sizes = letterboxed_sizes(processed[1] / "processed")
+    sizes = FAMILY.padded_sizes(processed[1] / "processed")
     without = [replace(question, options=(ABSTAIN,)) for question in asked]
     mixed = [without[0], *asked[1:]]
     found = {q.row: q for q in generate(model, processor, mixed, sizes, 4, workers=0)}
@@ -163,7 +165,7 @@ def test_it_writes_where_there_are_no_options(model, processor, processed, asked
 
 
 def test_what_the_grammar_does_not_have_is_never_chosen(model, processor, grammar, asked):
-    unit = ENTITY_UNITS[asked[0].entity][0]
+    unit = ENTITIES[asked[0].entity].units[0]
     odd = (f"1234567 {unit}", f"0.12345 {unit}", f"5 {unit}", "5 parsec")
     batch, _ = Preparation(processor)([with_texts(asked[0], odd)])
     (weighed,) = answer(model, grammar, batch)

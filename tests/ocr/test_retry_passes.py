@@ -132,10 +132,10 @@ def test_an_error_in_a_retry_pass_costs_only_what_it_reads(tmp_path, monkeypatch
         raise ZeroDivisionError
 
     monkeypatch.setattr(retries, "merged", broken)
-    known = job("a.jpg", tmp_path, ocr=True)
+    known = job("a.jpg", tmp_path, ocr="auto")
     plain = processes.process(known)
     assert (plain["error"], bool(plain["lines"])) == ("", True)
-    outcome = processes.process(job("a.jpg", tmp_path, ocr=True, entities=("voltage", "wattage")))
+    outcome = processes.process(job("a.jpg", tmp_path, ocr="auto", entities=("voltage", "wattage")))
     assert outcome["error"] == "text not read closer (ZeroDivisionError)"
     assert outcome["lines"] == plain["lines"]
     assert "ZeroDivisionError" in outcome["trace"]

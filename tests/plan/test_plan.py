@@ -12,10 +12,11 @@ from src.data.errors import InputError
 from src.data.flags import parser_for, settings_of
 from src.data.sampling import read_sampled
 from src.model import generation
+from src.model.family import hub_config
 from src.model.memory import meta_model
 from src.plan import __main__ as plan_command
 from src.plan import measure
-from src.plan.catalogue import CARDS, answering_flops, config_8b, training_flops
+from src.plan.catalogue import CARDS, answering_flops, training_flops
 from src.plan.measure import image_rates, with_model
 from src.plan.stages import (
     CATALOGUES,
@@ -78,7 +79,7 @@ def test_the_rows_that_fit_do_fit():
 
 
 def test_the_published_model_is_counted_as_it_was_measured():
-    config = config_8b()
+    config = hub_config()
     assert sum(weight.numel() for weight in meta_model(config).parameters()) == 8_402_768_112
     assert config.text_config.sliding_window == 4096
     # Means over official rows, measured: 6.1 TFLOP a training row, 2.74 an answer.
@@ -199,7 +200,7 @@ def test_out_of_memory_the_estimate_stays(measured, processed, monkeypatch):
 
     for module in (measure, generation):
         monkeypatch.setattr(module, "load_base", load_base)
-    guess = estimated(measured, config_8b(), CARDS["H100"], 1)
+    guess = estimated(measured, hub_config(), CARDS["H100"], 1)
     assert with_model(str(TINY), out / "measured" / "more", guess) == guess
 
 

@@ -132,7 +132,7 @@ def test_packed_answers_that_are_cut_off_or_of_an_unknown_packing_are_refused(we
     with pytest.raises(FetchError, match="cut off") as error:
         fetch(f"http://{web.host}/cut.jpg", QUICK)
     assert error.value.again
-    with pytest.raises(FetchError, match=r"not a picture.*packed as 'zstd'"):
+    with pytest.raises(FetchError, match=r"not an image.*packed as 'zstd'"):
         fetch(f"http://{web.host}/odd.jpg", QUICK)
 
 
@@ -188,7 +188,7 @@ NO_PICTURES = {
 @pytest.mark.parametrize("kind", NO_PICTURES)
 def test_what_is_no_image_is_refused_whatever_it_is_called(web, kind):
     web.pages["/x.jpg"] = 200, JPEG, NO_PICTURES[kind]
-    with pytest.raises(FetchError, match=f"not a picture.*{kind.strip()}"):
+    with pytest.raises(FetchError, match=f"not an image.*{kind.strip()}"):
         fetch(f"http://{web.host}/x.jpg", QUICK)
 
 
@@ -206,7 +206,7 @@ def test_a_soft_404_is_failed_and_can_be_tried_again(web, tmp_path, body):
     web.pages["/x.jpg"] = 200, JPEG, PICTURE
     table = download(data, QUICK)
     assert table["status"].tolist() == ["failed"]
-    assert table["error"][0].startswith("not a picture but")
+    assert table["error"][0].startswith("not an image but")
     assert download(data, QUICK, retry_failed=True)["status"].tolist() == ["ok"]
     assert file.read_bytes() == PICTURE
 
@@ -248,7 +248,7 @@ def test_a_link_gets_its_scheme(link, want):
 
 
 def test_links_without_a_last_part_are_listed_fetched_and_asked_about(web, tmp_path):
-    paths = ["/image/?id=7", "/image/?id=8", "/", "/#/pictures/7", "/a/..", "/.jpg"]
+    paths = ["/image/?id=7", "/image/?id=8", "/", "/#/images/7", "/a/..", "/.jpg"]
     web.pages["*"] = 200, JPEG, PICTURE
     data, out = folder(tmp_path / "data", [f"http://{web.host}{path}" for path in paths]), tmp_path / "out"
     table = download(data, QUICK)

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.data.files import held
+from src.data.files import content_hash, held
 from src.data.names import processed_name
-from src.images.decode import cv2, read_image
+from src.data.processed import read_manifest
+from src.images.decode import cv2, read_bytes, read_image
 from src.images.enhance import enhance
 from src.ocr import engine
 from src.prepare.manifest import MANIFEST_COLUMNS, ManifestRow, is_current
@@ -37,7 +39,7 @@ def hashes(folder):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
 
-def test_the_command_leaves_pictures_manifest_and_untouched_sources(data, tmp_path):
+def test_the_command_leaves_images_manifest_and_untouched_sources(data, tmp_path):
     before, out = hashes(data / "images"), tmp_path / "out"
     result = run_python("preprocess.py", "--data", data, "--out", out, "--workers", 2)
     assert result.returncode == 0, result.stderr
@@ -58,7 +60,7 @@ def test_the_command_leaves_pictures_manifest_and_untouched_sources(data, tmp_pa
         assert np.abs(made.astype(int) - want).mean() < 2  # JPEG at quality 95
 
 
-def test_options_change_the_pictures_and_nothing_else_is_redone(data, tmp_path):
+def test_options_change_the_images_and_nothing_else_is_redone(data, tmp_path):
     out = tmp_path / "out"
     call = ["preprocess.py", "--data", data, "--out", out]
     assert "(0 reused)" in run_python(*call).stdout
@@ -73,7 +75,44 @@ def test_options_change_the_pictures_and_nothing_else_is_redone(data, tmp_path):
     assert set(manifest_of(out)[["width", "height"]].max(axis=1)) == {300}
 
 
-def test_broken_and_missing_pictures_stop_nothing(data, tmp_path):
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_touched_image_of_the_same_bytes_is_not_processed_anew(tmp_path, shards, monkeypatch, capsys):
+    linked, data, out = make_folder(tmp_path / "linked", 3, 2), tmp_path / "data", tmp_path / "out"
+    shutil.copytree(linked, data)
+    settings = PreprocessSettings(data, out, workers=1, shards=shards, per_shard=10)
+    preprocess(settings)
+    pictures = sorted((data / "images").iterdir())
+    for path in pictures:
+        os.utime(path, (1, 1))
+    compared = []
+    monkeypatch.setattr(
+        "src.prepare.manifest.read_bytes", lambda path: compared.append(path) or read_bytes(path)
+    )
+    for expected in (pictures, []):  # compared once, then known by the new time
+        capsys.readouterr()
+        preprocess(settings)
+        assert f"({len(pictures)} reused)" in capsys.readouterr().out
+        assert sorted(compared) == expected
+        compared.clear()
+    pictures[0].write_bytes(pictures[0].read_bytes()[:-2] + b"\0\0")  # of the same size
+    preprocess(settings)
+    assert f"({0 if shards else len(pictures) - 1} reused)" in capsys.readouterr().out
+    hashes_now = {content_hash(path.read_bytes()) for path in pictures}
+    assert set(read_manifest(out, ["source_hash"])["source_hash"]) == hashes_now
+
+
+def test_a_manifest_without_hashes_is_taken_over(data, tmp_path):
+    out = tmp_path / "out"
+    preprocess(PreprocessSettings(data, out, workers=1))
+    table = pd.read_csv(out / "manifest.csv", dtype=str, keep_default_na=False)
+    table.drop(columns=["source_hash", "file_hash"]).to_csv(out / "manifest.csv", index=False)
+    pictures = read_at(out)
+    preprocess(PreprocessSettings(data, out, workers=1))
+    assert read_at(out) == pictures
+    assert set(read_manifest(out, ["file_hash"])["file_hash"]) == {""}
+
+
+def test_broken_and_missing_images_stop_nothing(data, tmp_path):
     images = data / "images"
     (images / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     (images / "empty.jpg").write_bytes(b"")
@@ -115,7 +154,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     pictures = {p.name: p.read_bytes() for p in out.glob("*.jpg")}
     result = run_python("preprocess.py", "--data", data, "--out", out, "--ocr")
     assert result.returncode == 0, result.stderr
-    assert {p.name: p.read_bytes() for p in out.glob("*.jpg")} == pictures  # reading changes no picture
+    assert {p.name: p.read_bytes() for p in out.glob("*.jpg")} == pictures  # reading changes no image
     entries = {e["image"]: e for e in map(json.loads, (out / "text.jsonl").read_text().splitlines())}
     manifest = manifest_of(out)
     assert set(entries) == set(manifest.index)
@@ -137,7 +176,7 @@ def test_text_is_read_at_full_resolution(data, tmp_path):
     assert "(12 reused)" in run_python("preprocess.py", "--data", data, "--out", out, "--ocr").stdout
 
 
-def test_pictures_are_read_again_when_something_else_is_asked_of_them(tmp_path):
+def test_images_are_read_again_when_something_else_is_asked_of_them(tmp_path):
     data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
     settings = PreprocessSettings(data, out, ocr=True, workers=1)
     asked = pd.read_csv(data / "test.csv", dtype=str)["entity_name"].tolist()
@@ -199,7 +238,7 @@ def test_text_of_either_precision_stays_unless_one_is_asked_for(tmp_path, monkey
 
 
 @pytest.mark.parametrize("gone", ["deleted", "renamed", "a folder"])
-def test_a_picture_that_is_gone_is_missing_and_the_run_goes_on(fresh, gone):
+def test_an_image_that_is_gone_is_missing_and_the_run_goes_on(fresh, gone):
     data, out = fresh
     image = pd.read_csv(data / "test.csv", dtype=str)["image_link"][0].rsplit("/", 1)[-1]
     source = data / "images" / image
@@ -225,14 +264,14 @@ def read_at(out):
     return {p.name: p.stat().st_mtime_ns for p in out.glob("*.jpg")}
 
 
-def test_an_unexpected_error_costs_its_picture_and_leaves_a_traceback(tmp_path, capsys):
+def test_an_unexpected_error_costs_its_image_and_leaves_a_traceback(tmp_path, capsys):
     data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
     broken = PreprocessSettings(data, out, workers=1, strength="strong")  # no command line lets it through
     manifest = preprocess(broken)
     assert set(manifest["status"]) == {"failed"}
     assert manifest["error"].str.startswith("error: ").all()
     assert "enhance" in (out / "errors.log").read_text()
-    assert f"unexpected errors on {len(manifest)} pictures" in capsys.readouterr().out
+    assert f"unexpected errors on {len(manifest)} images" in capsys.readouterr().out
     assert set(preprocess(replace(broken, strength=1.5))["status"]) == {"ok"}
     assert not (out / "errors.log").exists()
 
@@ -280,7 +319,7 @@ def test_unusable_folders_get_one_sentence(tmp_path):
     assert_one_sentence(run_python(*call, tmp_path / "nowhere"), "nowhere", "no such folder")
     empty = tmp_path / "empty"
     (empty / "images").mkdir(parents=True)
-    assert_one_sentence(run_python(*call, empty), "no pictures")
+    assert_one_sentence(run_python(*call, empty), "no images")
     bad = make_folder(tmp_path / "bad", 1, 1)
     (bad / "test.csv").write_text("index,link\n1,x.jpg\n")
     assert_one_sentence(run_python(*call, bad), "test.csv", "image_link")
@@ -291,7 +330,7 @@ def test_unusable_folders_get_one_sentence(tmp_path):
     assert_one_sentence(run_python("preprocess.py", "--data", good, "--out", blocked), "cannot be written")
 
 
-def test_every_real_picture_comes_out(real, tmp_path):
+def test_every_real_image_comes_out(real, tmp_path):
     manifest = preprocess(PreprocessSettings(real, tmp_path, workers=2))
     assert len(manifest) == 983
     assert set(manifest["status"]) == {"ok"}
@@ -332,11 +371,11 @@ def test_an_image_that_its_drive_does_not_give_is_tried_again_by_the_next_run(tm
         "unreadable drive (Input/output error)",
     ]
     assert set(rows.drop(image)["status"]) == {"ok"}
-    assert "1 pictures could not be read off their drive; run again" in capsys.readouterr().out
+    assert "1 images could not be read off their drive; run again" in capsys.readouterr().out
     row = ManifestRow(image, status="failed", error=rows.loc[image, "error"], **source_stamp(source))
     row = row._replace(settings=rows.loc[image, "settings"])
-    assert not is_current(row, None, source, settings, ())
-    assert is_current(row._replace(error="empty file"), None, source, settings, ())  # a fault of the file
+    assert not is_current(row, None, settings, ())
+    assert is_current(row._replace(error="empty file"), None, settings, ())  # a fault of the file
     source.unlink()
     (tmp_path / image).rename(source)
     assert set(preprocess(settings)["status"]) == {"ok"}

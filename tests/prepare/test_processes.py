@@ -1,4 +1,4 @@
-"""Dying workers, Ctrl-C, a full disk: one picture is lost at most, and the run says so."""
+"""Dying workers, Ctrl-C, a full disk: one image is lost at most, and the run says so."""
 
 import os
 import resource
@@ -18,12 +18,12 @@ from src.prepare.bounded_map import in_flight
 from src.prepare.preprocessing import preprocess
 from src.prepare.processes import WORKER_DIED, Job, failed, process, run
 from src.settings import EnhanceSettings, PreprocessSettings
-from tests.conftest import ROOT, SAMPLE, hear_ctrl_c, make_folder
+from tests.conftest import ROOT, SAMPLE, assert_one_sentence, hear_ctrl_c, make_folder
 from tests.prepare.test_preprocessing import hashes, manifest_of
 
 
 class Deadly:
-    """Kills the process that unpickles it: a picture that takes its worker down whenever it is tried."""
+    """Kills the process that unpickles it: an image that takes its worker down whenever it is tried."""
 
     def __reduce__(self):
         return os._exit, (9,)
@@ -35,7 +35,7 @@ def job(name: str, folder: Path, **changes) -> Job:
     return Job(**known | {"max_pixels": MAX_PIXELS, "ocr": ""} | changes)
 
 
-def test_a_picture_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
+def test_an_image_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
     jobs = [job(f"{i}.jpg", tmp_path) for i in range(12)]
     jobs.insert(3, job("deadly.jpg", tmp_path, source=Deadly()))
     results = run(process, jobs, workers=2, died=lambda _: failed(WORKER_DIED))
@@ -49,7 +49,7 @@ def test_a_picture_that_kills_its_worker_costs_only_itself(tmp_path, capsys):
 
 @pytest.fixture
 def many(tmp_path):
-    """A data folder with enough pictures to be disturbed in."""
+    """A data folder with enough images to be disturbed in."""
     data = make_folder(tmp_path / "data", 4, 2)
     for i in range(200):
         os.link(data / "images" / "train-0000.jpg", data / "images" / f"more-{i:03d}.jpg")
@@ -116,6 +116,21 @@ def test_a_full_disk_is_one_sentence_and_corrupts_nothing(tmp_path):
     preprocess(PreprocessSettings(data, out, workers=2))
     assert set(manifest_of(out)["status"]) == {"ok"}
     assert not list(out.glob(".*"))
+
+
+def test_a_full_shared_memory_is_named_and_not_the_disk(tmp_path):
+    data, out = make_folder(tmp_path / "data", 2, 1), tmp_path / "out"
+    small = "mount -t tmpfs -o size=64k tmpfs /dev/shm && head -c 64k /dev/zero > /dev/shm/full && "
+    if subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"{small} true"], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("a mount of its own needs rights that this user does not have")
+    call = f'{small} exec "{sys.executable}" preprocess.py --data "{data}" --out "{out}"'
+    result = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", call], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert_one_sentence(result, "/dev/shm: too small", "make it larger")
+    assert str(out) not in result.stderr.partition("error: ")[2]
 
 
 def test_few_items_are_in_flight_whatever_their_number():

@@ -61,7 +61,7 @@ def entries(journal: Path, count: int) -> Callable[[], bool]:
     return lambda: len(Journal(journal).read()) >= count
 
 
-def test_a_picture_that_kills_its_worker_costs_only_itself(cluster, tmp_path):
+def test_an_image_that_kills_its_worker_costs_only_itself(cluster, tmp_path):
     jobs = [job(f"{i}.jpg", tmp_path) for i in range(20)]
     jobs.insert(3, job("deadly.jpg", tmp_path, source=Deadly()))
     results = runner(cluster.address)(process, jobs, 1, lambda _: failed(WORKER_DIED))

@@ -18,7 +18,6 @@ from src.data.questions import test_questions as make_test_questions
 from src.data.tables import read_test
 from src.data.text_store import TextStore, entry_at
 from src.images.decode import read_bytes
-from src.model.letterbox import letterboxed_sizes
 from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
 from src.prepare.manifest import MANIFEST_COLUMNS
@@ -29,13 +28,14 @@ from src.report.page import write_report
 from src.rules import parse_images
 from src.settings import LoraSettings, PredictSettings, PreprocessSettings
 from tests.conftest import TINY, make_folder
+from tests.family import FAMILY
 from tests.prepare.test_preprocessing import hashes
 from tests.prepare.test_processes import Deadly, job
 
 
 @pytest.fixture(scope="module")
 def sharded(processed, tmp_path_factory):
-    """The folders of `processed`, and one with the same pictures in shards of five."""
+    """The folders of `processed`, and one with the same images in shards of five."""
     data, single = processed
     out = tmp_path_factory.mktemp("sharded")
     preprocess(
@@ -55,7 +55,7 @@ def test_shards_hold_what_single_files_hold(sharded):
     _, single, out = sharded
     one, many = single / "processed", out / "processed"
     assert sorted_rows(many) == sorted_rows(one)
-    assert letterboxed_sizes(many) == letterboxed_sizes(one)
+    assert FAMILY.padded_sizes(many) == FAMILY.padded_sizes(one)
     pictures, texts = ModelImages(many), TextStore(many)
     assert sorted(texts) == sorted(TextStore(one))
     for image in TextStore(one):
@@ -107,11 +107,11 @@ def test_what_is_whole_is_kept_and_what_has_changed_is_made_anew(tmp_path):
         "gone.jpg": "missing",
     }
     assert set(read_manifest(out, ["status"])["status"]) == {"ok", "failed", "missing"}
-    with pytest.raises(InputError, match="holds pictures in shards"):
+    with pytest.raises(InputError, match="holds images in shards"):
         preprocess(PreprocessSettings(data, out))
 
 
-def test_a_picture_that_kills_its_process_costs_only_itself(tmp_path):
+def test_an_image_that_kills_its_process_costs_only_itself(tmp_path):
     tar = tmp_path / "00000.tar"
     jobs = [job(f"{i}.jpg", tar) for i in range(3)] + [job("deadly.jpg", tar, source=Deadlier())]
     rows, _ = make(Shard(tar, tuple(jobs)))
@@ -152,7 +152,7 @@ def test_shards_in_a_store_are_read_like_those_in_a_folder(sharded, tmp_path):
     (tmp_path / "processed.url").write_text("memory://catalogue/processed\n")
     far, one = tmp_path / "processed", single / "processed"
     assert sorted_rows(far) == sorted_rows(one)
-    assert letterboxed_sizes(far) == letterboxed_sizes(one)
+    assert FAMILY.padded_sizes(far) == FAMILY.padded_sizes(one)
     stored, wanted = (make_test_questions(read_test(data), folder, {}) for folder in (far, one))
     assert {question.reason for question in stored} == {""}
     assert [read_bytes(q.model_image) for q in stored] == [q.model_image.read_bytes() for q in wanted]
@@ -162,7 +162,7 @@ def test_shards_in_a_store_are_read_like_those_in_a_folder(sharded, tmp_path):
     assert [texts[image] for image in images] == [plain[image] for image in images]
 
 
-def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):
+def test_a_shard_is_made_in_a_store_from_images_in_another(tmp_path):
     data, out = make_folder(tmp_path / "data", 3, 2), tmp_path / "out"
     preprocess(PreprocessSettings(Path(f"file://{data}"), Path(f"file://{out}"), workers=1, shards=True))
     jobs = [job(path.name, out) for path in sorted((data / "images").iterdir())]
@@ -184,4 +184,4 @@ def test_a_shard_is_made_in_a_store_from_pictures_in_another(tmp_path):
 def test_a_folder_without_a_finished_shard_is_one_sentence(tmp_path):
     (tmp_path / "shards").mkdir()
     with pytest.raises(InputError, match="has no finished shard"):
-        letterboxed_sizes(tmp_path)
+        FAMILY.padded_sizes(tmp_path)

@@ -6,7 +6,7 @@ from src.reading.cross_line import parse_lines
 
 
 def line(text, left, top, width=100, height=20, *, score=0.9):
-    """An OCR line on a picture of 400 x 400 pixels."""
+    """An OCR line on an image of 400 x 400 pixels."""
     right, bottom = left + width, top + height
     return text, score, [[left, top], [right, top], [right, bottom], [left, bottom]]
 
@@ -42,7 +42,7 @@ def test_a_unit_far_away_is_not_taken():
     assert shown([line("500", 5, 100), line("ml", 300, 300, 40)], "item_volume") == []
 
 
-def test_a_unit_stated_for_the_whole_picture_goes_to_bare_numbers():
+def test_a_unit_stated_for_the_whole_image_goes_to_bare_numbers():
     assert shown([line("Unit: mm", 0, 0), line("120", 0, 100), line("45", 0, 200)], "width") == [
         "120 millimetre", "45 millimetre",
     ]  # fmt: skip

@@ -47,7 +47,7 @@ def test_the_prompt_tells_where_a_length_stands_to_the_product_and_its_line():
     )
     assert (
         prompt_context(found, None) == "Read: 33 centimetre left second; 44 centimetre bottom longest."
-    )  # to the picture
+    )  # to the image
     assert around_lengths(image, parse_lines([line("500 g", 20, 170, 60)], 400, 400)) is None
     upright = parse_lines([line("33 cm", 60, 150, 20, 60)], 400, 400)
     assert prompt_context(upright, around_lengths(image, upright)).startswith(

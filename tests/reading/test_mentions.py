@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.entities import ALLOWED_UNITS
 from src.reading.mentions import find_quantities
 from src.reading.quantity import Quantity, parse_answer
+from src.reading.units import ALLOWED_UNITS
 
 
 def found(text):

@@ -3,7 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.images.decode import np
 from src.reading.candidates import candidates
 from src.reading.context import prompt_context
@@ -130,12 +130,12 @@ def test_no_lines_break_the_rules_or_the_prompt(lines, width, height, drawn):
     assert sorted(reading.text for reading in found) == sorted(text for text, _, _ in lines)
     prompt = prompt_context(found, drawn)
     assert prompt.startswith("Read: ")
-    for entity in (*ENTITY_UNITS, "colour"):
+    for entity in (*ENTITIES, "colour"):
         for candidate in candidates(found, entity):
             assert candidate.quantity.number.is_finite()
             assert candidate.quantity.number > 0
             assert prediction_fault(str(candidate.quantity), entity) == ""
-        if entity in ENTITY_UNITS:
+        if entity in ENTITIES:
             options = find_options(found, entity, drawn)
             assert all(np.isfinite(option.rule_logit) for option in options)
             text, probability = rules_answer(options)

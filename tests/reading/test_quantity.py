@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from src.data.labels import USABLE_REASONS, normalise_label
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.reading.quantity import as_meant, canonical, parse_answer
 from src.sanity import prediction_fault
 
@@ -85,7 +85,7 @@ def test_official_labels_are_canonical_or_named(real):
 
 
 def test_every_unit_round_trips():
-    for entity, units in ENTITY_UNITS.items():
+    for entity, units in ((name, entity.units) for name, entity in ENTITIES.items()):
         for unit in units:
             assert canonical(str(parse_answer(f"1.50 {unit}", entity))) == f"1.5 {unit}"
 

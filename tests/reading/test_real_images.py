@@ -1,4 +1,4 @@
-"""Hand-read rows of real pictures, from their pixels to the rules' answers and the prompts; skipped without
+"""Hand-read rows of real images, from their pixels to the rules' answers and the prompts; skipped without
 them."""
 
 import pytest
@@ -25,7 +25,7 @@ def gold_texts(gold_read, tmp_path_factory):
     return rules.parse_images(store, store, tmp_path_factory.mktemp("gold_texts") / "texts.jsonl")
 
 
-def test_hand_read_rows_of_real_pictures(gold_read, gold_texts):
+def test_hand_read_rows_of_real_images(gold_read, gold_texts):
     gold, processed = gold_read
     truths, answers, held = [], [], []
     asked = [Question(0, row.image, processed / row.image, row.entity_name) for row in gold.itertuples()]
@@ -43,7 +43,7 @@ def test_hand_read_rows_of_real_pictures(gold_read, gold_texts):
     assert score(truths, answers).f1 >= 0.85
 
 
-def test_contexts_of_real_pictures_stay_short(gold_texts):
+def test_contexts_of_real_images_stay_short(gold_texts):
     tokenizer = load_processor(str(TINY)).tokenizer
     lengths = [len(tokenizer(text.context).input_ids) for text in gold_texts.values()]
     assert max(lengths) <= 160
@@ -51,7 +51,7 @@ def test_contexts_of_real_pictures_stay_short(gold_texts):
 
 
 @pytest.mark.parametrize(
-    ("picture", "entity", "value"),
+    ("image", "entity", "value"),
     [
         ("31uMjQDYeCS.jpg", "item_weight", "8 pound"),  # seen at another size
         ("31LwkMqi+DL.jpg", "wattage", "350 watt"),
@@ -65,7 +65,7 @@ def test_contexts_of_real_pictures_stay_short(gold_texts):
 def test_print_that_one_pass_does_not_see(picture, entity, value):
     path = REAL.parent / "hard" / "images" / picture
     if not path.is_file():
-        pytest.skip("the hard product pictures are not at hand (hard is absent)")
+        pytest.skip("the hard product images are not at hand (hard is absent)")
     image = read_image(path)
     height, width = image.shape[:2]
     lines = read(image)

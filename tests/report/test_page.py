@@ -1,120 +1,17 @@
 """The page to look at answers: what is on it, and that it works in a real browser without any network."""
 
 import json
-import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from src import metrics
-from src.data.details import details_table, to_entry
+from src.data.details import details_table
 from src.data.questions import Question
-from src.reading.options import rules_answer
 from src.report import page
 from src.report.page import write_report
-from tests.conftest import parsed_questions, run_python
-
-NASTY = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>"
-NASTY += "\"&amp;'{{ 7 * 7 }} ü × ½"
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-
-def answered(question, probability):
-    """A question as the ensemble leaves it: the rules' answer, which the model finds likely, too."""
-    text, _ = rules_answer(question.options)
-    options = tuple(
-        replace(o, log_probability=math.log(0.6 if o.text == text else 0.3), probability=0.7)
-        for o in question.options
-    )
-    scores = {"model_answer": text, "confidence": 0.5, "probability": probability, "source": "rules"}
-    return replace(question, options=options, prediction=text, **scores)
-
-
-def run_folder(data: Path, out: Path) -> Path:
-    """What a run leaves, with the rules' answers; the first is made wrong, one is not asked, texts are
-    nasty."""
-    parsed = parsed_questions(data, out / "processed", out / "rules_out.journal.jsonl")
-    probabilities = [0.3, *([0.6, 0.97] * 9)]
-    questions = [answered(q, p) for q, p in zip(parsed["test"], probabilities, strict=False)]
-    questions[0] = replace(questions[0], prediction="77 kilogram")
-    blank = Question(9001, "", Path(), NASTY, link=NASTY, reason="blank link")
-    details_table([*questions, blank]).to_csv(out / "test_out.details.csv", index=False)
-    lines = [json.loads(line) for line in (out / "processed" / "text.jsonl").read_text().splitlines()]
-    for entry in lines:
-        entry["lines"].append([NASTY, 0.9, [[5, 5], [90, 5], [90, 20], [5, 20]]])
-    (out / "processed" / "text.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
-    (out / "adapter").mkdir()
-    held_out = next(question for question in parsed["train"] if question.row == 3)
-    held_out = replace(answered(held_out, 0.4), label="2 inch", model_answer="99 ton", confidence=0.4)
-    record = {"settings": {"model": "tiny"}, "trained_on": 13, "answers": [to_entry(held_out)]}
-    (out / "adapter" / "training.json").write_text(json.dumps(record))
-    times = {"preprocess": 12.4, "training": 30}
-    (out / "run.json").write_text(json.dumps({"data": str(data), "times": times}))
-    return out
-
-
-@pytest.fixture(scope="module")
-def report(processed, tmp_path_factory):
-    """(the page, the table of its test rows with their truth)"""
-    folder = tmp_path_factory.mktemp("report")
-    data, out = shutil.copytree(processed[0], folder / "data"), shutil.copytree(processed[1], folder / "out")
-    run_folder(data, out)
-    result = run_python("-m", "src.report", "--out", out, "--train")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == str(out / "report.html")
-    details = pd.read_csv(out / "test_out.details.csv", keep_default_na=False)
-    truth = metrics.read_truth(data / "test_truth.csv").set_index("index")["truth"]
-    return out / "report.html", details.assign(truth=details["index"].map(truth))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no chromium on this system")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser):
-    """A function that opens a page; at the end nothing may have been asked of the outside, and no error
-    told."""
-    contexts, asked, errors = [], [], []
-
-    def open_page(path: Path, hash: str = "", width: int = 1280, scheme: str = "light"):
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("console", lambda message: errors.append(message.text))
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.goto(f"{path.as_uri()}{hash}")
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
-    assert sum(url.startswith("file:") for url in asked) == len(contexts)
-    assert errors == []
-
-
-def shown(tab) -> list[str]:
-    return tab.eval_on_selector_all("#list li", "items => items.map(item => item.id.replace('row-', ''))")
-
-
-def selected(tab) -> str:
-    return tab.locator("#list li[aria-selected=true]").get_attribute("id").removeprefix("row-")
+from tests.report.conftest import NASTY, selected, shown
 
 
 def test_the_page_is_one_file_that_may_load_nothing(report, opened):
@@ -153,7 +50,7 @@ def test_filters_narrow_and_count_as_the_metrics_do(report, opened):
         )
     tab.keyboard.press("Escape")
     tab.select_option("#table", "test")
-    tab.select_option("#probability", "0-0.5")
+    tab.select_option("#probability", "0.0-0.5")
     assert shown(tab) == [str(table["index"][0])]
     tab.select_option("#probability", "")
     tab.select_option("#reason", "blank link")
@@ -195,17 +92,15 @@ def test_keys_walk_through_the_rows_and_links_lead_to_them(report, opened):
     linked.evaluate(
         "id => { location.hash = `#row-${id}` }", second
     )  # hidden by the filter, which is reset then
-    linked.wait_for_selector(f"#row-{second}[aria-selected=true]")
+    linked.wait_for_selector(f"#item-{second}[aria-selected=true]")
     assert set(shown(tab)) == {
         str(index) for index in table["index"]
     }  # train rows are shown when they are asked for
     tab.select_option("#table", "")
     tab.keyboard.press("w")
     wrong = tab.locator("#list li[aria-selected=true] .answer").get_attribute("class")
-    assert (
-        tab.locator("#list li .fp, #list li .fn").count() == 2
-    )  # one of the test rows, one held-out train row
-    assert "fp" in wrong
+    assert tab.locator("#list li .fp, #list li .fn").count() >= 2  # of the test and of the held-out rows
+    assert {"fp", "fn"} & set(wrong.split())
 
 
 def test_a_row_shows_what_was_read_weighed_and_decided(report, opened):
@@ -221,7 +116,9 @@ def test_a_row_shows_what_was_read_weighed_and_decided(report, opened):
     chosen = tab.locator("tr.chosen")
     assert answered["prediction"] in chosen.inner_text()
     assert "answer, truth" in chosen.inner_text()
-    assert "60 %" in chosen.inner_text()  # the model's probability of it
+    options = json.loads(answered["options"])
+    share = 0.6 / sum(option["model"] for option in options)
+    assert chosen.inner_text().split("\t")[3].strip() == f"{share:.0%}".replace("%", " %")
     assert tab.locator("rect.option.chosen").count() >= 1
     assert tab.locator("rect.text").count() >= 2
     dimension = table[
@@ -230,7 +127,7 @@ def test_a_row_shows_what_was_read_weighed_and_decided(report, opened):
     tab = opened(path, f"#row-{dimension['index']}")
     assert tab.locator("line.segment").count() >= 1
     box, image = (tab.locator(name).first.bounding_box() for name in ("figure svg", "figure img"))
-    assert box == pytest.approx(image, abs=1)  # the boxes lie on the picture
+    assert box == pytest.approx(image, abs=1)  # the boxes lie on the image
 
 
 def test_train_rows_show_label_and_verdict(report, opened):
@@ -238,12 +135,14 @@ def test_train_rows_show_label_and_verdict(report, opened):
     text = tab.inner_text("#detail")
     for words in ("label", "audit", "supported"):
         assert words in text
+    tab.select_option("#table", "held out")
+    assert shown(tab) == [f"train-{row}" for row in range(3, 9)]
     tab.select_option("#table", "train")
-    assert len(shown(tab)) == 16
+    assert len(shown(tab)) == 10
     assert tab.locator("#verdict option").count() >= 2
 
 
-def test_texts_from_pictures_and_tables_are_only_texts(report, opened):
+def test_texts_from_images_and_tables_are_only_texts(report, opened):
     path, table = report
     for index in (9001, table["index"][0]):
         tab = opened(path, f"#row-{index}")
@@ -262,7 +161,7 @@ def test_it_fits_a_phone_and_the_dark(report, opened):
     tab.locator("#list li").nth(1).click()
     assert tab.locator("#detail").is_visible()
     assert tab.evaluate("document.getElementById('detail').scrollWidth") <= 360
-    tab.locator("button.close").click()
+    tab.locator("#close").click()
     assert not tab.locator("#detail").is_visible()
 
 
@@ -282,11 +181,11 @@ def test_the_summary_tells_scores_times_and_what_was_skipped(report, opened):
     assert "blank link" in tab.inner_text("#skipped")
     assert tab.locator("#reliability circle").count() >= 2
     assert tab.locator("#units td.miss").count() >= 1
-    tab.click("#scores button[data-entity=height]")
+    tab.click("#scores th a >> text=height")
     assert tab.input_value("#entity") == "height"
 
 
-def test_a_page_of_many_rows_stays_small_and_loads_pictures_when_they_are_seen(
+def test_a_page_of_many_rows_stays_small_and_loads_images_when_they_are_seen(
     processed, tmp_path, opened, monkeypatch
 ):
     out = shutil.copytree(processed[1], tmp_path / "out")
@@ -330,7 +229,7 @@ def test_without_truth_text_or_adapter_there_is_still_a_page(processed, tmp_path
     assert tab.locator("#scores").count() == 0
 
 
-def test_a_picture_or_row_that_cannot_be_shown_costs_itself(report, tmp_path, opened):
+def test_an_image_or_row_that_cannot_be_shown_costs_itself(report, tmp_path, opened):
     out = shutil.copytree(report[0].parent, tmp_path / "out")
     lines = (out / "processed" / "text.jsonl").read_text().splitlines()
     first, *others = (json.loads(line) for line in lines)

@@ -11,7 +11,7 @@ from src import metrics
 from src.data.errors import InputError
 from src.data.questions import Question
 from src.report.page import write_report
-from src.report.rows import Row, outcome_of, shown_rows
+from src.report.rows import TEST, Row, outcome_of, shown_rows
 from tests.conftest import assert_one_sentence, run_python
 
 
@@ -35,8 +35,8 @@ EXAMPLES = {
 
 def row(number, outcome, probability):
     answer, truth = EXAMPLES[outcome]
-    question = Question(number, "a.jpg", Path("a.jpg"), "height")
-    return Row(question, "test", answer, probability, truth, is_answered=True)
+    question = Question(number, "a.jpg", Path("a.jpg"), "height", prediction=answer, probability=probability)
+    return Row(question, TEST, truth)
 
 
 ROWS = st.lists(
@@ -46,7 +46,8 @@ ROWS = st.lists(
 
 @given(ROWS, st.integers(1, 50))
 def test_what_is_wrong_and_least_sure_is_shown_first(rows, count):
-    kept = shown_rows(rows, count)
+    kept, chosen = shown_rows(rows, count)
+    assert bool(chosen) == (len(rows) > count)
     assert len(kept) == min(count, len(rows))
     assert [row.question.row for row in kept] == sorted({row.question.row for row in kept})
     wrong = [row for row in rows if row.outcome in ("fp", "fn")]

@@ -25,7 +25,7 @@ READ = [line("NET WT 500 g", 0, 0), line("120", 0, 100)]
         ("voltage", "", "supported", ""),
     ],
 )
-def test_the_audit_compares_labels_with_the_picture(tmp_path, entity, label, verdict, answer):
+def test_the_audit_compares_labels_with_the_image(tmp_path, entity, label, verdict, answer):
     text = parse_image_text(READ, 400, 400, None)
     question = Question(0, "a.jpg", tmp_path, entity, label, options=text.options_for(entity))
     assert audit.judge(question, text.text) == audit.Verdict(verdict, answer)

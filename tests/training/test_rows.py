@@ -10,15 +10,15 @@ from src.data.questions import Question, train_questions
 from src.data.sampling import in_proportions, read_sampled
 from src.data.tables import read_train
 from src.images.decode import read_image
-from src.model.letterbox import letterbox, letterboxed_sizes
 from src.prepare.preprocessing import preprocess
 from src.settings import PreprocessSettings, TrainSettings
 from src.training.rows import bucketed, load_data
 from tests.conftest import make_folder
+from tests.family import FAMILY
 
 
 def samples_of(counts):
-    """Samples without pictures, entities mixed."""
+    """Samples without images, entities mixed."""
     entities = [entity for entity, count in counts.items() for _ in range(count)]
     entities.sort(key=lambda entity: hash((entity, "mixed")))
     return [Question(row, f"{row}.jpg", Path(f"{row}.jpg"), entity) for row, entity in enumerate(entities)]
@@ -89,12 +89,12 @@ def test_how_a_step_is_cut_into_batches_does_not_change_its_rows(processed):
 
 def test_sizes_are_those_the_model_gets(processed):
     data, out = processed
-    sizes = letterboxed_sizes(out / "processed")
+    sizes = FAMILY.padded_sizes(out / "processed")
     for sample in train_questions(read_train(data), out / "processed", {})[0]:
-        assert letterbox(read_image(sample.model_image)).shape[:2] == sizes[sample.model_image.name]
+        assert FAMILY.padded(read_image(sample.model_image)).shape[:2] == sizes[sample.model_image.name]
 
 
-def test_only_pictures_of_drawn_rows_and_of_the_test_are_read(tmp_path):
+def test_only_images_of_drawn_rows_and_of_the_test_are_read(tmp_path):
     data, out = make_folder(tmp_path / "data", 30, 3), tmp_path / "out"
     train = read_train(data)
     train.loc[0, "entity_value"] = "about as heavy as a cat"  # of no use, so it is never drawn
