@@ -13,7 +13,7 @@ from src.ask import ask, main
 from src.data.details import to_entry
 from src.data.errors import InputError
 from src.data.tables import read_table
-from src.entities import ENTITY_UNITS
+from src.entities import ENTITIES
 from src.images.decode import read_image
 from src.model.modeling import add_lora, load_base, lora_config
 from src.predict import predict
@@ -127,7 +127,7 @@ def test_programs_get_a_line_of_json_per_photo(tmp_path, monkeypatch, capsys):
     assert "missing file" in failed["error"]
     assert whole["photo"] == str(PHOTO)
     answers = {answer["entity"]: answer for answer in whole["answers"]}
-    assert list(answers) == list(ENTITY_UNITS)
+    assert list(answers) == list(ENTITIES)
     assert answers["height"]["text"] == "61.2 inch"
     assert answers["voltage"]["text"] == ""
     for answer in answers.values():

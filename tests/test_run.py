@@ -204,6 +204,8 @@ def test_a_relative_path_is_one_of_the_current_folder_for_every_stage(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert f"error: {tmp_path / 'mine' / 'images'}: no images there" in done.stderr
+    assert (tmp_path / "res").is_dir()
+    assert not (ROOT / "res").exists()
 
 
 def test_a_failure_inside_a_notebook_is_one_sentence(tmp_path):

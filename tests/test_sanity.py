@@ -28,6 +28,8 @@ def test_a_valid_file_has_no_faults(check):
     ("old", "new", "words"),
     [
         ("2 pound", "2 lbs", ["row 4 (index 9)", "'lbs' is not allowed"]),
+        ("2 pound", "2 feet", ["row 4 (index 9)", "'feet' is not allowed"]),
+        ("2 pound", "2 centimeter", ["row 4 (index 9)", "'centimeter' is not allowed"]),
         ("2 pound", "2 volt", ["row 4 (index 9)", "'volt' does not fit 'item_weight'"]),
         ("2 pound", "-2 pound", ["negative"]),
         ("2 pound", "2.2e2 pound", ["e-notation"]),

@@ -273,11 +273,14 @@ def test_an_odd_model_gets_one_sentence(tmp_path, monkeypatch):
         load_config(str(tmp_path))
 
 
-def test_a_base_model_is_told_before_anything_is_loaded(tmp_path):
+@pytest.mark.parametrize("tokens", [32002, 32000])  # idefics2-8b-base, and Mistral's own
+def test_a_base_model_is_told_before_anything_is_loaded(tmp_path, tokens):
     config = json.loads((TINY / "config.json").read_text())
-    config["text_config"]["vocab_size"] = 32002
+    config["text_config"]["vocab_size"] = tokens
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"32002 tokens, and lacks <end_of_utterance>.* it is a base model"):
+    with pytest.raises(
+        InputError, match=rf"{tokens} tokens, and lacks <end_of_utterance>.* it is a base model"
+    ):
         load_config(str(tmp_path))
 
 

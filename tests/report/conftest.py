@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,7 @@ from src.report.page import write_report
 from src.report.rows import held_out_rows
 from src.training import adapter
 from tests.conftest import parsed_questions, run_python
+from tests.family import prompt
 
 NASTY = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>"
 NASTY += "\"&amp;'{{ 7 * 7 }} ü × ½"
@@ -73,6 +74,7 @@ def run_folder(data: Path, out: Path) -> Path:
     held_out = [answered(question, 0.4) for question in parsed["train"] if 3 <= question.row < 9]
     held_out[0] = replace(held_out[0], label="2 inch")
     record = {"settings": {"model": "tiny"}, "trained_on": 10, "answers": list(map(to_entry, held_out))}
+    record["prompt"] = asdict(prompt)
     (out / "adapter" / "training.json").write_text(json.dumps(record))
     times = {"preprocess": 12.4, "training": 30}
     (out / "run.json").write_text(json.dumps({"data": str(data), "times": times}))

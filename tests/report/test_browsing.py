@@ -12,9 +12,9 @@ from src.data.details import read_details
 from src.data.folders import RunFolder
 from src.data.text_store import TextStore
 from src.metrics import score
-from src.model.prompts import prompt
 from src.report.page import write_report
 from src.rules import with_parsed_text
+from tests.family import prompt
 from tests.report.conftest import selected, shown
 
 DESK, PHONE = 1400, 360
