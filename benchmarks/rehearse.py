@@ -13,6 +13,7 @@ stay in their files, and memory is what a process has of its own.
 import argparse
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -98,6 +99,7 @@ def write(size: str, data: Path, out: Path) -> None:
 def read(size: str, data: Path, out: Path) -> None:
     """Make a data folder of some images, and their model images and texts."""
     with step(f"read {IMAGES} images"):
+        shutil.rmtree(out / "data", ignore_errors=True)  # of a run that was cut off
         small = copy_some(data, read_sampled(data, None, 0), IMAGES, out / "data")
         preprocess(PreprocessSettings(small.root, out / "processed", ocr=True))
 

@@ -142,6 +142,13 @@ def test_the_rehearsal_runs_at_a_small_size(processed, tmp_path, capfd, monkeypa
     put_into((ROOT / "benchmarks" / "README.md").read_text(), table, rehearse.MARKS)
 
 
+def test_a_rehearsal_cut_off_while_it_read_its_images_reads_them_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearse, "IMAGES", 2)
+    for _ in range(2):
+        rehearse.read("tiny", SAMPLE, tmp_path)
+        assert len((tmp_path / "processed" / "text.jsonl").read_text().splitlines()) == 2
+
+
 def test_a_rehearsal_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     done = [{"step": "done", "seconds": 1.0, "peak": 1e9, "estimated": [None, 2e9]}]
     record = {part: done for part in rehearse.PARTS if part != "answer"}
