@@ -26,7 +26,7 @@ from src.reading.cross_line import parse_lines
 from src.reading.quantity import Quantity
 from src.sanity import prediction_fault
 from tests.conftest import ROOT, TINY, run_python
-from tests.family import FAMILY
+from tests.family import FAMILY, prompt
 
 
 def test_scenes_follow_from_their_seed_and_their_answers_can_be_read():
@@ -51,7 +51,7 @@ def test_scenes_follow_from_their_seed_and_their_answers_can_be_read():
 
 def test_examples_answer_with_what_stands_in_the_prompt_or_nothing():
     rng = np.random.default_rng(0)
-    made = [row for row in (example(rng, 70) for _ in range(200)) if row]
+    made = [row for row in (example(rng, 70, prompt) for _ in range(200)) if row]
     assert len(made) > 180
     for row in made:
         assert row.image.size == (70, 70)
