@@ -33,7 +33,7 @@ from src.data.folders import DataFolder, ProcessedFolder, RunFolder
 from src.data.label_prior import LabelPrior
 from src.data.names import image_names, read_files
 from src.data.questions import Question, by_image, test_questions
-from src.data.tables import TRAIN_COLUMNS, read_table, read_test
+from src.data.tables import read_test
 from src.data.text_store import TextStore
 from src.entities import ENTITIES
 from src.model.batches import cost
@@ -41,7 +41,7 @@ from src.model.contents import model_contents
 from src.model.family import family_of
 from src.model.generation import Answerer, AnswererSettings
 from src.model.memory import ON_A_CPU, answering, is_merged, is_small
-from src.model.modeling import card_memory, load_config, load_processor, preset_for
+from src.model.modeling import card_memory, load_config, load_processor, preset_for, quantization_config
 from src.model.precision import compute_dtype
 from src.model.prompts import prompt_for
 from src.model.scoring import score_options
@@ -142,7 +142,7 @@ def load_task(settings: PredictSettings) -> Task:
         store,
         answerer,
         weights if store is not None else ensemble.MODEL_ALONE,
-        _label_prior(data.train, table, files) if data.train.is_file() else LabelPrior(()),
+        LabelPrior.of_train(data.train, table, files) if data.train.is_file() else LabelPrior(()),
         depends_on,
         contents,
     )
@@ -151,7 +151,8 @@ def load_task(settings: PredictSettings) -> Task:
 def answers_key(task: Task, answerer: Answerer | None = None) -> dict[str, str]:
     """Return the cache key of the answers' journals: model, adapter, files, and the words of the prompts.
 
-    It also has the source of a scorer that a notebook has put in. Raises `InputError` for a missing file.
+    It also has what a notebook may have changed: quantization, image splitting, the source of another scorer.
+    Raises `InputError` for a missing file.
     """
     settings = task.answerer
     prompt = answerer.prompt if answerer else prompt_for(load_processor(settings.model), settings.prompt)
@@ -161,16 +162,18 @@ def answers_key(task: Task, answerer: Answerer | None = None) -> dict[str, str]:
         scorer = repr(answerer.score)  # what has no source is another one in each process
         with suppress(OSError, TypeError):
             scorer = inspect.getsource(answerer.score)
-    values = [model_contents(settings.model), settings.merged, prompts, scorer, task.contents]
+    splitting, quantization = settings.image_splitting, quantization_config().to_dict()
+    if answerer:
+        splitting = answerer.processor.image_processor.do_image_splitting
+        quantization = answerer.model.quantized_by
+    values = [
+        model_contents(settings.model),
+        settings.merged,
+        splitting,
+        sorted(map(str, quantization.items())),
+    ]
+    values += [prompts, scorer, task.contents]
     return {"key": cache_key(values, task.depends_on)}
-
-
-def _label_prior(train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> LabelPrior:
-    """Return the prior by the train table's labels, without those of images that are asked about."""
-    table = read_table(train, TRAIN_COLUMNS)
-    asked_images = set(image_names(test["image_link"], files))
-    images = pd.Series(image_names(table["image_link"], files), table.index, dtype=object)
-    return LabelPrior.of_table(table[~images.isin(asked_images)])
 
 
 def _score(

@@ -10,8 +10,8 @@ import os
 
 import torch
 
-from src import metrics
-from src.data.errors import run_main
+from src import launch, metrics
+from src.data.errors import InputError, run_main
 from src.data.flags import settings_from_command_line
 from src.data.folders import RunFolder
 from src.model import memory
@@ -47,7 +47,7 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     collator = training_collator(processor, settings)
     quantization, lora = quantization_config(), lora_config(settings)
     arguments = training_arguments(settings, run.checkpoints)
-    key = adapter_key(settings, quantization, lora, arguments, collator.prompt)
+    key = adapter_key(settings, quantization, lora, arguments, collator)
     if finished := adapter.load_result(run.adapter, key):
         print(f"{run.adapter} is already trained with these settings and data")
         return finished
@@ -60,6 +60,28 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     trainer = F1Trainer(model, collator, data, settings, arguments)
     trainer.train(resume_from_checkpoint=last_checkpoint(arguments.output_dir))
     return adapter.save(trainer)
+
+
+def on_every_gpu(settings: TrainSettings, processes: int, key: str) -> TrainResult:
+    """Train in several processes, as this command does, and return the result.
+
+    ``key``: the adapter's cache key by the objects of a notebook. Raises `InputError` when it is not that of
+    ``settings``, because a process knows these only.
+    """
+    settings = resolve(settings)
+    collator = training_collator(load_processor(settings.model, settings.image_splitting), settings)
+    arguments = training_arguments(settings, RunFolder(settings.out).checkpoints)
+    lora = lora_config(settings)
+    if key != adapter_key(settings, quantization_config(), lora, arguments, collator):
+        raise InputError(
+            "a change that is no setting (quantization, modules of LoRA, schedule, a prompt of one's own) is "
+            "not known to other processes: set PROCESSES = 1, or change it in src/"
+        )
+    launch.on_every_gpu("src.train", settings, processes)
+    result = adapter.load_result(RunFolder(settings.out).adapter, key)
+    if result is None:
+        raise InputError(f"{settings.out}: its adapter is of other data now; run again")
+    return result
 
 
 def print_estimate(settings: TrainSettings, arguments: TrainingArguments) -> None:

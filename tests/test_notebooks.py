@@ -6,8 +6,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from src import sanity
+from src import sanity, train
 from src.data.details import read_details
+from src.data.errors import InputError
 from src.data.flags import overridden
 from src.data.folders import RunFolder
 from src.model.modeling import lora_config, quantization_config
@@ -119,10 +120,17 @@ def test_another_scorer_in_a_cell_changes_the_run_and_the_prompt_is_that_of_the_
         assert after == pytest.approx({text: -value for text, value in before.items()}, abs=1e-3)
 
 
+def test_a_change_that_other_processes_cannot_know_is_refused_before_they_start(processed, tmp_path):
+    settings = resolve(TrainSettings(processed[0], tmp_path, str(TINY)))
+    (tmp_path / "processed").symlink_to(processed[1] / "processed")
+    with pytest.raises(InputError, match="is not known to other processes: set PROCESSES = 1"):
+        train.on_every_gpu(settings, 2, "the key of another quantization")
+
+
 def test_a_prompt_that_cannot_be_filled_is_refused_in_one_sentence(tmp_path):
     for template in ("", "{context}", "{question} {entity}", "{question", "{question} {}"):
         settings = overridden(
             TrainSettings, {"prompt": template}, data=Path("x"), out=tmp_path, model=str(TINY)
         )
-        with pytest.raises(Exception, match="must hold"):
+        with pytest.raises(InputError, match="must hold"):
             resolve(settings)

@@ -29,6 +29,7 @@ from src.data.questions import Question
 from src.data.tables import read_test, read_train
 from src.model.collator import model_inputs, training_collator
 from src.model.modeling import add_lora, load_base, load_processor, lora_config, quantization_config
+from src.model.prompts import prompt_for
 from src.prepare.preprocessing import preprocess
 from src.settings import LoraSettings, PreprocessSettings, TrainSettings
 from src.train import train
@@ -160,21 +161,15 @@ def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorde
     settings = resolve(settings_for(processed[0], tmp_path, epochs=0.5, evaluations=1))
     model = add_lora(load_base(str(TINY)), lora_config(LoraSettings(lora_r=4)))
     arguments = training_arguments(settings, tmp_path / "checkpoints")
-    assert (
-        settings_in_use(settings, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05), arguments) == settings
-    )
+    collator = training_collator(load_processor(str(TINY)), settings)
+    lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05)
+    assert settings_in_use(settings, lora, arguments, collator) == settings
     arguments.learning_rate = 5e-4
-    trainer = F1Trainer(
-        model,
-        training_collator(load_processor(str(TINY)), settings),
-        load_data(settings),
-        settings,
-        arguments,
-    )
-    in_use = dataclasses.replace(settings, lora_r=4, learning_rate=5e-4)
+    collator.prompt = prompt_for(collator.processor, "{question} {context}")
+    trainer = F1Trainer(model, collator, load_data(settings), settings, arguments)
+    in_use = dataclasses.replace(settings, lora_r=4, learning_rate=5e-4, prompt="{question} {context}")
     assert trainer.settings == in_use
-    lora, prompt = lora_config(in_use), trainer.collator.prompt
-    assert trainer.key == adapter_key(in_use, quantization_config(), lora, arguments, prompt)
+    assert trainer.key == adapter_key(in_use, quantization_config(), lora_config(in_use), arguments, collator)
     assert cache_key(in_use) != cache_key(settings)
     trainer.train(resume_from_checkpoint=last_checkpoint(arguments.output_dir))
     result = adapter.save(trainer)

@@ -7,15 +7,18 @@ mattress as deep as its sisters is more likely than one as deep as a pillow.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from src.data.labels import normalise_label
+from src.data.names import image_names
 from src.data.questions import Question
+from src.data.tables import TRAIN_COLUMNS, read_table
 from src.reading.quantity import parse_answer
 
 _STEP, _BINS = 0.1, 500
@@ -66,6 +69,17 @@ class LabelPrior:
         """Return the prior by the labels of a `read_train` table; those that are none say nothing."""
         rows = zip(table["entity_name"], table["group_id"], table["entity_value"], strict=True)
         return cls((entity, group, normalise_label(value, entity)[0]) for entity, group, value in rows)
+
+    @classmethod
+    def of_train(cls, train: Path, test: pd.DataFrame, files: Mapping[str, str]) -> "LabelPrior":
+        """Return the prior by the labels of train.csv, without those of images in the test table.
+
+        ``files``: names of downloaded images by link, see `read_files`.
+        """
+        table = read_table(train, TRAIN_COLUMNS)
+        asked_images = set(image_names(test["image_link"], files))
+        images = pd.Series(image_names(table["image_link"], files), table.index, dtype=object)
+        return cls.of_table(table[~images.isin(asked_images)])
 
     def added_to(self, question: Question) -> Question:
         """Return a question whose options have their ``log_prior``."""

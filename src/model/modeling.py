@@ -151,6 +151,7 @@ def frozen(base: PreTrainedModel) -> PreTrainedModel:
             layer.support_avx512bf16_for_cpu = False
     if compute_dtype() is torch.float16:
         scale_connector(base)
+    base.quantized_by = base.config.quantization_config.to_dict()  # dequantising removes it there
     return base.requires_grad_(False).eval()
 
 

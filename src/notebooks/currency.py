@@ -1,4 +1,4 @@
-"""Whether an executed notebook is current: what it depends on is as it was, and what it left is there."""
+"""The check whether an executed notebook is current: its inputs are as they were, its outputs are there."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -20,10 +20,11 @@ from src.data.folders import DataFolder, RunFolder
 from src.data.names import image_names, read_files
 from src.data.sampling import proportions, read_sampled
 from src.entities import ENTITIES
+from src.model.collator import TrainingCollator
 from src.model.contents import model_contents
 from src.model.modeling import load_config, preset_for
 from src.model.precision import compute_dtype
-from src.model.prompts import PromptFunction, check_template
+from src.model.prompts import Prompt, check_template
 from src.settings import TrainSettings, decoding_workers
 from src.training.adapter import as_json
 
@@ -138,9 +139,16 @@ def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
 
 
 def settings_in_use(
-    settings: TrainSettings, lora: LoraConfig, arguments: transformers.TrainingArguments
+    settings: TrainSettings,
+    lora: LoraConfig,
+    arguments: transformers.TrainingArguments,
+    collator: TrainingCollator,
 ) -> TrainSettings:
-    """Return ``settings`` with the values of ``lora`` and ``arguments``, which a notebook may change."""
+    """Return ``settings`` with the values of these objects, which a notebook may change.
+
+    A prompt that is no `Prompt` has no template to take.
+    """
+    prompt = collator.prompt
     return dataclasses.replace(
         settings,
         lora_r=lora.r,
@@ -151,6 +159,8 @@ def settings_in_use(
         accumulation=arguments.gradient_accumulation_steps * arguments.world_size,
         learning_rate=arguments.learning_rate,
         warmup=arguments.warmup_steps,
+        prompt=prompt.template if isinstance(prompt, Prompt) else settings.prompt,
+        image_splitting=collator.processor.image_processor.do_image_splitting,
     )
 
 
@@ -183,7 +193,7 @@ def adapter_key(
     quantization: BitsAndBytesConfig,
     lora: LoraConfig,
     arguments: transformers.TrainingArguments,
-    prompt: PromptFunction,
+    collator: TrainingCollator,
 ) -> str:
     """Return the cache key of the adapter that these objects make, whatever a notebook has changed in them.
 
@@ -191,10 +201,10 @@ def adapter_key(
     """
     adapter = {name: value for name, value in lora.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
     recipe = {
-        "settings": cache_key(settings_in_use(settings, lora, arguments)),
+        "settings": cache_key(settings_in_use(settings, lora, arguments, collator)),
         "quantization": quantization.to_dict(),
         "lora": {name: sorted(value) if isinstance(value, set) else value for name, value in adapter.items()},
         "arguments": {name: str(getattr(arguments, name)) for name in _RECIPE_ARGUMENTS},
-        "prompts": [prompt(entity, "CONTEXT") for entity in ENTITIES],
+        "prompts": [collator.prompt(entity, "CONTEXT") for entity in ENTITIES],
     }
     return hashlib.sha256(json.dumps(recipe, default=str).encode()).hexdigest()

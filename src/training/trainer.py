@@ -52,9 +52,9 @@ class F1Trainer(Trainer):
         args: TrainingArguments,
     ) -> None:
         lora = model.peft_config[model.active_adapter]
-        self.settings = settings_in_use(settings, lora, args)
+        self.settings = settings_in_use(settings, lora, args, collator)
         quantization = model.get_base_model().config.quantization_config
-        self.key = adapter_key(settings, quantization, lora, args, collator.prompt)
+        self.key = adapter_key(settings, quantization, lora, args, collator)
         # The rows of a step are the same with more processes, their order and random states are not.
         args.output_dir = str(Path(str(args.output_dir)) / f"{self.key[:12]}-{args.world_size}")
         self.collator, self.data = collator, data
