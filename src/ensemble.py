@@ -101,7 +101,7 @@ def fit(questions: Sequence[Question]) -> Weights:
             f"probabilities of the held-out answers are no numbers ({overflowed} rows): "
             "their model overflowed; remove the adapter folder and train again"
         )
-    if not any(question.is_ruled for question in questions):
+    if not any(question.has_rule_logits for question in questions):
         return MODEL_ALONE
     truths = [_position_of(question.options, question.label, question.entity) for question in questions]
     usable = [number for number, truth in enumerate(truths) if truth >= 0]
@@ -175,7 +175,7 @@ def describe(questions: Sequence[Question], weights: Weights) -> str:
     """Return the weights as text, and the F1 on held-out rows of model, rules and ensemble (fitted to other
     folds)."""
     combined = {"the model alone": combine(questions, MODEL_ALONE)}
-    if any(question.is_ruled for question in questions):
+    if any(question.has_rule_logits for question in questions):
         combined["the rules alone"] = combine(questions, RULES_ALONE)
     combined["the ensemble"] = combine_in_folds(questions)
     lines = []

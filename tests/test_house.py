@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "ensemble": {"entities", "metrics", "reading", "data"},
     "training": {"settings", "entities", "reading", "data", "model", "metrics", "rules", "training"},
     "plots": {"images", "data"},
-    "train": {"settings", "data", "model", "training", "metrics"},
+    "train": {"settings", "data", "model", "training", "metrics", "launch"},
     "predict": {
         *("settings", "entities", "data", "prepare", "model"),
         *("training", "ensemble", "sanity", "rules"),

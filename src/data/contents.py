@@ -1,4 +1,4 @@
-"""The contents that answers about images depend on, as hashes: parts of cache keys."""
+"""Hashes of model images and of stored texts: parts of cache keys."""
 
 import json
 import re
@@ -11,20 +11,21 @@ from src.data.folders import ProcessedFolder
 from src.data.processed import ModelImages, read_manifest
 
 _ENTRY = re.compile(rb'\s*\{\s*"image"\s*:\s*("(?:[^"\\]|\\.)*")(.*?)"asked"\s*:\s*\[.*?\](.*)', re.DOTALL)
-"""A stored entry: the image's name, and what is around the entities that were asked of it: they do not count.
+"""Matches a line of text.jsonl: the image's name, and the parts before and after the list ``asked``.
 
-Parsing each as JSON would take ten times as long.
+That list (entities for which OCR was retried) is left out of the hash, because the lines read tell the same.
+Parsing each line as JSON would take ten times as long.
 """
 Contents = tuple[int, str, str]
-"""Size of a model image, -1 for none; its hash, and that of its stored text, empty for none."""
+"""Size of a model image in bytes (-1: none, 0: in a shard), its hash, and that of its text (empty: none)."""
 
 
 def image_contents(processed: Path, images: Collection[str], ocr: bool) -> dict[str, Contents]:
-    """Return what the later stages see of these source images, by name: model image, and text with ``ocr``.
+    """Return size and hashes of these source images' model images and, with ``ocr``, texts, by name.
 
-    The hash of a model image is the manifest's, of when it was made; the size is that of the file now, so
-    that one changed by hand is noticed, but for shards, whose sizes would be slow to ask for. No time of a
-    file counts. Raises `InputError` for what `preprocess.py` has not made.
+    The hash of a model image is that in the manifest; the size is that of the file now, so that a file
+    replaced by hand is noticed. Inside a shard such a change is not noticed. Modification times are not used.
+    Raises `InputError` for what `preprocess.py` has not made.
     """
     folder = ProcessedFolder(processed)
     if not folder.is_made:
@@ -34,12 +35,14 @@ def image_contents(processed: Path, images: Collection[str], ocr: bool) -> dict[
     manifest = read_manifest(processed, ["image", "file_hash"])
     hashes = dict(zip(manifest["image"], manifest["file_hash"], strict=True))
     texts = dict(_texts(folder, set(images))) if ocr else {}
-    places = ModelImages(processed)
-    return {image: (places.size_of(image), hashes.get(image, ""), texts.get(image, "")) for image in images}
+    model_images = ModelImages(processed)
+    return {
+        image: (model_images.size_of(image), hashes.get(image, ""), texts.get(image, "")) for image in images
+    }
 
 
 def _texts(folder: ProcessedFolder, images: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield those of ``images`` that were read, each with the hash of its entry."""
+    """Yield the name and the text's hash of each of ``images`` that has a stored text."""
     for path in folder.texts:
         with path.open("rb") as stream:
             for line in stream:

@@ -23,15 +23,15 @@ BROKEN = "broken image"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about an image, with what is known of its answer; each stage returns it with more.
+    """A question about an image and its answer; each stage returns a copy with more fields set.
 
-    From the table: ``row`` (test: the row's index; train: its position in the table), ``image`` (name of the
+    From the table: ``row`` (test: the row's index; train: its position in train.csv), ``image`` (name of the
     source image), ``model_image`` (path of what the model sees), ``entity``, ``label`` (canonical; empty: not
     visible, or not known), ``group`` (the group_id) and ``link``. From the text lines: ``context`` for the
-    prompt and ``options``, to abstain among them. From the model: ``model_answer`` with its ``confidence``,
-    and whether the answer grammar has ``overridden`` it. From the ensemble: the ``prediction`` with its
-    ``probability``, and whose best option it is (``source``). ``reason``: why it is not answered;
-    ``traceback``: of an unexpected error.
+    prompt and ``options``, with the one to abstain. From the model: ``model_answer`` with its ``confidence``,
+    and whether the answer grammar has ``overridden`` the model's own choice. From the ensemble: the
+    ``prediction`` with its ``probability``, and whose best option it is (``source``). ``reason``: why it is
+    not answered; ``traceback``: of an unexpected error.
     """
 
     row: int
@@ -54,26 +54,27 @@ class Question:
 
     @property
     def option_texts(self) -> tuple[str, ...]:
-        """The answers of the options that were read, without abstaining."""
+        """The answers of the options, without the empty one."""
         return tuple(option.text for option in self.options if option.texts)
 
     @property
-    def is_ruled(self) -> bool:
-        """True if the options have rule logits: not without OCR, nor for a question that is not asked."""
+    def has_rule_logits(self) -> bool:
+        """True if any option has a rule logit; false without OCR, and for a question that is not asked."""
         return any(option.rule_logit is not None for option in self.options)
 
     @property
     def rules_answer(self) -> tuple[str, float | None]:
         """The answer by the rules alone and its probability; empty and None where there are none."""
-        return rules_answer(self.options) if self.is_ruled else ("", None)
+        return rules_answer(self.options) if self.has_rule_logits else ("", None)
 
 
-def _images(
+def _model_images(
     table: pd.DataFrame, processed: Path, files: Mapping[str, str]
 ) -> Iterator[tuple[str, Path, str]]:
-    """Yield name, model image and refusal of each row.
+    """Yield the source image's name, the model image and a refusal for each row.
 
-    The refusal says why the question cannot be asked: ``blank link``, ``unknown entity``, ``blank image``
+    ``processed``: the folder that `preprocess.py` writes; ``files``: names of downloaded images by link. The
+    refusal says why the question cannot be asked: ``blank link``, ``unknown entity``, ``blank image``
     (of one colour) or ``no image``; it is empty if there is a model image.
     """
     model_images = ModelImages(processed)
@@ -96,16 +97,17 @@ def _images(
 def train_questions(
     table: pd.DataFrame, processed: Path, files: Mapping[str, str]
 ) -> tuple[list[Question], Counter[str]]:
-    """Return the questions of all usable rows of (a part of) a `read_train` table, and the rows per reason.
+    """Return the questions of all usable rows of (a part of) a `read_train` table, and the number of rows
+    per reason.
 
     Reasons are those of `labels.normalise_label` (rows whose reason is not usable are left out) and the
-    refusals of `_images`.
+    refusals of `_model_images`.
     """
     questions: list[Question] = []
     reasons: Counter[str] = Counter()
     names = ("entity_name", "entity_value", "group_id", "image_link")
     cells = zip(table.index, *(table[name] for name in names), strict=True)
-    images = _images(table, processed, files)
+    images = _model_images(table, processed, files)
     for (row, entity, value, group, link), (image, model_image, refusal) in zip(cells, images, strict=True):
         label, reason = normalise_label(value, entity)
         reasons[refusal or reason] += 1
@@ -121,13 +123,13 @@ def test_questions(table: pd.DataFrame, processed: Path, files: Mapping[str, str
     return [
         Question(int(index), image, model_image, entity, group=group, link=link, reason=refusal)
         for (index, entity, group, link), (image, model_image, refusal) in zip(
-            cells, _images(table, processed, files), strict=True
+            cells, _model_images(table, processed, files), strict=True
         )
     ]
 
 
 def by_image(questions: Sequence[Question]) -> list[list[Question]]:
-    """Return the questions about each model image, in the order of the first ones."""
+    """Return the questions about each model image, in order of first appearance."""
     groups: dict[Path, list[Question]] = {}
     for question in questions:
         groups.setdefault(question.model_image, []).append(question)

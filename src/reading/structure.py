@@ -1,9 +1,11 @@
 """The grammar of printed quantities: patterns of token kinds, and what the matching tokens are combined to.
 
 The tokens of "6 x 4 x 2 in" have the kinds ``nxnxnu``. The production "quantity" makes this ``nxnxq``, and
-"product" makes it ``g``: a group of three quantities, the sides 6, 4 and 2 inch of one product. The tokens of
+"dimensions" makes it ``g``: a group of three quantities, the sides 6, 4 and 2 inch of one item. The tokens of
 "60 g / 2.1 oz" go from ``nu/nu`` to ``q/q`` and, by "conversion", to ``g``. `PRODUCTIONS` is the whole
-grammar; the kinds are those of `tokens.Token`.
+grammar. The kinds, of which `tokens.Token` has the full list: ``n`` number, ``u`` unit, ``a`` word for a
+side, ``l b c`` letter for a side (``b`` may be a unit, too), ``x`` times, ``p`` per with its unit, ``e`` per
+before 100, ``o`` or, ``!`` digits that state no amount; punctuation stands for itself.
 """
 
 import itertools
@@ -53,18 +55,21 @@ def _legend(tokens: list[Token]) -> list[Token]:
 
 
 def _tolerance(tokens: list[Token]) -> list[Token]:
-    """Drop a tolerance: 500 ± 10 g is 500 g, 12 (±0.5) cm is 12 cm."""
+    """Remove a tolerance: 500 ± 10 g is 500 g, 12 (±0.5) cm is 12 cm."""
     return [tokens[0], *[token for token in tokens if token.kind in "ub"][:1]]
 
 
 def _about(tokens: list[Token]) -> list[Token] | None:
-    """Drop a sign that means about: ± 3 kg. Decline +/- 3 kg and ± 2 mm, which are tolerances."""
+    """Remove a sign that means about: ± 3 kg. Decline +/- 3 kg and ± 2 mm, which are tolerances.
+
+    Only weights and volumes are printed so; ± before volts or watts is a tolerance as well.
+    """
     is_sign = tokens[0].end - tokens[0].start == 1
     return tokens[1:] if is_sign and DIMENSION[tokens[-1].unit] in ("weight", "volume") else None
 
 
-def _nothing(tokens: list[Token]) -> list[Token]:
-    """Turn a tolerance or a rate into digits that are no number: ±2 mm, 800 L/h, 80 g/m2."""
+def _discarded(tokens: list[Token]) -> list[Token]:
+    """Replace tokens that state no amount (a tolerance, a rate) by one ``!``: ±2 mm, 800 L/h, 80 g/m2."""
     return [Token("!", tokens[0].start, tokens[-1].end)]
 
 
@@ -76,10 +81,12 @@ def _named_sides(tokens: list[Token]) -> list[Token] | None:
     sides = [_named_side(core[start:end])[0] for start, end in itertools.pairwise([*starts, len(core)])]
     units = {side.unit for side in sides if side.unit}
     names = {token.kind for token in core if token.kind in "abcl"}
-    are_units = not units and "b" in names and (len(sides) < 3 or names == {"b"})  # 1.5L, 5W
+    # Two numbers, or any number of them with L, W and T only, are amounts in these units: 6 x 1.5L, 5W.
+    are_units = not units and "b" in names and (len(sides) < 3 or names == {"b"})
     are_distinct = len({label for side in sides for label in side.labels}) == len(sides)
     if are_units or not are_distinct or any(DIMENSION[unit] != "length" for unit in units):
         return None
+    # Without x or / they are single quantities with names, no dimensions of one item.
     return [_sides(sides)] if any(token.kind in "x/" for token in tokens) else _with_shared_unit(sides)
 
 
@@ -105,21 +112,24 @@ def _quantity(tokens: list[Token]) -> list[Token]:
 
 
 def _per_hundred(tokens: list[Token]) -> list[Token] | None:
-    """Drop amounts per 100: 5 g / 100 g, 350 kcal / 100 g, per 100 ml. Decline two units: 3.4 oz / 100 ml."""
+    """Replace an amount per 100 by ``!``: 5 g / 100 g, 350 kcal / 100 g, per 100 ml.
+
+    Decline one amount in two units: 3.4 oz / 100 ml.
+    """
     first, last = tokens[0], tokens[-1]
     is_share = last.value == 100 or (last.value == 1 and first.kind == "e")
-    is_solute = first.unit in ("gram", "milligram", "microgram") or DIMENSION.get(first.unit) == OTHER
+    is_ingredient = first.unit in ("gram", "milligram", "microgram") or DIMENSION.get(first.unit) == OTHER
     if not is_share or last.unit not in ("gram", "millilitre", "kilogram", "litre"):
         return None
-    return _nothing(tokens) if is_solute or first.kind != "q" else None
+    return _discarded(tokens) if is_ingredient or first.kind != "q" else None
 
 
 def _no_amount(tokens: list[Token]) -> list[Token] | None:
-    """Drop a quantity that answers no question: 60 Hz, 5018V (a model)."""
+    """Replace a quantity that answers no question by ``!``: 60 Hz, 5018V (a model number)."""
     token = tokens[0]
-    is_glued = token.end - token.start == len(str(token.value)) + 1
-    is_model = token.unit == "volt" and token.value >= 1000 and token.value % 10 != 0 and is_glued
-    return _nothing(tokens) if is_model or DIMENSION[token.unit] == OTHER else None
+    is_glued = token.end - token.start == len(str(token.value)) + 1  # the letter V stands at the digits
+    is_model_number = token.unit == "volt" and token.value >= 1000 and token.value % 10 != 0 and is_glued
+    return _discarded(tokens) if is_model_number or DIMENSION[token.unit] == OTHER else None
 
 
 _COMPOUND = re.compile(
@@ -131,7 +141,10 @@ _COMPOUND = re.compile(
 
 
 def _compound(tokens: list[Token]) -> list[Token] | None:
-    """Add up two parts: 2 lb 4 oz are 2 lb, 2.25 lb and 4 oz."""
+    """Group the two parts of one amount with their sum: 2 lb 4 oz are 2 lb, 2.25 lb and 4 oz.
+
+    The sum is rounded as labels are: volumes to two decimals, others to four.
+    """
     first, second = tokens[0], tokens[-1]
     is_compound = _COMPOUND.fullmatch(f"{first.unit} & {second.unit}") and first.value % 1 == 0
     if not is_compound or second.amount >= SIZE[first.unit]:
@@ -144,7 +157,10 @@ def _compound(tokens: list[Token]) -> list[Token] | None:
 
 
 def _range(tokens: list[Token]) -> list[Token] | None:
-    """Mark the highest of a range or of alternatives: 100-240V, 12/24V, 3W/5W/7W."""
+    """Flag the highest value of a range or of alternatives ``high``, the others ``low``: 100-240V, 12/24V.
+
+    A range needs its unit at the end; only volts are also printed 100V-240.
+    """
     parts = [token for token in tokens if token.kind in "nq"]
     units = {token.unit for token in parts if token.unit}
     if len(units) != 1 or (not parts[-1].unit and units != {"volt"}):
@@ -159,8 +175,8 @@ def _range(tokens: list[Token]) -> list[Token] | None:
     return [_group(_with_shared_unit(flagged))]
 
 
-def _product(tokens: list[Token]) -> list[Token] | None:
-    """Combine the sides of a product, 6 x 4 x 2 in, 60/40/120 cm, or mark one of a pack: 12 x 330 ml."""
+def _dimensions(tokens: list[Token]) -> list[Token] | None:
+    """Group the sides of an item, 6 x 4 x 2 in, 60/40/120 cm, or flag the one of a pack: 12 x 330 ml."""
     if tokens[1].kind == "/" and DIMENSION[tokens[-1].unit] != "length":
         return None
     parts: list[Token] = []
@@ -176,7 +192,7 @@ def _product(tokens: list[Token]) -> list[Token] | None:
 
 
 def _sum(tokens: list[Token]) -> list[Token] | None:
-    """Give the parts of a sum their unit: 2 + 3 kg."""
+    """Flag the terms of a printed sum, and give them their shared unit: 2 + 3 kg. They are not added."""
     parts = [token for token in tokens if token.kind in "nq"]
     if len({DIMENSION[part.unit] for part in parts if part.unit}) != 1 or not parts[-1].unit:
         return None
@@ -196,15 +212,16 @@ def _is_converted(one: Token, other: Token) -> bool:
     """Tell whether two quantities have different units of one dimension and about the same amount."""
     if one.unit == other.unit or DIMENSION.get(one.unit) != DIMENSION.get(other.unit):
         return False
-    return Decimal("0.8") < one.amount / other.amount < Decimal("1.25")
+    return Decimal("0.8") < one.amount / other.amount < Decimal("1.25")  # printed conversions are rough
 
 
 def _group(parts: Sequence[Token]) -> Token:
+    """Return a group of quantities."""
     return Token("g", parts[0].start, parts[-1].end, parts=tuple(parts))
 
 
 def _sides(parts: list[Token]) -> Token:
-    """Return the sides of a product as a group."""
+    """Return the sides of an item as a group, each with its place among them."""
     shared = _with_shared_unit(parts)
     return _group([replace(part, side=side, sides=len(parts)) for side, part in enumerate(shared)])
 
@@ -227,23 +244,25 @@ PRODUCTIONS: dict[str, tuple[str, Build]] = {
     "legend": (r"[acl](?:[x/][acl]){1,2}|b(?:x[acl]){1,2}(?!n)", _legend),
     "tolerance": (r"n[ub]?\(?±n[ub]?(?:-n[ub]?)?\)?[ub]?", _tolerance),
     "about": (r"^±n[ub](?![x-])", _about),
-    "tolerance alone": (r"±n[ub]?(?:-n[ub]?)?(?![xub])", _nothing),
+    "tolerance alone": (r"±n[ub]?(?:-n[ub]?)?(?![xub])", _discarded),
     "named sides": (_NAMED_SIDES, _named_sides),
     "quantity": (r"n[lb]u|(?:l:?)?n[ub]l?", _quantity),
-    "rate": (r"qp", _nothing),
+    "rate": (r"qp", _discarded),
     "per hundred": (r"q/q|[!n]/q|eq", _per_hundred),
     "no amount": (r"q", _no_amount),
     "repair": (r"[nq][!w]?[-/(:,o]{0,3}[nq]", repaired),
     "compound": (r"q[,&-]?q", _compound),
     "range": (r"[nq]-[nq]|(?:[nq]/){1,4}q", _range),
     "one named side": (r"l:?n(?=x)|(?<=x)l:?n|nl(?=u?x)|(?<=x)nl", _named_side),
-    "product": (r"[nq]u?(?:x\(?[nq]u?){1,5}|(?:n/n/q|(?<=L)n/q|(?<=L[:h])n/q)(?!u?x)", _product),
+    "dimensions": (r"[nq]u?(?:x\(?[nq]u?){1,5}|(?:n/n/q|(?<=L)n/q|(?<=L[:h])n/q)(?!u?x)", _dimensions),
     "sum": (r"[nq][+&][nq]", _sum),
     "conversion": (r"[qg][/(:,o]{0,3}[qg]", _conversion),
 }
 """Productions by name: a pattern of token kinds, and the function that combines what it matches.
 
-Each is tried on the whole line, from left to right, in this order, which matters. They build ``q`` (a number
-with its unit, if it has one), ``g`` (a group: several of these that share words) and ``L`` (a legend).
+Each is tried on the whole line, from left to right, in this order: what a later one would misread (a
+tolerance, a rate) is taken by an earlier one. They build ``q`` (a quantity), ``g`` (a group of quantities
+that share the words beside them) and ``L`` (a legend). Before "dimensions" a named ``n`` may have its unit
+already; after it a ``q`` may lack one.
 """
 _COMPILED = [(re.compile(pattern), build) for pattern, build in PRODUCTIONS.values()]

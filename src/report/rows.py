@@ -70,7 +70,7 @@ def outcome_of(answer: str, truth: str | None) -> str:
 
 def test_rows(questions: Sequence[Question], truths: Mapping[int, str], weights: Weights) -> list[Row]:
     """Return the rows of answered test questions; ``truths`` by index, where they are known."""
-    if not any(question.is_ruled for question in questions):
+    if not any(question.has_rule_logits for question in questions):
         weights = MODEL_ALONE
     return [Row(question, TEST, truths.get(question.row), weights) for question in questions]
 
