@@ -1,11 +1,14 @@
 """Read image files, also those in tar files, and decode them to 8-bit BGR arrays of shape (h, w, 3)."""
 
+import contextlib
 import functools
 import io
 import json
 import os
 import struct
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from src.images.formats import decoded_share, is_cut, is_heif, mended, not_an_image
@@ -78,6 +81,25 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, enough: int | None = None)
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise ImageError(f"damaged or cut off ({reason})") from None
+
+
+@contextlib.contextmanager
+def decoder_warnings() -> Iterator[list[str]]:
+    """Collect what decoders write to stderr within a block: libjpeg tells of damage inside only there.
+
+    The list is filled at the end of the block. For a process of one thread: it moves the file descriptor.
+    """
+    warnings: list[str] = []
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield warnings
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            warnings += written.read().decode(errors="replace").splitlines()
 
 
 def not_identified(data: bytes) -> str:

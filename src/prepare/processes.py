@@ -6,7 +6,7 @@ Imported by every worker: nothing heavy at the top (pandas alone would cost each
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import numpy as np
 
 from src.data.errors import unexpected
 from src.data.files import content_hash, write_whole
-from src.images.decode import ImageError, cv2, decode, read_bytes, shown_size
+from src.images.decode import ImageError, cv2, decode, decoder_warnings, read_bytes, shown_size
 from src.images.enhance import enhance, is_blank
 from src.images.formats import is_cut
 from src.prepare.bounded_map import PoolDied, in_flight
@@ -90,7 +90,8 @@ def made(job: Job) -> tuple[Outcome, bytes]:
 def _made(job: Job, source: bytes) -> tuple[Outcome, bytes]:
     """Do the work of `made` on the bytes of the source image. Raises `ImageError`."""
     try:
-        reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
+        with decoder_warnings() as warnings:
+            reduced = decode(source, job.max_pixels, enough=job.enhance.max_size)
         width, height = shown_size(source)
         size = {"source_width": width, "source_height": height}
         # Fine print may be lost in the reduced one.
@@ -105,7 +106,7 @@ def _made(job: Job, source: bytes) -> tuple[Outcome, bytes]:
     outcome: Outcome = {
         "status": "ok",
         "file": job.target.name,
-        "error": CUT_OFF if is_cut(source) else "",
+        "error": _note(source, warnings),
         "width": small.shape[1],
         "height": small.shape[0],
         **size,
@@ -113,6 +114,14 @@ def _made(job: Job, source: bytes) -> tuple[Outcome, bytes]:
     if full is not None:
         _read_text(full, small, job, outcome)
     return outcome, data.tobytes()
+
+
+def _note(source: bytes, warnings: Sequence[str]) -> str:
+    """Return what is wrong with an image that is used all the same; empty if nothing is."""
+    if is_cut(source):
+        return CUT_OFF
+    corrupt = next((line for line in warnings if line.startswith("Corrupt JPEG data")), "")
+    return f"damaged inside ({corrupt})" if corrupt else ""
 
 
 def _read_text(full: np.ndarray, small: np.ndarray, job: Job, outcome: Outcome) -> None:

@@ -2,13 +2,19 @@
 run."""
 
 import io
+import os
 import struct
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pillow_heif
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from src.data.questions import test_questions as make_test_questions
@@ -264,3 +270,27 @@ def test_a_sideways_scan_keeps_its_sides(orientation, tmp_path):
         600,
     ]
     assert read_image(tmp_path / "scan.tiff.jpg").shape == (600, 400, 3)
+
+
+@given(st.floats(0.3, 0.8), st.binary(min_size=20, max_size=60), st.booleans())
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_a_jpeg_with_corrupt_data_in_the_middle_is_used_and_noted(place, garbage, progressive):
+    """Where the decoder itself notices: garbage that happens to be valid code leaves no trace."""
+    data = bytearray(saved(NOISE, "JPEG", quality=90, progressive=progressive))
+    start = int(place * len(data))
+    data[start : start + 2 + len(garbage)] = b"\xff\xd5" + garbage.replace(b"\xff", b"\x00")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "source.jpg").write_bytes(data)
+        source, target = Path(folder) / "source.jpg", Path(folder) / "model.jpg"
+        outcome = process(Job("source.jpg", source, target, EnhanceSettings(), 10**6, ocr="", entities=()))
+    assert outcome["status"] == "ok"
+    assert outcome["error"].startswith("damaged inside (Corrupt JPEG data: ")
+
+
+def test_a_whole_jpeg_has_no_note_and_standard_error_is_as_before(tmp_path, capfd):
+    (tmp_path / "source.jpg").write_bytes(saved(PHOTO, "JPEG"))
+    source, target = tmp_path / "source.jpg", tmp_path / "model.jpg"
+    outcome = process(Job("source.jpg", source, target, EnhanceSettings(), 10**6, ocr="", entities=()))
+    assert outcome["error"] == ""
+    os.write(2, b"still there\n")
+    assert capfd.readouterr().err == "still there\n"
