@@ -3,7 +3,6 @@ import json
 import math
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -389,19 +388,22 @@ def test_a_full_disk_gets_one_sentence_and_a_later_run_goes_on(processed, tmp_pa
 
 
 def test_shared_memory_that_is_too_small_is_named_and_not_the_disk(processed, tmp_path):
-    """A limit on files holds in /dev/shm, too: it gives torch's error there before the first checkpoint."""
+    """A limit on files holds in /dev/shm, too: it gives torch's error there before the first checkpoint.
+
+    In a process of its own: a loader's process forked from one that has computed may wait for ever.
+    """
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
-    settings = settings_for(processed[0], tmp_path, workers=1)
-    data = load_data(settings)
-    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    try:
-        with pytest.raises(InputError, match=r"^/dev/shm: too small .*; give --workers 0"):
-            train(settings, data)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    limited = (
+        "import resource, signal, sys; from pathlib import Path; from src.data.errors import run_main;"
+        "from src.train import TrainSettings, load_data, train;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "settings = TrainSettings(*map(Path, sys.argv[1:3]), sys.argv[3], batch_size=4, workers=1);"
+        "data = load_data(settings); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        "run_main(lambda: train(settings, data))"
+    )
+    command = [sys.executable, "-c", limited, processed[0], tmp_path, TINY]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert_one_sentence(result, "error: /dev/shm: too small", "give --workers 0")
 
 
 def test_two_processes_share_out_the_rows_of_a_step_and_average_to_the_gradients_of_one(processed, tmp_path):

@@ -51,7 +51,7 @@ def test_contexts_of_real_images_stay_short(gold_texts):
 
 
 @pytest.mark.parametrize(
-    ("image", "entity", "value"),
+    ("name", "entity", "value"),
     [
         ("31uMjQDYeCS.jpg", "item_weight", "8 pound"),  # seen at another size
         ("31LwkMqi+DL.jpg", "wattage", "350 watt"),
@@ -62,8 +62,8 @@ def test_contexts_of_real_images_stay_short(gold_texts):
         ("41FOg9-ViyL.jpg", "maximum_weight_recommendation", "10 pound"),  # faint
     ],
 )
-def test_print_that_one_pass_does_not_see(picture, entity, value):
-    path = REAL.parent / "hard" / "images" / picture
+def test_print_that_one_pass_does_not_see(name, entity, value):
+    path = REAL.parent / "hard" / "images" / name
     if not path.is_file():
         pytest.skip("the hard product images are not at hand (hard is absent)")
     image = read_image(path)

@@ -40,7 +40,7 @@ PRODUCTIONS = {
         "H30 x 20 cm": ["30 centimetre height", "20 centimetre"],
         "30 cm x 20D": ["30 centimetre", "20 centimetre depth"],
     },
-    "product": {
+    "dimensions": {
         "6 x 4 x 2 in": ["6 inch", "4 inch", "2 inch"],
         "60/40/120 cm": ["60 centimetre", "40 centimetre", "120 centimetre"],
     },
