@@ -83,12 +83,20 @@ def ask(
     ``entity``: the only one to ask. ``adapter``: a run folder, loaded once per process. ``save``: a PNG to
     write, the photo with its text lines, options and answers. Raises `InputError`.
     """
-    entities, model = _asked(entity), _model(adapter)
+    entities, model = _entities(entity), _model(adapter)
     with tempfile.TemporaryDirectory() as folder:
         source, model_image = _source(str(photo), Path(folder)), Path(folder) / "model.jpg"
         # Few photos show all entities: asked for all, OCR tries again only where there is no quantity.
-        asked = entities if entity else ()
-        job = Job(str(photo), source, model_image, EnhanceSettings(), MAX_PIXELS, ocr="auto", entities=asked)
+        retry_entities = entities if entity else ()
+        job = Job(
+            str(photo),
+            source,
+            model_image,
+            EnhanceSettings(),
+            MAX_PIXELS,
+            ocr="auto",
+            entities=retry_entities,
+        )
         outcome = process(job)
         text = _text_of(outcome, photo)
         questions = [
@@ -103,7 +111,7 @@ def ask(
     return answers
 
 
-def _asked(entity: str | None) -> tuple[str, ...]:
+def _entities(entity: str | None) -> tuple[str, ...]:
     """Return the entities to ask. Raises `InputError`."""
     if entity and entity not in ENTITIES:
         raise InputError(f"entity is {entity}: it must be one of {', '.join(ENTITIES)}")
@@ -231,7 +239,7 @@ def table(answers: Sequence[Answer]) -> str:
 def main() -> int:
     """Print the answers about the photos that the command line names; return 2 if one has none, else 0."""
     settings = settings_from_command_line(AskSettings, "Answer questions about photos.")
-    _asked(settings.entity)  # what is wrong with the settings ends it, before the first photo
+    _entities(settings.entity)  # what is wrong with the settings ends it, before the first photo
     _model(settings.adapter)
     failed = 0
     for number, photo in enumerate(settings.photos, 1):

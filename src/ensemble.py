@@ -182,8 +182,8 @@ def describe(questions: Sequence[Question], weights: Weights) -> str:
     for name, answered in combined.items():
         score = metrics.score([q.label for q in answered], [q.prediction for q in answered])
         lines.append(f"{name:28s} F1 {score.f1:.3f}")
-    for name, weight, more in zip(FEATURES, weights, weights[len(FEATURES) :], strict=False):
-        lines.append(f"{name:28s} {weight:+.2f}, for lengths {more:+.2f} more")
+    for name, weight, extra in zip(FEATURES, weights, weights[len(FEATURES) :], strict=False):
+        lines.append(f"{name:28s} {weight:+.2f}, for lengths {extra:+.2f} more")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 _OLDEST_TORCHAO = Version("0.16.0")
-"""What peft 0.21 wants at least, where there is one."""
+"""Oldest torchao that peft 0.21 accepts."""
 
 
 def libraries_fault() -> str:

@@ -105,8 +105,8 @@ def _tipped(by: int, question: Question, chosen: Option, other: Option, counts: 
     if by == _PRIOR:
         return _by_prior(question, chosen, other, counts)
     if by == _ABSTAINING:
-        more = "less" if chosen.texts else "more"
-        return f"On held-out rows the empty answer is right {more} often than the scores say"
+        comparison = "less" if chosen.texts else "more"
+        return f"On held-out rows the empty answer is right {comparison} often than the scores say"
     if by == _FREE_FORM:
         return f"{_name(other)} was not read on the image, the model wrote it"
     return f"{('The model prefers', 'The rules prefer')[by == _RULES]} {_name(chosen)} to {_name(other)}"
@@ -117,8 +117,8 @@ def _by_prior(question: Question, chosen: Option, other: Option, counts: LabelCo
     if chosen.texts and other.texts:
         sentence = f"{chosen.text} is a more usual {entity} than {other.text} among train labels"
     else:
-        usual = "a usual" if chosen.texts else "an unusual"
-        sentence = f"{chosen.text or other.text} is {usual} {entity} among train labels"
+        common = "a usual" if chosen.texts else "an unusual"
+        sentence = f"{chosen.text or other.text} is {common} {entity} among train labels"
     if not question.group or not counts:
         return sentence
     return f"{sentence} (group {question.group} has {counts.get((question.entity, question.group), 'none')})"
