@@ -299,13 +299,14 @@ def test_ctrl_c_stops_at_once(server, tmp_path):
     assert "run the same command again" in errors
 
 
-def test_a_folder_that_lacks_nothing_need_not_be_writable(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_lacks_nothing_need_not_be_writable(tmp_path, monkeypatch, number):
     data = folder(tmp_path / "data", ["https://example.com/there.jpg"])
     (data / "images").mkdir(exist_ok=True)
     (data / "images" / "there.jpg").write_bytes(PICTURE)
 
     def refused(path, data):
-        raise OSError(errno.EROFS, "Read-only file system", str(path))
+        raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr("src.prepare.download.write_whole", refused)
     assert download(data, QUICK)["status"].tolist() == ["ok"]
