@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from src.data.errors import InputError, run_main, unexpected
+from src.data.files import read_json
 from src.data.flags import settings_from_command_line
 from src.data.folders import DataFolder, RunFolder
 from src.data.label_prior import LabelPrior
@@ -201,9 +202,9 @@ def _model(out: Path | None) -> _Model | None:
 def _label_prior(run: RunFolder) -> LabelPrior:
     """Return the prior by the train labels of a run; a flat one where its data folder is gone."""
     try:
-        train = DataFolder(Path(json.loads(run.record.read_text(encoding="utf-8"))["data"])).train
+        train = DataFolder(Path(read_json(run.record)["data"])).train
         return LabelPrior.of_table(read_table(train, TRAIN_COLUMNS))
-    except (OSError, ValueError, KeyError, InputError):
+    except (KeyError, TypeError, OSError, InputError):
         return LabelPrior(())
 
 

@@ -14,6 +14,12 @@ from typing import Any
 from src.data.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
+
+
+def python_path() -> str:
+    """Return the ``PYTHONPATH`` of another process: the repository first, then that of this one."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 def on_every_gpu(module: str, settings: Any, processes: int) -> None:
@@ -24,9 +30,8 @@ def on_every_gpu(module: str, settings: Any, processes: int) -> None:
     values = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
     flags = [f"--{name}={value}" for name, value in values.items()]
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", module]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *launcher, *flags]
+    changes = {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    command, environment = [sys.executable, "-m", *launcher, *flags], {**os.environ, **changes}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
         assert run.stdout
         while piece := os.read(run.stdout.fileno(), 65536):

@@ -24,13 +24,13 @@ from src.data.files import read_json, write_whole
 from src.data.flags import overrides_for, parser_for, settings_of
 from src.data.folders import DataFolder, RunFolder
 from src.data.tables import read_table, read_test, read_train
+from src.launch import ROOT
 from src.model.contents import model_contents
 from src.notebooks import currency
 from src.report.page import write_report
 from src.rules import write_predictions
 from src.settings import PredictSettings, PreprocessSettings, RunSettings, TrainSettings
 
-ROOT = Path(__file__).resolve().parent.parent
 STAGES = (PreprocessSettings, TrainSettings, PredictSettings)
 
 

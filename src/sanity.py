@@ -22,7 +22,8 @@ if not __package__:  # run as a script: make the repository root importable, not
 from src.data.errors import InputError, run_main
 from src.data.flags import settings_from_command_line
 from src.data.tables import read_test_file
-from src.entities import ENTITIES, units_of
+from src.entities import units_of
+from src.reading.units import ALLOWED_UNITS
 from src.settings import SanitySettings
 
 _SHOWN = 20
@@ -46,7 +47,7 @@ def prediction_fault(prediction: str, entity: str | None = None) -> str:
     if match["exponent"]:
         return f"{text!r} has a number in e-notation; write its digits"
     unit = match["unit"]
-    if not any(unit in entry.units for entry in ENTITIES.values()):
+    if unit not in ALLOWED_UNITS:
         return f"unit {unit!r} is not allowed"
     if entity is not None and unit not in units_of(entity):
         return f"unit {unit!r} does not fit {entity!r}"

@@ -15,21 +15,12 @@ from src.data.errors import InputError, run_main
 from src.data.flags import settings_from_command_line
 from src.data.folders import RunFolder
 from src.model import memory
-from src.model.collator import training_collator
-from src.model.modeling import (
-    add_lora,
-    card_memory,
-    load_base,
-    load_config,
-    load_processor,
-    lora_config,
-    quantization_config,
-)
+from src.model.modeling import add_lora, card_memory, load_base, load_config
 from src.model.precision import compute_dtype
 from src.settings import TrainSettings
 from src.training import adapter
 from src.training.adapter import TrainResult
-from src.training.configuration import TrainingArguments, adapter_key, resolve, training_arguments
+from src.training.configuration import TrainingArguments, adapter_key, recipe_of, resolve
 from src.training.rows import TrainData, load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 
@@ -42,14 +33,11 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     or disk do not suffice.
     """
     settings = resolve(settings)
-    run = RunFolder(settings.out)
-    processor = load_processor(settings.model, settings.image_splitting)
-    collator = training_collator(processor, settings)
-    quantization, lora = quantization_config(), lora_config(settings)
-    arguments = training_arguments(settings, run.checkpoints)
-    key = adapter_key(settings, quantization, lora, arguments, collator)
-    if finished := adapter.load_result(run.adapter, key):
-        print(f"{run.adapter} is already trained with these settings and data")
+    folder = RunFolder(settings.out).adapter
+    recipe = recipe_of(settings)
+    quantization, lora, arguments, collator = recipe
+    if finished := adapter.load_result(folder, adapter_key(settings, *recipe)):
+        print(f"{folder} is already trained with these settings and data")
         return finished
     data = data or load_data(settings)
     if arguments.process_index == 0:
@@ -69,10 +57,7 @@ def on_every_gpu(settings: TrainSettings, processes: int, key: str) -> TrainResu
     ``settings``, because a process knows these only.
     """
     settings = resolve(settings)
-    collator = training_collator(load_processor(settings.model, settings.image_splitting), settings)
-    arguments = training_arguments(settings, RunFolder(settings.out).checkpoints)
-    lora = lora_config(settings)
-    if key != adapter_key(settings, quantization_config(), lora, arguments, collator):
+    if key != adapter_key(settings, *recipe_of(settings)):
         raise InputError(
             "a change that is no setting (quantization, modules of LoRA, schedule, a prompt of one's own) is "
             "not known to other processes: set PROCESSES = 1, or change it in src/"

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "data": {"entities", "reading", "data"},
     "prepare": {"settings", "images", "reading", "ocr", "data", "prepare"},
     "metrics": {"settings", "reading", "data"},
-    "sanity": {"settings", "entities", "data"},
+    "sanity": {"settings", "entities", "reading", "data"},
     "rules": {"settings", "reading", "data", "prepare"},
     "model": {"settings", "entities", "images", "reading", "data", "model"},
     "ensemble": {"entities", "metrics", "reading", "data"},
@@ -41,8 +41,8 @@ MAY_IMPORT = {
     },
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "launch": {"data"},
-    "notebooks": {"data", "model"},
-    "run": {"settings", "data", "model", "metrics", "report", "rules", "notebooks"},
+    "notebooks": {"data", "model", "launch"},
+    "run": {"settings", "data", "model", "metrics", "report", "rules", "notebooks", "launch"},
     "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
 }
 

@@ -125,9 +125,8 @@ class Preparation:
         other_entity = next(entity for entity in ENTITIES if entity != asked_entity)
         prompts = [self.prompt(entity, context) for entity in (*(q.entity for q in group), other_entity)]
         rows = self.family.tokenized(self.processor, prompts)["input_ids"]
-        columns = zip(*rows, strict=False)
-        shared = next((at for at, ids in enumerate(columns) if len(set(ids)) > 1), min(map(len, rows)))
-        shared = min(shared, min(map(len, rows)) - 1)
+        most = min(map(len, rows)) - 1  # the last token of a prompt is never shared
+        shared = next((at for at in range(most) if len({row[at] for row in rows}) > 1), most)
         return rows[0][:shared], [row[shared:] for row in rows[:-1]]
 
 

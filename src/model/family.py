@@ -31,7 +31,7 @@ LORA_TARGETS = r".*(text_model|connector).*proj$"
 class Family(ABC):
     """A family of models: where its image goes into the prompt, and how its parts are named.
 
-    - ``example``: hub id of one of its models. ``image_tokens``: tokens of an image in the prompt.
+    - ``example``: hub id of one of its models.
     - ``user``, ``assistant`` and ``end``: the texts before a question (with the image), after it, and after
       an answer.
     - ``patches``: patches of the largest model image that the default settings make.
@@ -39,7 +39,6 @@ class Family(ABC):
 
     name: ClassVar[str]
     example: ClassVar[str]
-    image_tokens: ClassVar[int] = 64
     user: ClassVar[str]
     assistant: ClassVar[str]
     end: ClassVar[str] = "<end_of_utterance>"
@@ -69,10 +68,6 @@ class Family(ABC):
         if fault := self.tokenizer_fault(processor.tokenizer):
             raise InputError(f"{model}: its tokenizer is not {self.name}'s ({fault})")
         return processor
-
-    def hub_config(self) -> PreTrainedConfig:
-        """Return the configuration of `example` as it is published, where it is known."""
-        raise NotImplementedError
 
     @abstractmethod
     def tokenizer_fault(self, tokenizer: Any) -> str:
@@ -125,7 +120,7 @@ def family_of(source: PreTrainedConfig | PreTrainedModel | ProcessorMixin) -> Fa
 
 def hub_config() -> PreTrainedConfig:
     """Return the configuration of `settings.HUB_MODEL` as it is published, before it is fetched."""
-    return _family(NAMES[0]).hub_config()
+    return importlib.import_module(f"src.model.{NAMES[0]}").hub_config()
 
 
 def _family(name: str) -> Family:

@@ -46,14 +46,6 @@ class Idefics2(Family):
             f"give {self.example}"
         )
 
-    def hub_config(self) -> Idefics2Config:
-        """Return the configuration of `example` as it is published."""
-        vision = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27}
-        vision |= {"num_attention_heads": 16, "image_size": 980, "patch_size": PATCH}
-        text = {"model_type": "mistral", "vocab_size": 32003, "pad_token_id": 0, "rms_norm_eps": 1e-5}
-        tokens = {"bos_token_id": 1, "eos_token_id": 32002, "pad_token_id": 0}
-        return Idefics2Config(text_config=text, vision_config=vision, **tokens)
-
     def tokenizer_fault(self, tokenizer: Any) -> str:
         """Say what is wrong with a tokenizer; empty if nothing is."""
         ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
@@ -80,6 +72,15 @@ class Idefics2(Family):
         text = config.get_text_config()
         blocks = 9 * config.perceiver_config.resampler_depth * text.hidden_size
         return 5 * text.intermediate_size + blocks, text.intermediate_size
+
+
+def hub_config() -> Idefics2Config:
+    """Return the configuration of the 8B model (`Idefics2.example`) as it is published."""
+    vision = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27}
+    vision |= {"num_attention_heads": 16, "image_size": 980, "patch_size": PATCH}
+    text = {"model_type": "mistral", "vocab_size": 32003, "pad_token_id": 0, "rms_norm_eps": 1e-5}
+    tokens = {"bos_token_id": 1, "eos_token_id": 32002, "pad_token_id": 0}
+    return Idefics2Config(text_config=text, vision_config=vision, **tokens)
 
 
 FAMILY = Idefics2()

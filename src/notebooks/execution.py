@@ -1,6 +1,5 @@
 """The execution of a notebook by this Python, into a copy without what belongs to one run only."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from src.data.errors import InputError
 from src.data.files import write_whole
-
-_ROOT = Path(__file__).resolve().parent.parent.parent
+from src.launch import ROOT, python_path
 
 
 class _ThisPython(AsyncKernelManager):
@@ -30,9 +28,8 @@ class _ThisPython(AsyncKernelManager):
     @property
     def kernel_spec(self) -> KernelSpec:
         """The command and the environment of the kernel."""
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=command, env={"PYTHONPATH": path}, language="python")
+        return KernelSpec(argv=command, env={"PYTHONPATH": python_path()}, language="python")
 
 
 def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) -> int:
@@ -54,7 +51,7 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
             kernel_name="python3",
             kernel_manager_class=_ThisPython,
             progress_bar=False,
-            cwd=_ROOT,
+            cwd=ROOT,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its notes on sockets do not concern users

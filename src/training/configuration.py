@@ -1,9 +1,7 @@
 """The settings of a training as the objects that peft and transformers take, and the key of its result."""
 
 import dataclasses
-import hashlib
 import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from src.data.folders import DataFolder, RunFolder
 from src.data.names import image_names, read_files
 from src.data.sampling import proportions, read_sampled
 from src.entities import ENTITIES
-from src.model.collator import TrainingCollator
+from src.model.collator import TrainingCollator, training_collator
 from src.model.contents import model_contents
-from src.model.modeling import load_config, preset_for
+from src.model.modeling import load_config, load_processor, lora_config, preset_for, quantization_config
 from src.model.precision import compute_dtype
 from src.model.prompts import Prompt, check_template
 from src.settings import TrainSettings, decoding_workers
@@ -138,6 +136,16 @@ def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
     return size, share // size
 
 
+def recipe_of(
+    settings: TrainSettings,
+) -> tuple[BitsAndBytesConfig, LoraConfig, TrainingArguments, TrainingCollator]:
+    """Return the objects that resolved settings stand for, as `adapter_key` takes them."""
+    processor = load_processor(settings.model, settings.image_splitting)
+    arguments = training_arguments(settings, RunFolder(settings.out).checkpoints)
+    collator = training_collator(processor, settings)
+    return quantization_config(), lora_config(settings), arguments, collator
+
+
 def settings_in_use(
     settings: TrainSettings,
     lora: LoraConfig,
@@ -202,9 +210,9 @@ def adapter_key(
     adapter = {name: value for name, value in lora.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
     recipe = {
         "settings": cache_key(settings_in_use(settings, lora, arguments, collator)),
-        "quantization": quantization.to_dict(),
-        "lora": {name: sorted(value) if isinstance(value, set) else value for name, value in adapter.items()},
+        "quantization": str(quantization.to_dict()),
+        "lora": {name: str(sorted(v) if isinstance(v, set) else v) for name, v in adapter.items()},
         "arguments": {name: str(getattr(arguments, name)) for name in _RECIPE_ARGUMENTS},
         "prompts": [collator.prompt(entity, "CONTEXT") for entity in ENTITIES],
     }
-    return hashlib.sha256(json.dumps(recipe, default=str).encode()).hexdigest()
+    return files.cache_key(recipe)
