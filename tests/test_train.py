@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import os
+import random
 import re
 import shutil
 import signal
@@ -463,6 +464,21 @@ def test_gpu_memory_is_not_cut_up_unless_a_user_has_it_so():
         assert done.stdout.strip() == want
 
 
+def unused_port() -> int:
+    """Return a port that nobody listens at, of those that the kernel gives to no connection by itself.
+
+    Of the others it may give this one to a connection before the first machine listens: even to the second
+    machine's own, which is then connected to itself.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise AssertionError("a hundred ports are in use")
+
+
 def test_two_machines_by_the_config_file_do_so_too(processed, tmp_path):
     config = ROOT / "src" / "training" / "nodes-2x8.yaml"
     known = load_config_from_file(str(config))
@@ -471,25 +487,22 @@ def test_two_machines_by_the_config_file_do_so_too(processed, tmp_path):
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     single = run_python("-m", "tests.one_step", processed[0], tmp_path, 4, one)
     assert single.returncode == 0, single.stderr
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        config,
-        "--num_processes",
-        2,
-    ]
-    launch += ["--main_process_port", port, "-m", "tests.one_step", processed[0], tmp_path, 4, two]
-    machines = []
-    for rank in range(2):
-        command = [*map(str, launch[:5]), "--machine_rank", str(rank), *map(str, launch[5:])]
-        machines.append(
-            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
-    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
+    launch = ["-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", 2]
+    launch += ["--main_process_port", unused_port(), "--machine_rank"]
+    step = ["-m", "tests.one_step", processed[0], tmp_path, 4, two]
+    machines, logs = [], [tmp_path / f"machine-{rank}.log" for rank in range(2)]
+    try:
+        for rank, log in enumerate(logs):
+            command = [sys.executable, *map(str, [*launch, rank, *step])]
+            with log.open("w") as file:
+                machines.append(subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file))
+        codes = [machine.wait(timeout=300) for machine in machines]
+    except subprocess.TimeoutExpired:
+        codes = [machine.poll() for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert codes == [0, 0], "\n".join(log.read_text()[-3000:] for log in logs)
     want, got = load_file(one), load_file(two)
     assert max((got[name] - gradient).abs().max() for name, gradient in want.items()) < 1e-6
 
