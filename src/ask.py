@@ -95,7 +95,7 @@ def ask(
             model_image,
             EnhanceSettings(),
             MAX_PIXELS,
-            ocr="auto",
+            ocr=("auto", "cpu"),
             entities=retry_entities,
         )
         outcome = process(job)

@@ -72,6 +72,9 @@ class PreprocessSettings(EnhanceSettings):
     ocr_precision: str = setting(
         "auto", "auto: recognise text in bfloat16 where the CPU has AMX; f32: never", choices=("auto", "f32")
     )
+    ocr_device: str = setting(
+        "cpu", "read text on the CPU or on a GPU (onnxruntime-gpu)", choices=("cpu", "cuda")
+    )
     workers: int | None = setting(None, "processes; default: by the machine's cores", least=1)
     max_pixels: int = setting(MAX_PIXELS, "limit of a source image, px; larger ones fail", least=1)
     rows: int = setting(ROWS, _ROWS, least=1)

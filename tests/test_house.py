@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "units": set(),
     "images": {"settings", "images"},
     "reading": {"entities", "units", "images", "reading"},
-    "ocr": {"entities", "images", "reading", "ocr"},
+    "ocr": {"entities", "images", "reading", "data", "ocr"},
     "data": {"entities", "reading", "data"},
     "prepare": {"settings", "images", "reading", "ocr", "data", "prepare"},
     "metrics": {"settings", "reading", "data"},

@@ -1,29 +1,29 @@
-"""The OCR engine: RapidOCR's pipeline and models (PP-OCR), run by OpenVINO.
+"""The OCR engine: RapidOCR's pipeline and models (PP-OCR), run by OpenVINO or, on a GPU, by onnxruntime.
 
 Another engine is another file with `NAME`, `read` and `read_again`. The models are inside RapidOCR's wheel;
-nothing is fetched. OpenVINO is twice as fast as onnxruntime on them, but only with fixed input shapes, so
-inputs are brought to a few sizes: the detector's by scaling, the recogniser's by padding.
+nothing is fetched. OpenVINO is twice as fast as onnxruntime on a CPU, but only with fixed input shapes, so
+inputs are brought to a few sizes: the detector's by scaling, the recogniser's by padding. So are a GPU's.
 """
 
 import copy
 import functools
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from src.images.decode import cv2
+from src.ocr.sessions import CudaSession, OpenVinoSession
 from src.ocr.text_lines import FIRST_PASS, OcrPass, merged
 from src.reading.lines import TextLine
 
 NAME = "PP-OCRv6-small/1"
 """Name and version of the engine in the cache key of stored text: a new version reads every image again."""
-IN_BFLOAT16 = "+bf16"
-"""Ends the name in the cache key of text that was recognised in bfloat16."""
-_recogniser_precision = "f32"
-"""Precision of this process's recogniser, see `use`."""
+IN_BFLOAT16, ON_CUDA = "+bf16", "+cuda"
+"""End the name in the cache key of text that was recognised in bfloat16, or read on a GPU."""
+_backend = ""
+"""This process's: `IN_BFLOAT16`, `ON_CUDA`, or empty for float32 on the CPU; see `use`."""
 _THRESHOLDS, _FAINT_THRESHOLDS = (0.3, 0.5), (0.1, 0.2)
 """Minimum scores of a pixel and of a line that count as print; the second pair finds faint print, too."""
 _DETECTOR_STEP, _RECOGNISER_STEP = 64, 160
@@ -32,23 +32,28 @@ _WEAK = 0.9
 """A line of less confidence is read again."""
 _MARGIN = 0.05
 """Margin around a line that is read again, as a share of its letters' height."""
-_KEPT_SHAPES = 8
-"""Maximum number of compiled shapes per model; one of the detector holds 100 to 200 MB."""
 
 
-def use(precision: str) -> str:
-    """Set this process's precision, ``auto`` or ``f32``; return what follows `NAME` in the cache key.
+def use(precision: str, device: str = "cpu") -> str:
+    """Set this process's precision (``auto`` or ``f32``) and device (``cpu`` or ``cuda``).
 
-    The recogniser in bfloat16 takes 0.58 instead of 0.77 CPU-seconds an image on a CPU with AMX, and finds as
-    much. The detector stays in float32: in bfloat16 it finds a little less.
+    Return what follows `NAME` in the cache key. The recogniser in bfloat16 takes 0.58 instead of 0.77
+    CPU-seconds an image on a CPU with AMX, and finds as much. The detector stays in float32: in bfloat16 it
+    finds a little less. On a GPU all is in float32.
     """
-    global _recogniser_precision
-    wanted = "bf16" if precision == "auto" and _has_amx() else "f32"
-    if wanted != _recogniser_precision:
-        _recogniser_precision = wanted
+    global _backend
+    wanted = ON_CUDA if device == "cuda" else IN_BFLOAT16 if precision == "auto" and _has_amx() else ""
+    if wanted != _backend:
+        _backend = wanted
         _engine.cache_clear()
         _engine_for.cache_clear()
-    return IN_BFLOAT16 if wanted == "bf16" else ""
+    return wanted
+
+
+def check_device(device: str) -> None:
+    """Load the models on a device. Raises `InputError` where it cannot be used."""
+    use("f32", device)
+    _engine()
 
 
 def _has_amx() -> bool:
@@ -115,10 +120,14 @@ def _engine() -> Any:
         params={"Global.log_level": "critical", **threads, "Rec.rec_batch_num": 1, "Cls.cls_batch_num": 1}
     )
     models = Path(rapidocr.__file__).parent / "models"
-    engine._load_det_model().session = _FixedShapes(models / "PP-OCRv6_det_small.onnx")
-    engine._load_cls_model().session = _FixedShapes(models / "ch_ppocr_mobile_v2.0_cls_mobile.onnx")
-    engine._load_rec_model().session = _FixedShapes(
-        models / "PP-OCRv6_rec_small.onnx", _RECOGNISER_STEP, _recogniser_precision
+    session: type[CudaSession | OpenVinoSession] = CudaSession if _backend == ON_CUDA else OpenVinoSession
+    engine._load_det_model().session = session(models / "PP-OCRv6_det_small.onnx")
+    engine._load_cls_model().session = session(models / "ch_ppocr_mobile_v2.0_cls_mobile.onnx")
+    recogniser = models / "PP-OCRv6_rec_small.onnx"
+    engine._load_rec_model().session = (
+        OpenVinoSession(recogniser, _RECOGNISER_STEP, "bf16")
+        if _backend == IN_BFLOAT16
+        else session(recogniser, _RECOGNISER_STEP)
     )
     return engine
 
@@ -135,31 +144,3 @@ def _detector_input(ocr_pass: OcrPass, image: np.ndarray) -> np.ndarray:
         for side in (width, height)
     ]
     return cv2.dnn.blobFromImage(cv2.resize(image, size), 1 / 127.5, mean=(127.5, 127.5, 127.5))
-
-
-class _FixedShapes:
-    """A model that OpenVINO compiles for each input shape; widths are padded with zeros to a ``step``."""
-
-    def __init__(self, path: Path, step: int = 1, precision: str = "f32") -> None:
-        import openvino
-
-        self._core = openvino.Core()
-        self._model = self._core.read_model(path)
-        self._step, self._precision = step, precision
-        self._compiled = functools.lru_cache(_KEPT_SHAPES)(self._compile)
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        padding = -values.shape[3] % self._step
-        if padding:
-            values = np.pad(values, ((0, 0), (0, 0), (0, 0), (0, padding)))
-        return self._compiled(values.shape)(values)[0]
-
-    def _compile(self, shape: tuple[int, ...]) -> Callable:
-        self._model.reshape(shape)
-        options = {
-            "INFERENCE_NUM_THREADS": 1,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # it would put the threads of all processes on one core
-            "INFERENCE_PRECISION_HINT": self._precision,
-        }
-        return self._core.compile_model(self._model, "CPU", options)

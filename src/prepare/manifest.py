@@ -66,7 +66,7 @@ class TextOffset(NamedTuple):
 def entry_of(job: Job, outcome: Outcome) -> dict[str, Any]:
     """Return what the journal keeps of a processed image."""
     key = _cache_key(outcome.get("error", ""), job.enhance, job.max_pixels)
-    engine_name = engine.NAME + outcome.get("precision", "")
+    engine_name = engine.NAME + outcome.get("backend", "")
     if "lines" in outcome and engine_name != FIRST_ENGINE:
         key += f" ocr={engine_name}"
     return {"image": job.image, "settings": sys.intern(key), "asked": job.entities, **outcome}
@@ -94,8 +94,8 @@ def is_current(
 ) -> bool:
     """Tell whether an image of the same source needs no new run: cache key and text are as they would be now.
 
-    Without OCR old text may stay, and where no precision is asked for, text of either. Failures by a dead
-    worker, a drive or an unexpected error are tried again.
+    Without OCR old text may stay, and where no precision is asked for, text of either and of any device.
+    Failures by a dead worker, a drive or an unexpected error are tried again.
     """
     key, _, engine_name = row.settings.partition(" ocr=")
     if key != _cache_key(row.error, settings, settings.max_pixels):
@@ -105,8 +105,8 @@ def is_current(
     if not settings.ocr:
         return True
     engine_name = engine_name or FIRST_ENGINE
-    if settings.ocr_precision == "auto":  # by the CPU: another machine may go on
-        engine_name = engine_name.removesuffix(engine.IN_BFLOAT16)
+    if settings.ocr_precision == "auto":  # by the machine: another may go on
+        engine_name = engine_name.partition("+")[0]
     return engine_name == engine.NAME and text is not None and set(entities) <= set(text.entities)
 
 

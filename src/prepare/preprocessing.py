@@ -4,9 +4,11 @@ A source image is current (processed as it would be now), missing, or to be proc
 is the matter of `stores`. Every file of the output folder appears whole.
 """
 
+import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from src.data.folders import DataFolder, ProcessedFolder
 from src.data.names import asked_entities, image_names, processed_name, read_files
 from src.data.sampling import read_sampled
 from src.images.decode import UNREADABLE
+from src.ocr.engine import check_device
 from src.prepare.manifest import ManifestRow, TextOffset, is_current, with_same_source
 from src.prepare.processes import Job
 from src.prepare.ray_backend import runner
@@ -32,6 +35,8 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out`` cannot
     be written.
     """
+    if settings.ocr and settings.ocr_device == "cuda":
+        _check_gpu(settings)
     images, present = DataFolder(settings.data).images, _present_images(settings.data)
     files = read_files(settings.data)
     sampled = read_sampled(settings.data, settings.sampled_rows, settings.seed)
@@ -50,8 +55,8 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
 
     def job_of(image: str) -> Job:
         source, target = images / image, folder.root / processed_name(image)
-        precision = settings.ocr_precision if settings.ocr else ""
-        return Job(image, source, target, settings, settings.max_pixels, precision, entities.get(image, ()))
+        ocr = (settings.ocr_precision, settings.ocr_device) if settings.ocr else None
+        return Job(image, source, target, settings, settings.max_pixels, ocr, entities.get(image, ()))
 
     try:
         with held(folder.root):
@@ -66,6 +71,15 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
         raise InputError(f"{settings.out}: cannot be written ({reason}); finished images are kept") from None
     _report(manifest, store.fine, len(kept), len(unneeded.intersection(present) - kept))
     return manifest
+
+
+def _check_gpu(settings: PreprocessSettings) -> None:
+    """Raise `InputError` where the text cannot be read on a GPU."""
+    if settings.ray is not None:
+        raise InputError("--ocr-device cuda: is for the GPU of this machine; leave out --ray, or the flag")
+    # In a process that ends: the GPU's memory is for the workers.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(check_device, "cuda").result()
 
 
 def _missing(image: str) -> ManifestRow:

@@ -45,7 +45,7 @@ class Job:
     target: Path
     enhance: EnhanceSettings
     max_pixels: int
-    ocr: str  # its precision, see `engine.use`; empty: no text is read
+    ocr: tuple[str, str] | None  # precision and device, see `engine.use`; None: no text is read
     entities: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ Outcome = dict[str, Any]
 
 ``source_hash`` is the `content_hash` of a source image that could be read. For ok and blank also
 ``source_width, source_height`` (pixels), for ok ``file, file_hash, width, height``, and with OCR ``lines``
-(`TextLine`), ``drawn`` (`Layout.entry`, None without lengths) and ``precision`` (see `engine.use`)."""
+(`TextLine`), ``drawn`` (`Layout.entry`, None without lengths) and ``backend`` (see `engine.use`)."""
 
 
 def process(job: Job) -> Outcome:
@@ -129,7 +129,7 @@ def _read_text(full: np.ndarray, small: np.ndarray, job: Job, outcome: Outcome) 
     from src.ocr.engine import read, use  # its models are loaded only where text is asked for
     from src.ocr.retry_passes import read_with_retries
 
-    outcome |= {"lines": [], "drawn": None, "precision": use(job.ocr)}
+    outcome |= {"lines": [], "drawn": None, "backend": use(*job.ocr) if job.ocr else ""}
     failure = UNREAD
     try:
         outcome["lines"] = read(full)

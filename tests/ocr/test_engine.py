@@ -1,10 +1,19 @@
+from collections import Counter
+from dataclasses import replace
+
+import onnxruntime
 import pytest
 
-from src.images.decode import cv2, np
+from src.data.errors import InputError
+from src.images.decode import cv2, decode, np
 from src.ocr import engine as ocr
+from src.ocr import sessions
 from src.ocr.retry_passes import read_with_retries
 from src.ocr.text_lines import FIRST_PASS, OcrPass
+from src.prepare.preprocessing import preprocess
 from src.reading.cross_line import parse_lines
+from src.settings import PreprocessSettings
+from tests.conftest import make_folder
 
 
 def page(small_print):
@@ -78,3 +87,47 @@ def test_bfloat16_is_for_the_recogniser_on_cpus_with_amx(precision, monkeypatch,
     assert hints == ["f32", "f32", "bf16" if has_amx else "f32"]
     assert precision("f32") == ""
     assert ocr.read(page("NET WT 113.4 g")[:1200]) == want
+
+
+@pytest.fixture
+def read_by_onnxruntime(monkeypatch):
+    """Reads as on a GPU, by onnxruntime, but on the CPU."""
+    monkeypatch.setattr(sessions, "CUDA", ("CPUExecutionProvider", {}))
+    ocr.use("auto", "cuda")
+    yield
+    ocr.use("f32")
+
+
+def test_a_gpu_gets_the_same_models_and_shapes_and_finds_the_same(precision, read_by_onnxruntime):
+    image = page("NET WT 113.4 g")
+    engine = ocr._engine()
+    parts = engine.text_det, engine.text_cls, engine.text_rec
+    assert {type(part.session) for part in parts} == {sessions.CudaSession}
+    got, _ = read_with_retries(image, ocr.read(image), [])
+    assert precision("f32") == ""
+    want, _ = read_with_retries(image, ocr.read(image), [])
+    assert [line.text for line in got] == [line.text for line in want]
+
+
+def test_a_gpu_reads_real_images_as_a_cpu_but_for_one_line_in_a_hundred(precision, read_by_onnxruntime, real):
+    images = [decode(file.read_bytes()) for file in sorted((real / "images").iterdir())[::60]]
+    got = [line.text for image in images for line in ocr.read(image)]
+    precision("f32")
+    want = [line.text for image in images for line in ocr.read(image)]
+    assert len(want) > 100
+    assert sum((Counter(want) - Counter(got)).values()) <= len(want) / 100
+    assert len(got) == pytest.approx(len(want), rel=0.01)
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="onnxruntime has a GPU's provider",
+)
+def test_without_a_gpu_one_sentence_and_nothing_is_read(tmp_path):
+    data = make_folder(tmp_path / "data", 1, 1)
+    settings = PreprocessSettings(data, tmp_path / "out", ocr=True, ocr_device="cuda")
+    with pytest.raises(InputError, match=r"^--ocr-device cuda: .* pip install onnxruntime-gpu==.*[^.]$"):
+        preprocess(settings)
+    with pytest.raises(InputError, match=r"^--ocr-device cuda: .* leave out --ray"):
+        preprocess(replace(settings, ray="auto"))
+    assert not (tmp_path / "out").exists()
