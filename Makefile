@@ -10,6 +10,7 @@
 # make bench-gpu   everything about a GPU at idefics2-8b's size, into benchmarks/gpu.json and benchmarks/README.md
 # make rehearse   what a first run of idefics2-8b does, at full size with random weights, here (34 GB of disk; an hour without a GPU)
 # make results   every figure of the results in benchmarks/README.md, on DATA with gold_dev.csv, after make run (same DATA and OUT)
+# make pictures   the README's pictures, from a fresh run on the sample data
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)
 DATA ?= data/sample
 OUT ?= outputs
@@ -20,7 +21,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test test-ray lint notebooks bench-preprocess bench-ray bench-reading bench-train bench-infer bench-gpu rehearse results
+.PHONY: run test test-ray lint notebooks bench-preprocess bench-ray bench-reading bench-train bench-infer bench-gpu rehearse results pictures
 
 run: $(VENV)/.run
 	$(PY) -m src.run --data "$(DATA)" --out "$(OUT)" --model "$(MODEL)" $(ARGS)
@@ -39,7 +40,11 @@ lint: $(VENV)/.dev
 notebooks: $(VENV)/.run
 	$(PY) -m src.run
 	cp outputs/training.ipynb outputs/inference.ipynb .
-	cp outputs/gallery.png data/
+
+pictures: $(VENV)/.dev
+	rm -rf outputs/pictures
+	$(PY) -m src.run --out outputs/pictures
+	$(PY) -m benchmarks.pictures --out outputs/pictures
 
 bench-preprocess: $(VENV)/.run
 	$(PY) -m benchmarks.preprocess --data "$(DATA)"

@@ -172,16 +172,20 @@ def _position_of(options: Sequence[Option], label: str, entity: str) -> int:
 
 
 def describe(questions: Sequence[Question], weights: Weights) -> str:
-    """Return the weights as text, and the F1 on held-out rows of model, rules and ensemble (fitted to other
-    folds)."""
+    """Return the F1 on held-out rows of model, rules and ensemble (fitted to other folds), and the weights.
+
+    As text; the intervals are those of `metrics.f1_interval`.
+    """
     combined = {"the model alone": combine(questions, MODEL_ALONE)}
     if any(question.has_rule_logits for question in questions):
         combined["the rules alone"] = combine(questions, RULES_ALONE)
     combined["the ensemble"] = combine_in_folds(questions)
-    lines = []
+    lines = [f"{len(questions)} held-out rows, F1 with its 95 % interval:"]
     for name, answered in combined.items():
         score = metrics.score([q.label for q in answered], [q.prediction for q in answered])
-        lines.append(f"{name:28s} F1 {score.f1:.3f}")
+        low, high = metrics.f1_interval(score)
+        lines.append(f"{name:28s} {score.f1:.2f} ({low:.2f} to {high:.2f})")
+    lines.append("weights:")
     for name, weight, extra in zip(FEATURES, weights, weights[len(FEATURES) :], strict=False):
         lines.append(f"{name:28s} {weight:+.2f}, for lengths {extra:+.2f} more")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from src.data.errors import InputError, run_main
@@ -45,6 +46,21 @@ class Score:
     def f1(self) -> float:
         """The harmonic mean of precision and recall; 0 without a true positive."""
         return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
+
+
+def f1_interval(score: Score, share: float = 0.95, resamples: int = 1000) -> tuple[float, float]:
+    """Return the ends of a bootstrap interval of an F1: percentiles over resamples of the rows.
+
+    Rows count by their outcome alone, so a resample is a draw from the multinomial of the four counts.
+    """
+    counts = np.array([score.tp, score.fp, score.fn, score.tn], float)
+    rows = int(counts.sum())
+    if not rows:
+        return 0.0, 1.0
+    tp, fp, fn, _ = np.random.default_rng(0).multinomial(rows, counts / rows, resamples).T
+    f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
+    low, high = np.quantile(f1, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)
 
 
 def comparable(text: str) -> tuple[float, str] | str:

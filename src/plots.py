@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -9,15 +10,20 @@ from typing import Any, TypeAlias
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML, display
 from matplotlib.patches import Rectangle
 
 from src.data.files import write_whole
 from src.data.processed import ModelImages
-from src.images.decode import ImageError, read_image
+from src.data.questions import Question
+from src.images.decode import ImageError, cv2, read_image
 from src.images.enhance import resize
+from src.metrics import comparable
 
 _THUMBNAIL = 260
 """Longest side of an image in a gallery, px; keeps a notebook's outputs small."""
+_CUT_RATIO, _CUT_MARGIN = 3.0, 1.6
+"""Width of a cut of print over its height, and over the width of the print itself."""
 Box: TypeAlias = tuple[float, float, float, float]
 _STYLES: dict[str, dict[str, Any]] = {
     "line": {"edgecolor": "grey", "linewidth": 1},
@@ -29,27 +35,43 @@ _LARGE = 1000
 """Longest side of an annotated photo, px."""
 
 
-def show_gallery(
-    images: Sequence[Path], captions: Sequence[str], columns: int = 4, save: Path | None = None
-) -> None:
-    """Show images in a grid, each below its caption; the place of one that cannot be read stays grey.
+def show_gallery(images: Sequence[Path], captions: Sequence[str], columns: int = 4) -> None:
+    """Show images in a grid, each below its caption; the place of one that cannot be read stays grey."""
+    pictures = [_read(image) for image in images]
+    small = [picture if picture is None else resize(picture, _THUMBNAIL) for picture in pictures]
+    _show_grid(small, captions, ["black"] * len(images), columns)
 
-    ``save`` is a path to write the figure to as well, as PNG.
-    """
+
+def _read(image: Path) -> np.ndarray | None:
+    """Return an image as BGR uint8, None if it cannot be read."""
+    try:
+        return read_image(image)
+    except ImageError:
+        return None
+
+
+def _show_grid(
+    images: Sequence[np.ndarray | None],
+    captions: Sequence[str],
+    colours: Sequence[str],
+    columns: int = 4,
+    save: Path | None = None,
+) -> None:
+    """Show BGR images in a grid, captions in ``colours``; ``save``: a path to write it to as well, as PNG."""
     rows = max(1, -(-len(images) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.4 * rows), dpi=72, squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 3.6 * rows), dpi=80, squeeze=False)
     for axis in axes.flat[len(images) :]:
         axis.axis("off")
-    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
+    for axis, image, caption, colour in zip(axes.flat, images, captions, colours, strict=False):
         # Longer lines would run into the caption beside.
         lines = (textwrap.fill(line, 42) for line in caption.splitlines())
-        axis.set_title("\n".join(lines), fontsize=10)
+        axis.set_title("\n".join(lines), fontsize=10, color=colour)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
-        try:
-            axis.imshow(resize(read_image(image), _THUMBNAIL)[:, :, ::-1])
-        except ImageError:
+        if image is None:
             axis.set_facecolor("lightgrey")
+        else:
+            axis.imshow(image[:, :, ::-1])
     figure.tight_layout(h_pad=2)
     if save:
         png = io.BytesIO()
@@ -59,23 +81,95 @@ def show_gallery(
 
 
 def show_answers(
-    processed: Path, answers: pd.DataFrame, column: str = "prediction", save: Path | None = None
+    images: Path,
+    processed: Path,
+    questions: Sequence[Question],
+    truths: Sequence[str | None],
+    *,
+    row_prefix: str = "",
+    save: Path | None = None,
 ) -> None:
-    """Show a gallery of answers: columns ``model_image``, ``entity`` and ``column``.
+    """Show some answers of each kind: the image, and below it the print that the answer was read from.
 
-    Columns ``truth``, ``probability`` (of the prediction) and ``candidates`` are optional.
+    ``images``: folder of the source images, whose print is sharper than that of the model images in
+    ``processed``. ``truths``: None where one is not known. ``row_prefix``: how the names of such rows begin
+    on the report page, to which links lead. ``save``: a path to write the figure to as well, as PNG.
     """
-    captions = []
-    for row in answers.to_dict("records"):
-        probability = f" ({row['probability']:.0%})" if "probability" in row else ""
-        lines = [f"{row['entity']}: {row[column] or '(empty)'}{probability}"]
-        if "truth" in row:
-            lines.append(f"truth: {row['truth'] or '(not visible)'}")
-        if "candidates" in row:
-            candidates = row["candidates"] or "nothing that fits"
-            lines.append("read: " + textwrap.shorten(candidates, 36, placeholder=" ..."))
+    shown = [(questions[at], truths[at]) for at in varied(questions, truths)]
+    captions, colours, pictures, links = [], [], [], []
+    for question, truth in shown:
+        is_right = truth is not None and comparable(truth) == comparable(question.prediction)
+        mark, colour = (
+            ("", "black") if truth is None else ("✓ ", "green") if is_right else ("✗ ", "firebrick")
+        )
+        lines = [
+            f"{mark}row {question.row}: {question.entity}",
+            f"{question.prediction or '(empty)'} ({question.probability:.0%})",
+        ]
+        if truth is not None and not is_right:
+            lines.append(f"truth: {truth or '(not visible)'}")
         captions.append("\n".join(lines))
-    show_gallery(list(map(ModelImages(processed).path, answers["model_image"])), captions, save=save)
+        colours.append(colour)
+        whole = _read(ModelImages(processed).path(question.model_image.name))
+        source = _read(images / question.image)
+        pictures.append(
+            None if whole is None else with_print(whole, whole if source is None else source, question)
+        )
+        links.append(f'<a href="report.html#row-{row_prefix}{question.row}">{question.row}</a>')
+    _show_grid(pictures, captions, colours, save=save)
+    display(HTML(f"In the report: {', '.join(links)}"))
+
+
+def varied(questions: Sequence[Question], truths: Sequence[str | None], count: int = 8) -> list[int]:
+    """Return positions of answered questions, in order: a quarter wrong ones and a quarter empty ones.
+
+    So many where there are enough. Entities and images that others are of come last.
+    """
+    kinds: dict[str, list[int]] = {"wrong": [], "empty": [], "others": []}
+    for at, (question, truth) in enumerate(zip(questions, truths, strict=True)):
+        is_wrong = truth is not None and comparable(truth) != comparable(question.prediction)
+        if not question.reason:
+            kinds["wrong" if is_wrong else "others" if question.prediction else "empty"].append(at)
+    chosen: list[int] = []
+    for kind, until in (("wrong", count // 4), ("empty", count // 2), ("others", count)):
+        while kinds[kind] and len(chosen) < until:
+            entities = Counter(questions[at].entity for at in chosen)
+            images = Counter(questions[at].image for at in chosen)
+            best = min(
+                kinds[kind], key=lambda at: (entities[questions[at].entity], images[questions[at].image])
+            )
+            kinds[kind].remove(best)
+            chosen.append(best)
+    return sorted(chosen)
+
+
+def with_print(whole: np.ndarray, source: np.ndarray, question: Question) -> np.ndarray:
+    """Return a BGR uint8 image with the box of a question's answer, above an enlarged cut of ``source``.
+
+    ``source`` is the same image, maybe larger. Without a box it is the image alone.
+    """
+    chosen = (option for option in question.options if option.texts and option.text == question.prediction)
+    box = next((box for option in chosen for box in option.boxes), None)
+    whole = resize(whole, _THUMBNAIL)
+    if box is None:
+        return whole
+    height, width = source.shape[:2]
+    left, top, right, bottom = np.array(box) * [width, height, width, height]
+    across = min(width, _CUT_MARGIN * max(right - left, _CUT_RATIO * (bottom - top)))
+    down = min(height, across / _CUT_RATIO)
+    x, y = ((left + right - across) / 2, (top + bottom - down) / 2)
+    x, y = (int(np.clip(x, 0, max(0, width - across - 1))), int(np.clip(y, 0, max(0, height - down - 1))))
+    cut = source[y : y + 1 + round(down), x : x + 1 + round(across)]
+    scale = min(_THUMBNAIL / cut.shape[1], _THUMBNAIL / _CUT_RATIO / cut.shape[0])
+    size = [max(1, round(scale * side)) for side in cut.shape[1::-1]]
+    cut = cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC)
+    first, last = (np.array(box).reshape(2, 2) * whole.shape[1::-1]).round().astype(int).tolist()
+    whole = cv2.rectangle(whole.copy(), first, last, color=(60, 160, 60), thickness=2)
+    stacked = np.full((whole.shape[0] + 6 + cut.shape[0], _THUMBNAIL, 3), 255, np.uint8)
+    for part, down in ((whole, 0), (cut, whole.shape[0] + 6)):
+        start = (_THUMBNAIL - part.shape[1]) // 2
+        stacked[down : down + part.shape[0], start : start + part.shape[1]] = part
+    return stacked
 
 
 def show_reliability(answers: pd.DataFrame) -> None:

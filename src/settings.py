@@ -154,6 +154,7 @@ class TrainSettings(LoraSettings):
     )
     evaluations: int = setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
     checkpoint_steps: int = setting(200, "optimizer steps between checkpoints", least=1)
+    overwrite: bool = setting(False, "replace the finished adapter of another recipe")
     cpu: bool = setting(False, _CPU)
     seed: int = setting(0, _SEED)
 

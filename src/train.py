@@ -7,6 +7,8 @@ one with the same settings and data is not repeated.
 """
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -20,7 +22,13 @@ from src.model.precision import compute_dtype
 from src.settings import TrainSettings
 from src.training import adapter
 from src.training.adapter import TrainResult
-from src.training.configuration import TrainingArguments, adapter_key, recipe_of, resolve
+from src.training.configuration import (
+    TrainingArguments,
+    adapter_key,
+    recipe_of,
+    recipe_values,
+    resolve,
+)
 from src.training.rows import TrainData, load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 
@@ -34,9 +42,10 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     """
     settings = resolve(settings)
     folder = RunFolder(settings.out).adapter
-    recipe = recipe_of(settings)
-    quantization, lora, arguments, collator = recipe
-    if finished := adapter.load_result(folder, adapter_key(settings, *recipe)):
+    quantization, lora, arguments, collator = recipe_of(settings)
+    recipe = recipe_values(settings, quantization, lora, arguments, collator)
+    finished = adapter.load_result(folder, adapter_key(settings, recipe), recipe, settings.overwrite)
+    if finished:
         print(f"{folder} is already trained with these settings and data")
         return finished
     data = data or load_data(settings)
@@ -50,20 +59,20 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
     return adapter.save(trainer)
 
 
-def on_every_gpu(settings: TrainSettings, processes: int, key: str) -> TrainResult:
+def on_every_gpu(settings: TrainSettings, processes: int, recipe: Mapping[str, Any]) -> TrainResult:
     """Train in several processes, as this command does, and return the result.
 
-    ``key``: the adapter's cache key by the objects of a notebook. Raises `InputError` when it is not that of
-    ``settings``, because a process knows these only.
+    ``recipe``: that of a notebook's objects. Raises `InputError` when it is not that of ``settings``, because
+    a process knows these only.
     """
     settings = resolve(settings)
-    if key != adapter_key(settings, *recipe_of(settings)):
+    if recipe != recipe_values(settings, *recipe_of(settings)):
         raise InputError(
             "a change that is no setting (quantization, modules of LoRA, schedule, a prompt of one's own) is "
             "not known to other processes: set PROCESSES = 1, or change it in src/"
         )
     launch.on_every_gpu("src.train", settings, processes)
-    result = adapter.load_result(RunFolder(settings.out).adapter, key)
+    result = adapter.load_result(RunFolder(settings.out).adapter, adapter_key(settings, recipe), recipe)
     if result is None:
         raise InputError(f"{settings.out}: its adapter is of other data now; run again")
     return result

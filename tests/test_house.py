@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "model": {"settings", "entities", "images", "reading", "data", "model"},
     "ensemble": {"entities", "metrics", "reading", "data"},
     "training": {"settings", "entities", "reading", "data", "model", "metrics", "rules", "training"},
-    "plots": {"images", "data"},
+    "plots": {"images", "data", "metrics"},
     "train": {"settings", "data", "model", "training", "metrics", "launch"},
     "predict": {
         *("settings", "entities", "data", "prepare", "model"),

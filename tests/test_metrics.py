@@ -1,5 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from src import metrics
 from tests.conftest import assert_one_sentence, run_python
@@ -16,6 +19,28 @@ def test_the_challenges_counts():
     assert score.f1 == pytest.approx(
         2 * 2 / (2 + 4 + 1)
     )  # 2TP / (TP + true values + answers where there is none)
+
+
+@given(*[st.integers(0, 300)] * 4)
+def test_an_interval_holds_the_f1_and_narrows_with_more_rows(tp, fp, fn, tn):
+    few = metrics.Score(tp, fp, fn, tn)
+    low, high = metrics.f1_interval(few)
+    assert 0 <= low <= high <= 1
+    if tp + fp + fn:
+        assert low - 0.05 <= few.f1 <= high + 0.05
+    more_low, more_high = metrics.f1_interval(metrics.Score(*[100 * n for n in (tp, fp, fn, tn)]))
+    assert more_high - more_low <= high - low + 1e-9
+
+
+def test_an_interval_is_that_of_resampled_rows():
+    rows = np.repeat(["tp", "fp", "fn", "tn"], [60, 20, 10, 10])
+    rng = np.random.default_rng(1)
+    scores = [
+        metrics.Score(**{name: int((drawn == name).sum()) for name in ("tp", "fp", "fn", "tn")}).f1
+        for drawn in rng.choice(rows, (1000, len(rows)))
+    ]
+    expected = np.quantile(scores, [0.025, 0.975])
+    assert metrics.f1_interval(metrics.Score(60, 20, 10, 10)) == pytest.approx(expected, abs=0.02)
 
 
 def test_numbers_are_compared_not_strings():

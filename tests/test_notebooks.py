@@ -124,7 +124,7 @@ def test_a_change_that_other_processes_cannot_know_is_refused_before_they_start(
     settings = resolve(TrainSettings(processed[0], tmp_path, str(TINY)))
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
     with pytest.raises(InputError, match="is not known to other processes: set PROCESSES = 1"):
-        train.on_every_gpu(settings, 2, "the key of another quantization")
+        train.on_every_gpu(settings, 2, {"quantization": "another"})
 
 
 def test_a_prompt_that_cannot_be_filled_is_refused_in_one_sentence(tmp_path):

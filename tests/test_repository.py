@@ -8,6 +8,7 @@ import subprocess
 import nbformat
 import pytest
 
+from benchmarks import pictures
 from src.data.folders import Entry, RunFolder
 from src.notebooks.execution import clean
 from tests.conftest import ROOT
@@ -28,6 +29,11 @@ def test_notebooks_are_short_executed_and_of_no_machine(name):
     assert len(text) < 700_000
     assert not re.search(r"(/home/|/root/|/tmp/|/work/|/Users/)\w", text)
     assert "papermill" not in text
+
+
+@pytest.mark.parametrize("picture", pictures.CODE)
+def test_pictures_are_drawn_by_the_code_as_it_is_now(picture):
+    assert pictures.says_drawn_by(ROOT / "data" / picture) == pictures.drawn_by(picture), "run make pictures"
 
 
 def test_cleaning_keeps_the_last_state_of_a_bar():

@@ -36,8 +36,9 @@ from src.train import train
 from src.training import adapter
 from src.training.configuration import (
     adapter_key,
-    cache_key,
     per_process,
+    recipe_of,
+    recipe_values,
     resolve,
     settings_in_use,
     training_arguments,
@@ -47,6 +48,7 @@ from src.training.rows import load_data
 from src.training.trainer import F1Trainer, last_checkpoint
 from tests.conftest import ROOT, TINY, assert_one_sentence, run_python
 from tests.prepare.test_preprocessing import hashes
+from tests.training.test_configuration import key_of
 
 
 def settings_for(data, out, **changes):
@@ -108,9 +110,12 @@ def test_the_adapter_folder_is_whole(trained):
     logged = [json.loads(line) for line in (settings.out / "metrics.jsonl").read_text().splitlines()]
     assert [e["loss"] for e in logged if "loss" in e] == result.losses["loss"].tolist()
     assert [e["eval_f1"] for e in logged if "eval_f1" in e] == result.f1["f1"].tolist()
+    assert result.f1["step"].iloc[0] == 0  # so is the base model
     assert result.f1["step"].iloc[-1] == result.losses["step"].iloc[-1]  # the end is scored, too
     assert record["cache_key"] in card
-    assert record["step"] == result.f1.loc[result.f1["f1"].eq(result.f1["f1"].max()), "step"].iloc[-1]
+    of_adapters = result.f1[result.f1["step"].gt(0)]
+    assert record["step"] == of_adapters.loc[of_adapters["f1"].eq(of_adapters["f1"].max()), "step"].iloc[-1]
+    assert f"the best of {len(of_adapters)}" in card
 
 
 def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, monkeypatch):
@@ -121,8 +126,26 @@ def test_a_finished_run_is_not_repeated_but_a_changed_one_is(trained, capsys, mo
     assert again.scores.equals(result.scores)
 
     monkeypatch.setattr("src.train.load_base", started)
+    before, other = hashes(result.adapter), dataclasses.replace(settings, seed=1, lora_r=8)
+    with pytest.raises(InputError, match=r"finished, .* \(lora_r 16, now 8, seed 0, now 1\); .* --overwrite"):
+        train(other)
     with pytest.raises(Started):
-        train(dataclasses.replace(settings, seed=1))
+        train(dataclasses.replace(other, overwrite=True))
+    assert hashes(result.adapter) == before
+
+
+def test_another_quantization_or_model_does_not_replace_a_finished_adapter_unasked(trained):
+    settings, result, _ = trained
+    settings = resolve(settings)
+    quantization, *others = recipe_of(settings)
+    quantization.bnb_4bit_use_double_quant = False
+    recipe = recipe_values(settings, quantization, *others)
+    with pytest.raises(InputError, match=r"\(quantization\)"):
+        adapter.load_result(result.adapter, "another key", recipe)
+    assert adapter.load_result(result.adapter, "another key", recipe, overwrite=True) is None
+    with pytest.raises(InputError, match=r"\(model\)"):
+        recorded = adapter.load_record(result.adapter)["recipe"]
+        adapter.load_result(result.adapter, "another key", recorded | {"model": "other"})
 
 
 class Started(Exception):
@@ -169,16 +192,15 @@ def test_what_a_caller_changes_in_lora_and_arguments_takes_effect_and_is_recorde
     trainer = F1Trainer(model, collator, load_data(settings), settings, arguments)
     in_use = dataclasses.replace(settings, lora_r=4, learning_rate=5e-4, prompt="{question} {context}")
     assert trainer.settings == in_use
-    assert trainer.key == adapter_key(in_use, quantization_config(), lora_config(in_use), arguments, collator)
-    assert cache_key(in_use) != cache_key(settings)
+    recipe = recipe_values(in_use, quantization_config(), lora_config(in_use), arguments, collator)
+    assert trainer.key == adapter_key(in_use, recipe) != key_of(settings)
     trainer.train(resume_from_checkpoint=last_checkpoint(arguments.output_dir))
     result = adapter.save(trainer)
     record = adapter.load_record(result.adapter)
     assert (record["settings"]["lora_r"], record["settings"]["learning_rate"]) == (4, 5e-4)
     assert json.loads((result.adapter / "adapter_config.json").read_text())["r"] == 4
     assert max(entry.get("learning_rate", 0) for entry in record["log"]) == 5e-4
-    assert adapter.load_result(result.adapter, trainer.key).scores.equals(result.scores)
-    assert adapter.load_result(result.adapter, cache_key(settings)) is None
+    assert adapter.load_result(result.adapter, trainer.key, recipe).scores.equals(result.scores)
 
 
 def test_killed_and_started_again_it_ends_at_the_same_weights(trained, processed, tmp_path, capfd):
@@ -349,8 +371,7 @@ def test_in_float16_a_loss_that_is_no_number_has_its_likely_cause_named(tmp_path
 def test_a_large_model_trains_without_a_gpu_where_that_is_asked_for(processed, tmp_path, monkeypatch, capsys):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
     settings = settings_for(processed[0], tmp_path)
-    key = cache_key(resolve(settings))
-    assert cache_key(resolve(replace(settings, cpu=True))) == key
+    assert key_of(replace(settings, cpu=True)) == key_of(settings)
     monkeypatch.setattr("src.model.memory.is_small", lambda config: False)
     with pytest.raises(InputError, match=r"needs a CUDA GPU: .*, or --cpu, where an 8B model takes"):
         train(settings)

@@ -86,13 +86,13 @@ def stages(work: Work, machine: Machine, rates: Rates) -> list[Stage]:
     """Return the stages that have something to do, in their order."""
     settings, cores, processes = TrainSettings(Path(), Path()), machine.cores, max(1, machine.gpus)
     held_out = min(settings.held_out * work.train_rows, settings.scored_rows)
-    evaluated = settings.evaluations * held_out
-    training = (work.train_rows * rates.training + evaluated * rates.answer) / processes
+    evaluations = 1 + settings.evaluations  # one before the training
+    training = (work.train_rows * rates.training + evaluations * held_out * rates.answer) / processes
     training += rates.load + work.train_rows * AUDIT_SECONDS
     answering = rates.load + work.test_rows * rates.answer / processes
     reading, ruling = work.images * rates.preprocess / cores, work.test_images * rates.rules / cores
     read, ruled = f"{rates.preprocess:.2f} s of a core each", f"{rates.rules * 1000:.0f} ms of a core each"
-    rows = f"{work.train_rows:,} rows, {settings.evaluations} x {held_out:,.0f} answers"
+    rows = f"{work.train_rows:,} rows, {evaluations} x {held_out:,.0f} answers"
     trained, answered = (
         f"{1 / rate:.1f} rows/s" if rate else "no rows" for rate in (rates.training, rates.answer)
     )

@@ -91,6 +91,7 @@ def save(trainer: Any) -> TrainResult:
         record = {
             **load_record(best),
             "cache_key": trainer.key,
+            "recipe": trainer.recipe,
             "settings": as_json(trainer.settings),
             "prompt": dataclasses.asdict(prompt) if isinstance(prompt, Prompt) else None,
             "log": trainer.state.log_history,
@@ -105,10 +106,37 @@ def save(trainer: Any) -> TrainResult:
     return _result(run.adapter, load_record(run.adapter))
 
 
-def load_result(adapter: Path, key: str) -> TrainResult | None:
-    """Return the result in ``adapter`` if its cache key is ``key``, else None."""
+def load_result(
+    adapter: Path, key: str, recipe: Mapping[str, Any], overwrite: bool = False
+) -> TrainResult | None:
+    """Return the result in ``adapter`` if its cache key is ``key``, None where one is to be made.
+
+    An adapter of the same ``recipe`` (see `configuration.recipe_values`) and other data may be replaced; one
+    of another recipe only with ``overwrite``. Raises `InputError` without.
+    """
     record = load_record(adapter)
-    return _result(adapter, record) if record.get("cache_key") == key else None
+    if not record:
+        return None
+    if record.get("cache_key") == key:
+        return _result(adapter, record)
+    before = record.get("recipe", {})
+    changes = [name for name, value in recipe.items() if before.get(name) != value]
+    if changes and not overwrite:
+        raise InputError(
+            f"{adapter}: is finished, by another recipe ({_changes(before, recipe, changes)}); give another "
+            f"--out, or --overwrite to replace it (in a notebook SETTINGS = {{'overwrite': True}})"
+        )
+    print(f"{adapter} is of {'another recipe' if changes else 'other data'}: training anew, to replace it")
+    return None
+
+
+def _changes(before: Mapping[str, Any], recipe: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return what differs between two recipes, in words."""
+    if not before:
+        return "of an earlier version of this code"
+    settings = [name for name in names if name in TrainSettings.__dataclass_fields__ and name != "model"]
+    told = [f"{name} {before.get(name)!r}, now {recipe[name]!r}" for name in settings]
+    return ", ".join(told or names)
 
 
 def load_record(adapter: Path) -> dict[str, Any]:
@@ -137,7 +165,7 @@ def _card(record: Mapping[str, Any]) -> str:
         **{name: record[name] for name in ("trained_on", "empty", "cache_key", "step")},
         model=record["settings"]["model"],
         steps=max(entry["step"] for entry in record["log"]),
-        evaluations=sum("eval_f1" in entry for entry in record["log"]),
+        evaluations=sum("eval_f1" in entry and entry["step"] > 0 for entry in record["log"]),
         scores=metrics.show(_scores(held_out(record))),
         settings=json.dumps(record["settings"], indent=1),
     )

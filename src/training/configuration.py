@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ NOT_IN_RESULT = (
     "gradient_checkpointing",
     "cpu",
     "model",
+    "overwrite",
 )
 """Settings that change how fast an adapter is made, but not which one; the product of the sizes counts.
 
@@ -172,12 +174,17 @@ def settings_in_use(
     )
 
 
-def cache_key(settings: TrainSettings) -> str:
-    """Return what decides whether an adapter is current: all that training depends on.
+def _settings_values(settings: TrainSettings) -> dict[str, Any]:
+    """Return the values of resolved settings that an adapter depends on, as JSON values."""
+    values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
+    return values | {"rows_per_step": settings.rows_per_step}
 
-    These are resolved settings, the contents of the model's files, the entities' proportions in the test
-    table, and the sampled rows with their labels and the contents of their images. Raises `InputError` when
-    one of these is missing.
+
+def _data_contents(settings: TrainSettings) -> list[Any]:
+    """Return what an adapter depends on besides its recipe, as JSON values.
+
+    These are the entities' proportions in the test table, the sampled rows with their labels, and the
+    contents of their images. Raises `InputError` when one of these is missing.
     """
     data = DataFolder(settings.data)
     sampled = read_sampled(settings.data, settings.rows, settings.seed)
@@ -186,33 +193,36 @@ def cache_key(settings: TrainSettings) -> str:
     table = sampled.train
     images = image_names(table["image_link"], read_files(settings.data))
     cells = (table.index, images, table["entity_name"], table["entity_value"], table["group_id"])
-    values = {name: value for name, value in as_json(settings).items() if name not in NOT_IN_RESULT}
-    values["rows_per_step"] = settings.rows_per_step
     contents = image_contents(RunFolder(settings.out).processed, images, settings.ocr)
     test_entities = () if sampled.test is None else sampled.test["entity_name"]
-    rows = list(zip(*cells, strict=True))
-    return files.cache_key(
-        [values, model_contents(settings.model), proportions(test_entities), rows, contents]
-    )
+    return [proportions(test_entities), list(zip(*cells, strict=True)), contents]
 
 
-def adapter_key(
+def recipe_values(
     settings: TrainSettings,
     quantization: BitsAndBytesConfig,
     lora: LoraConfig,
     arguments: transformers.TrainingArguments,
     collator: TrainingCollator,
-) -> str:
-    """Return the cache key of the adapter that these objects make, whatever a notebook has changed in them.
+) -> dict[str, Any]:
+    """Return all that an adapter depends on but the data, by name, as JSON values.
 
-    Raises `InputError` as `cache_key` does.
+    These are the settings in use, the model's contents, and what a notebook may change beyond settings.
     """
     adapter = {name: value for name, value in lora.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
-    recipe = {
-        "settings": cache_key(settings_in_use(settings, lora, arguments, collator)),
+    return {
+        **_settings_values(settings_in_use(settings, lora, arguments, collator)),
+        "model": model_contents(settings.model),
         "quantization": str(quantization.to_dict()),
         "lora": {name: str(sorted(v) if isinstance(v, set) else v) for name, v in adapter.items()},
         "arguments": {name: str(getattr(arguments, name)) for name in _RECIPE_ARGUMENTS},
         "prompts": [collator.prompt(entity, "CONTEXT") for entity in ENTITIES],
     }
-    return files.cache_key(recipe)
+
+
+def adapter_key(settings: TrainSettings, recipe: Mapping[str, Any]) -> str:
+    """Return the cache key of the adapter that a recipe (see `recipe_values`) makes of the settings' data.
+
+    It decides whether an adapter is current. Raises `InputError` when the data are not there.
+    """
+    return files.cache_key([dict(recipe), *_data_contents(settings)])

@@ -29,7 +29,7 @@ from src.model.modeling import preset_for
 from src.model.option_loss import option_loss
 from src.settings import TrainSettings
 from src.training import adapter
-from src.training.configuration import adapter_key, settings_in_use
+from src.training.configuration import adapter_key, recipe_values, settings_in_use
 from src.training.progress import Progress
 from src.training.rows import TrainData
 
@@ -54,7 +54,8 @@ class F1Trainer(Trainer):
         lora = model.peft_config[model.active_adapter]
         self.settings = settings_in_use(settings, lora, args, collator)
         quantization = model.get_base_model().config.quantization_config
-        self.key = adapter_key(settings, quantization, lora, args, collator)
+        self.recipe = recipe_values(settings, quantization, lora, args, collator)
+        self.key = adapter_key(settings, self.recipe)
         # The rows of a step are the same with more processes, their order and random states are not.
         args.output_dir = str(Path(str(args.output_dir)) / f"{self.key[:12]}-{args.world_size}")
         self.collator, self.data = collator, data
@@ -77,6 +78,7 @@ class F1Trainer(Trainer):
 
         Raises `InputError` when the loss is no number, when not even one row fits, and when the disk is full.
         """
+        self.args.eval_on_start = resume_from_checkpoint is None and self.args.eval_strategy != "no"
         weights = get_peft_model_state_dict(self.model)
         untrained = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         while True:
@@ -169,11 +171,18 @@ class F1Trainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Return the F1 over the held-out rows, which the processes share out, and keep the best adapter."""
+        """Return the F1 over the held-out rows, which the processes share out, and keep the best adapter.
+
+        Before the first step it is that of the base model, which is no adapter to keep.
+        """
         questions = self.data.held_out[self.args.process_index :: self.args.world_size]
-        answers = gather_object(answers_of(self.model, self.collator, questions, self.data, self.settings))
+        is_trained = self.state.global_step > 0
+        devices = [self.args.device] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices, enabled=not is_trained):  # the training's numbers stay the same
+            own = answers_of(self.model, self.collator, questions, self.data, self.settings)
+        answers = gather_object(own)
         score = metrics.score([row["label"] for row in answers], [row["model_answer"] for row in answers])
-        if self.is_world_process_zero():
+        if self.is_world_process_zero() and is_trained:
             folder = Path(self.args.output_dir)
             adapter.keep_if_best(self.model, folder, self.state.global_step, score.f1, answers)
         self.accelerator.wait_for_everyone()

@@ -26,8 +26,8 @@ from src.settings import (
     SanitySettings,
     TrainSettings,
 )
-from src.training.configuration import cache_key, resolve
 from tests.conftest import ROOT, TINY
+from tests.training.test_configuration import key_of
 
 STAGES = (PreprocessSettings, TrainSettings, PredictSettings)
 COMMANDS = (
@@ -141,13 +141,14 @@ def test_the_cache_key_of_an_adapter_holds_only_settings_that_change_it(processe
     data, out = processed
 
     def key(**changes):
-        return cache_key(resolve(TrainSettings(data, out, str(TINY), **changes)))
+        return key_of(TrainSettings(data, out, str(TINY)), **changes)
 
     same = {
         key(),
         key(workers=1),
         key(checkpoint_steps=3),
         key(evaluations=9),
+        key(overwrite=True),
         key(batch_size=4, accumulation=2),
     }
     assert len(same) == 1  # the preset is 8 x 1

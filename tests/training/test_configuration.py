@@ -16,7 +16,7 @@ from src.data.sampling import read_sampled
 from src.data.tables import read_test, read_train
 from src.prepare.preprocessing import preprocess
 from src.settings import PreprocessSettings, TrainSettings
-from src.training.configuration import cache_key, resolve
+from src.training.configuration import adapter_key, recipe_of, recipe_values, resolve
 from tests.conftest import ROOT, TINY
 
 
@@ -26,7 +26,8 @@ def settings(fresh):
 
 
 def key_of(settings, **changes):
-    return cache_key(resolve(dataclasses.replace(settings, **changes)))
+    settings = resolve(dataclasses.replace(settings, **changes))
+    return adapter_key(settings, recipe_values(settings, *recipe_of(settings)))
 
 
 def first_image(table):

@@ -1,0 +1,83 @@
+"""The README's pictures, from a fresh run on the sample: data/gallery.png and data/report.png.
+
+    make pictures
+
+Each says in its PNG text which code drew it (`drawn_by`), so that a test finds those that are older. The
+report page is drawn by the system's Chromium, through playwright (requirements-dev.txt).
+"""
+
+import argparse
+import io
+import shutil
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from src.data.details import read_details
+from src.data.errors import InputError, run_main
+from src.data.files import cache_key, write_whole
+from src.data.folders import RunFolder
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE = {
+    "gallery.png": [ROOT / "src" / "plots.py"],
+    "report.png": sorted(path for path in (ROOT / "src" / "report").iterdir() if path.is_file()),
+}
+"""The pictures in data/, and the code that draws them."""
+_KEY = "Drawn by"
+
+
+def drawn_by(picture: str) -> str:
+    """Return the cache key of the code that draws a picture of `CODE` now."""
+    return cache_key(picture, dict.fromkeys(CODE[picture], "run in a whole clone"))
+
+
+def says_drawn_by(path: Path) -> str:
+    """Return the cache key of the code that a picture was drawn by; empty if it does not say so."""
+    with Image.open(path) as image:
+        return str(image.info.get(_KEY, ""))
+
+
+def write(png: bytes, picture: str) -> None:
+    """Write a PNG into data/, with few colours, and what drew it."""
+    with Image.open(io.BytesIO(png)) as image:
+        text = PngInfo()
+        text.add_text(_KEY, drawn_by(picture))
+        small = io.BytesIO()
+        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+            small, "png", pnginfo=text, optimize=True
+        )
+    write_whole(ROOT / "data" / picture, small.getvalue())
+
+
+def screenshot(run: RunFolder) -> bytes:
+    """Return a PNG of the report page, at a row with several options of which one is the answer."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        raise InputError("there is no chromium on this system; install one and run again")
+    rows = [q.row for q in read_details(run.details) if q.prediction and len(q.option_texts) > 1]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport={"width": 1240, "height": 900})
+        tab.goto(f"{run.report.resolve().as_uri()}#row-{rows[0]}")
+        tab.wait_for_timeout(500)
+        png = tab.screenshot()
+        browser.close()
+    return png
+
+
+def main() -> int:
+    """Write the pictures of a run."""
+    parser = argparse.ArgumentParser(description="Write data/gallery.png and data/report.png.")
+    parser.add_argument("--out", type=Path, required=True, help="run folder of the sample")
+    run = RunFolder(parser.parse_args().out)
+    write(run.gallery.read_bytes(), "gallery.png")
+    write(screenshot(run), "report.png")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
