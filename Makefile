@@ -8,7 +8,7 @@
 # make bench-train   speed and memory of training beside the official notebook's way, same folders
 # make bench-infer   speed of answering beside a plain loop, same folders
 # make bench-gpu   everything about a GPU at idefics2-8b's size, into benchmarks/gpu.json and benchmarks/README.md
-# make rehearse   what a first run of idefics2-8b does, at full size with random weights, here (34 GB of disk; an hour without a GPU)
+# make rehearse   what a first run of idefics2-8b does, at full size with random weights, here (34 GB of disk; half an hour without a GPU)
 # make results   every figure of the results in benchmarks/README.md, on DATA with gold_dev.csv, after make run (same DATA and OUT)
 # make pictures   the README's pictures, from a fresh run on the sample data
 # make notebooks   execute both notebooks on the sample data, in place of the committed ones (remove outputs/ first)

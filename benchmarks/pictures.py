@@ -22,7 +22,9 @@ from src.data.folders import RunFolder
 ROOT = Path(__file__).resolve().parent.parent
 CODE = {
     "gallery.png": [ROOT / "src" / "plots.py"],
-    "report.png": sorted(path for path in (ROOT / "src" / "report").iterdir() if path.is_file()),
+    "report.png": sorted(
+        path for path in (ROOT / "src" / "report").iterdir() if path.suffix in (".py", ".js", ".css", ".html")
+    ),
 }
 """The pictures in data/, and the code that draws them."""
 _KEY = "Drawn by"

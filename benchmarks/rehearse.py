@@ -92,7 +92,7 @@ def own_memory() -> int:
 
 def write(size: str, data: Path, out: Path) -> None:
     """Write the checkpoint."""
-    with step("write the checkpoint"):
+    with step("write checkpoint"):
         models.write(size, out / "model", torch.float32)
 
 
@@ -145,8 +145,8 @@ def train(size: str, data: Path, out: Path) -> None:
         trainer.add_callback(CutOff())
     seconds = STEPS // 2 * ROWS * training_flops(config, True) / (TRAINING_SHARE * models.matmul_rate())
     estimate = memory.training(config, ROWS, True, settings.lora_r, compute_dtype()).total
-    what = "train 2 steps, save" if checkpoint is None else "resume, train 2 more"
-    with step(f"{what} ({ROWS} rows each)", seconds, estimate):
+    what = "train 2 steps" if checkpoint is None else "resume, 2 more"
+    with step(f"{what} of {ROWS} rows", seconds, estimate):
         trainer.train(checkpoint)
     trainer.model.save_pretrained(RunFolder(out).adapter)
 
@@ -165,10 +165,10 @@ def answer(size: str, data: Path, out: Path) -> None:
     unknown = [replace(question, options=(ABSTAIN,)) for question in questions[:FREELY]]
     seconds = answering_flops(config, 1) / (ANSWERING_SHARE * models.matmul_rate())
     estimate = memory.answering(config, rows, False, compute_dtype()).total
-    with step("load with the adapter"):
+    with step("load, with adapter"):
         answerer = Answerer.load(settings)
-    for name, asked in (("by their options", known), ("freely", unknown)):
-        with step(f"answer {len(asked)} questions {name}", len(asked) * seconds, estimate):
+    for name, asked in (("by options", known), ("freely", unknown)):
+        with step(f"{len(asked)} answers {name}", len(asked) * seconds, estimate):
             answers: list[Question] = list(answerer.answers(asked, bar_name=""))
         if faults := [question.reason for question in answers if question.reason]:
             raise InputError(f"{len(faults)} questions were not answered: {faults[0]}")
@@ -185,12 +185,12 @@ PARTS: dict[str, Callable[[str, Path, Path], None]] = {
 
 def as_markdown(device: str, steps: list[dict[str, Any]]) -> str:
     """Return the table of the steps."""
-    lines = [f"| {device} | seconds | estimated | own memory | estimated |", "|---|---|---|---|---|"]
+    lines = [f"| {device} | seconds (estimated) | own GB (estimated) |", "|---|---|---|"]
     for one in steps:
         seconds, total = one["estimated"]
-        guess = f"{seconds:,.0f}" if seconds else "", f"{total / 1e9:.1f} GB" if total else ""
-        measured = f"{one['seconds']:,.0f} | {guess[0]} | {one['peak'] / 1e9:.1f} GB"
-        lines.append(f"| {one['step']} | {measured} | {guess[1]} |")
+        of_time, of_memory = f" ({seconds:,.0f})" if seconds else "", f" ({total / 1e9:.1f})" if total else ""
+        measured = f"{one['seconds']:,.0f}{of_time} | {one['peak'] / 1e9:.1f}{of_memory}"
+        lines.append(f"| {one['step']} | {measured} |")
     return "\n".join(lines)
 
 

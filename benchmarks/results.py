@@ -76,7 +76,7 @@ def way(settings: TrainSettings, processed: Path) -> pd.DataFrame:
     settings.out.mkdir(parents=True, exist_ok=True)
     if not RunFolder(settings.out).processed.exists():
         RunFolder(settings.out).processed.symlink_to(processed.resolve())
-    train(resolve(settings))
+    train(resolve(dataclasses.replace(settings, overwrite=True)))
     return answer(settings)
 
 

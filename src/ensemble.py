@@ -172,10 +172,8 @@ def _position_of(options: Sequence[Option], label: str, entity: str) -> int:
 
 
 def describe(questions: Sequence[Question], weights: Weights) -> str:
-    """Return the F1 on held-out rows of model, rules and ensemble (fitted to other folds), and the weights.
-
-    As text; the intervals are those of `metrics.f1_interval`.
-    """
+    """Return a text: the F1 on held-out rows of model, rules and ensemble (fitted to other folds), with
+    intervals, and the weights."""
     combined = {"the model alone": combine(questions, MODEL_ALONE)}
     if any(question.has_rule_logits for question in questions):
         combined["the rules alone"] = combine(questions, RULES_ALONE)

@@ -65,7 +65,7 @@ def _show_grid(
     for axis, image, caption, colour in zip(axes.flat, images, captions, colours, strict=False):
         # Longer lines would run into the caption beside.
         lines = (textwrap.fill(line, 42) for line in caption.splitlines())
-        axis.set_title("\n".join(lines), fontsize=10, color=colour)
+        axis.set_title("\n".join(lines), fontsize=10, color=colour, parse_math=False)  # a $ is a text
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
         if image is None:
@@ -85,62 +85,79 @@ def show_answers(
     processed: Path,
     questions: Sequence[Question],
     truths: Sequence[str | None],
-    *,
-    row_prefix: str = "",
     save: Path | None = None,
 ) -> None:
     """Show some answers of each kind: the image, and below it the print that the answer was read from.
 
     ``images``: folder of the source images, whose print is sharper than that of the model images in
-    ``processed``. ``truths``: None where one is not known. ``row_prefix``: how the names of such rows begin
-    on the report page, to which links lead. ``save``: a path to write the figure to as well, as PNG.
+    ``processed``. ``truths``: None where one is not known. ``save``: a path to write the figure to as well,
+    as PNG; the rows are then linked to the report page beside it.
     """
-    shown = [(questions[at], truths[at]) for at in varied(questions, truths)]
-    captions, colours, pictures, links = [], [], [], []
-    for question, truth in shown:
-        is_right = truth is not None and comparable(truth) == comparable(question.prediction)
-        mark, colour = (
-            ("", "black") if truth is None else ("✓ ", "green") if is_right else ("✗ ", "firebrick")
-        )
+    model_images, captions, colours, pictures, links = ModelImages(processed), [], [], [], []
+    for at in varied(questions, truths):
+        question, truth = questions[at], truths[at]
+        mark, colour = _MARKS[_is_right(question, truth)]
         lines = [
             f"{mark}row {question.row}: {question.entity}",
             f"{question.prediction or '(empty)'} ({question.probability:.0%})",
         ]
-        if truth is not None and not is_right:
+        if colour == "firebrick":
             lines.append(f"truth: {truth or '(not visible)'}")
         captions.append("\n".join(lines))
         colours.append(colour)
-        whole = _read(ModelImages(processed).path(question.model_image.name))
+        whole = _read(model_images.path(question.model_image.name))
         source = _read(images / question.image)
-        pictures.append(
-            None if whole is None else with_print(whole, whole if source is None else source, question)
-        )
-        links.append(f'<a href="report.html#row-{row_prefix}{question.row}">{question.row}</a>')
+        source = whole if source is None else source
+        pictures.append(None if whole is None or source is None else with_print(whole, source, question))
+        links.append(f'<a href="report.html#row-{question.row}">{question.row}</a>')
     _show_grid(pictures, captions, colours, save=save)
-    display(HTML(f"In the report: {', '.join(links)}"))
+    if save:
+        display(HTML(f"In OUT/report.html: rows {', '.join(links)}"))
+
+
+_MARKS = {None: ("", "black"), True: ("✓ ", "green"), False: ("✗ ", "firebrick")}
+"""How an answer's caption begins, and its colour: of a truth that is not known, a right and a wrong one."""
+
+
+def _is_right(question: Question, truth: str | None) -> bool | None:
+    """Tell whether a prediction is the truth; None where that is not known."""
+    return None if truth is None else comparable(truth) == comparable(question.prediction)
 
 
 def varied(questions: Sequence[Question], truths: Sequence[str | None], count: int = 8) -> list[int]:
-    """Return positions of answered questions, in order: a quarter wrong ones and a quarter empty ones.
+    """Return positions of ``count`` answered questions (or of all), in order: some of each kind.
 
-    So many where there are enough. Entities and images that others are of come last.
+    A quarter are wrong, a quarter empty, the others right or of unknown truth; what lacks of a kind is filled
+    up with the others. Entities and images that are there already come last.
     """
     kinds: dict[str, list[int]] = {"wrong": [], "empty": [], "others": []}
     for at, (question, truth) in enumerate(zip(questions, truths, strict=True)):
-        is_wrong = truth is not None and comparable(truth) != comparable(question.prediction)
-        if not question.reason:
-            kinds["wrong" if is_wrong else "others" if question.prediction else "empty"].append(at)
-    chosen: list[int] = []
-    for kind, until in (("wrong", count // 4), ("empty", count // 2), ("others", count)):
-        while kinds[kind] and len(chosen) < until:
-            entities = Counter(questions[at].entity for at in chosen)
-            images = Counter(questions[at].image for at in chosen)
-            best = min(
-                kinds[kind], key=lambda at: (entities[questions[at].entity], images[questions[at].image])
-            )
-            kinds[kind].remove(best)
-            chosen.append(best)
+        if question.reason:
+            continue
+        is_wrong = _is_right(question, truth) is False
+        kinds["wrong" if is_wrong else "others" if question.prediction else "empty"].append(at)
+    quarter, chosen = count // 4, list[int]()
+    for kind, most in (
+        ("wrong", quarter),
+        ("empty", quarter),
+        ("others", count),
+        ("empty", count),
+        ("wrong", count),
+    ):
+        chosen += _unlike(questions, kinds[kind], chosen, min(most, count - len(chosen)))
     return sorted(chosen)
+
+
+def _unlike(questions: Sequence[Question], places: list[int], chosen: Sequence[int], count: int) -> list[int]:
+    """Take up to ``count`` of ``places`` out, first those whose entity and image are rare in ``chosen``."""
+    taken: list[int] = []
+    while places and len(taken) < count:
+        entities = Counter(questions[at].entity for at in (*chosen, *taken))
+        images = Counter(questions[at].image for at in (*chosen, *taken))
+        rarest = min(places, key=lambda at: (entities[questions[at].entity], images[questions[at].image]))
+        places.remove(rarest)
+        taken.append(rarest)
+    return taken
 
 
 def with_print(whole: np.ndarray, source: np.ndarray, question: Question) -> np.ndarray:
@@ -153,23 +170,28 @@ def with_print(whole: np.ndarray, source: np.ndarray, question: Question) -> np.
     whole = resize(whole, _THUMBNAIL)
     if box is None:
         return whole
-    height, width = source.shape[:2]
-    left, top, right, bottom = np.array(box) * [width, height, width, height]
-    across = min(width, _CUT_MARGIN * max(right - left, _CUT_RATIO * (bottom - top)))
-    down = min(height, across / _CUT_RATIO)
-    x, y = ((left + right - across) / 2, (top + bottom - down) / 2)
-    x, y = (int(np.clip(x, 0, max(0, width - across - 1))), int(np.clip(y, 0, max(0, height - down - 1))))
-    cut = source[y : y + 1 + round(down), x : x + 1 + round(across)]
-    scale = min(_THUMBNAIL / cut.shape[1], _THUMBNAIL / _CUT_RATIO / cut.shape[0])
-    size = [max(1, round(scale * side)) for side in cut.shape[1::-1]]
-    cut = cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC)
+    cut = _cut(source, np.array(box))
     first, last = (np.array(box).reshape(2, 2) * whole.shape[1::-1]).round().astype(int).tolist()
     whole = cv2.rectangle(whole.copy(), first, last, color=(60, 160, 60), thickness=2)
     stacked = np.full((whole.shape[0] + 6 + cut.shape[0], _THUMBNAIL, 3), 255, np.uint8)
-    for part, down in ((whole, 0), (cut, whole.shape[0] + 6)):
-        start = (_THUMBNAIL - part.shape[1]) // 2
-        stacked[down : down + part.shape[0], start : start + part.shape[1]] = part
+    for part, top in ((whole, 0), (cut, whole.shape[0] + 6)):
+        left = (_THUMBNAIL - part.shape[1]) // 2
+        stacked[top : top + part.shape[0], left : left + part.shape[1]] = part
     return stacked
+
+
+def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the part of a BGR image around a box (shares of its sides), enlarged to a thumbnail's width."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = box * [width, height, width, height]
+    across = min(width, _CUT_MARGIN * max(right - left, _CUT_RATIO * (bottom - top)))
+    down = min(height, across / _CUT_RATIO)
+    x = int(np.clip((left + right - across) / 2, 0, max(0, width - across - 1)))
+    y = int(np.clip((top + bottom - down) / 2, 0, max(0, height - down - 1)))
+    cut = image[y : y + 1 + round(down), x : x + 1 + round(across)]
+    scale = min(_THUMBNAIL / cut.shape[1], _THUMBNAIL / _CUT_RATIO / cut.shape[0])
+    size = [max(1, round(scale * side)) for side in cut.shape[1::-1]]
+    return cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC)
 
 
 def show_reliability(answers: pd.DataFrame) -> None:
@@ -216,7 +238,7 @@ def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
         (line,) = left.plot(losses["step"], mean, label="sum" if name == "loss" else f"over {name}")
         left.plot(losses["step"], losses[name], alpha=0.25, color=line.get_color())
     left.set(title=f"training loss, mean of {window} steps", xlabel="step", ylabel="cross entropy")
-    left.set(ylim=(0, None))
+    left.set(ylim=(0, None), xlim=(0, None))
     left.legend()
     right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")
     right.set(title="F1 on held-out images", xlabel="step", ylabel="F1", ylim=(0, 1), xlim=left.get_xlim())

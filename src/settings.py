@@ -152,9 +152,9 @@ class TrainSettings(LoraSettings):
     scored_rows: int = setting(
         500, "held-out rows to score at most, about; all are answered for the F1", least=1
     )
-    evaluations: int = setting(4, "evaluations in the run; the adapter of the best one is kept", least=1)
+    evaluations: int = setting(4, "evaluations of the adapter in the run; the best one is kept", least=1)
     checkpoint_steps: int = setting(200, "optimizer steps between checkpoints", least=1)
-    overwrite: bool = setting(False, "replace the finished adapter of another recipe")
+    overwrite: bool = setting(False, "replace a finished adapter of other settings")
     cpu: bool = setting(False, _CPU)
     seed: int = setting(0, _SEED)
 

@@ -50,6 +50,8 @@ def train(settings: TrainSettings, data: TrainData | None = None) -> TrainResult
         return finished
     data = data or load_data(settings)
     if arguments.process_index == 0:
+        if folder.is_dir():
+            print(f"{folder} is of other data or another recipe: it is replaced once this training is done")
         print_estimate(settings, arguments)
     base = load_base(settings.model, quantization)
     torch.manual_seed(settings.seed)  # for LoRA's starting weights

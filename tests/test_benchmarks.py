@@ -123,14 +123,14 @@ def test_the_rehearsal_runs_at_a_small_size(processed, tmp_path, capfd, monkeypa
     lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith('{"step"')]
     steps = [json.loads(line) for line in lines]
     assert [step["step"] for step in steps] == [
-        "write the checkpoint",
+        "write checkpoint",
         "load in NF4",
-        "train 2 steps, save (2 rows each)",
+        "train 2 steps of 2 rows",
         "load in NF4",
-        "resume, train 2 more (2 rows each)",
-        "load with the adapter",
-        "answer 2 questions by their options",
-        "answer 2 questions freely",
+        "resume, 2 more of 2 rows",
+        "load, with adapter",
+        "2 answers by options",
+        "2 answers freely",
     ]
     assert all(step["seconds"] > 0 < step["peak"] for step in steps)
     (state,) = tmp_path.glob("checkpoints/*/checkpoint-4/trainer_state.json")

@@ -42,7 +42,10 @@ MAY_IMPORT = {
     "plan": {"settings", "data", "prepare", "model", "training", "rules", "plan"},
     "launch": {"data"},
     "notebooks": {"data", "model", "launch"},
-    "run": {"settings", "data", "model", "metrics", "report", "rules", "notebooks", "launch"},
+    "run": {
+        *("settings", "data", "model", "training", "metrics"),
+        *("report", "rules", "notebooks", "launch"),
+    },
     "bundled": {"settings", "entities", "images", "reading", "data", "model", "bundled"},
 }
 

@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 
 
 def question(row, prediction, **fields):
-    fields = {"entity": "height", "image": f"{row}.jpg", "probability": 0.9} | fields
+    fields = {"entity": "$_{", "image": f"{row}.jpg", "probability": 0.9} | fields
     return Question(row, model_image=Path(f"{row}.jpg.jpg"), prediction=prediction, **fields)
 
 
@@ -47,9 +47,11 @@ def test_of_many_answers_some_of_each_kind_are_shown(rows, count):
 
     there = Counter(kind(at) for at, q in enumerate(questions) if not q.reason)
     here = Counter(kind(at) for at in shown)
-    assert here["wrong"] == min(there["wrong"], count // 4)
-    assert here["empty"] == min(there["empty"], count // 2 - here["wrong"])
-    assert here["other"] == min(there["other"], count - here["wrong"] - here["empty"])
+    assert len(shown) == min(count, there.total())
+    for name in ("wrong", "empty"):
+        assert here[name] >= min(there[name], count // 4)
+    if here["wrong"] > count // 4:  # there is nothing else to show
+        assert (here["empty"], here["other"]) == (there["empty"], there["other"])
 
 
 BOXES = st.tuples(*[st.floats(0, 1)] * 4).map(
@@ -64,7 +66,7 @@ def test_print_is_cut_out_wherever_it_stands(box, width, height):
     shown = plots.with_print(image, image, answered)
     assert shown.dtype == np.uint8
     assert shown.shape[1] <= 260
-    assert shown.shape[0] <= 260 + 6 + 260
+    assert shown.shape[0] <= 260 + 6 + 87
 
 
 def test_the_print_of_the_source_stands_below_the_image():

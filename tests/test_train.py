@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
 from src.data.details import to_entry
@@ -228,6 +228,7 @@ def test_killed_and_started_again_it_ends_at_the_same_weights(trained, processed
         r"\| 8/\d+ \[00:00", capfd.readouterr().err
     )  # went on from the whole checkpoint: 2 steps of 4
     assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
+    assert result.f1["step"].tolist() == trained[1].f1["step"].tolist()
     got = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert got.keys() == wanted.keys()
     # Weights move by about 1e-3 a step; sums in another order (threads) leave some 1e-6.
@@ -288,14 +289,37 @@ def best_then_worse(monkeypatch, scores):
 
 def test_the_best_adapter_is_kept_not_the_last(trained, processed, tmp_path, monkeypatch):
     (tmp_path / "processed").symlink_to(processed[1] / "processed")
-    best_then_worse(monkeypatch, [0.0, 1.0, 0.5, 0.5])
+    best_then_worse(monkeypatch, [1.0, 0.0, 0.8, 0.5, 0.5])
     result = train(settings_for(processed[0], tmp_path, held_out=0.2))
-    first, second, third, *_ = result.f1["f1"]
-    assert (first, second) == (0.0, 1.0)
-    assert 0 < third < 1
-    assert result.scores.iloc[-1]["f1"] == 1.0
+    base, first, second, third, *_ = result.f1["f1"]
+    assert (base, first) == (1.0, 0.0)  # the base model is no adapter to keep
+    assert 0 < third < second < 1
+    assert result.scores.iloc[-1]["f1"] == second
     record = json.loads((result.adapter / "training.json").read_text())
-    assert record["step"] == result.f1["step"][1] < result.f1["step"].iloc[-1]
+    assert record["step"] == result.f1["step"][2] < result.f1["step"].iloc[-1]
+
+
+def test_scoring_the_base_model_first_changes_no_weight_and_overwrite_replaces(
+    trained, tmp_path, monkeypatch
+):
+    settings, _, tensors = trained
+    out = shutil.copytree(settings.out, tmp_path / "out", symlinks=True)
+    other = adapter.load_record(out / "adapter")
+    other |= {"cache_key": "another", "recipe": other["recipe"] | {"lora_r": 4}}
+    (out / "adapter" / "training.json").write_text(json.dumps(other))
+    save_file(
+        {name: tensor + 1 for name, tensor in tensors.items()}, out / "adapter" / "adapter_model.safetensors"
+    )
+    evaluate = F1Trainer.evaluate
+    monkeypatch.setattr(F1Trainer, "evaluate", lambda self: evaluate(self) if self.state.global_step else {})
+    settings = replace(settings, out=out)
+    with pytest.raises(InputError, match=r"another recipe \(lora_r 4, now 16\)"):
+        train(settings)
+    result = train(replace(settings, overwrite=True))
+    assert 0 not in result.f1["step"].tolist()
+    again = load_file(result.adapter / "adapter_model.safetensors")
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
 
 
 def test_a_loss_that_is_no_number_ends_with_one_sentence(processed, tmp_path):
@@ -343,6 +367,7 @@ def test_out_of_memory_it_goes_on_with_smaller_batches_and_the_same_rows_per_ste
     )
     assert rows == [sample.row for sample in load_data(settings).questions]  # each once, in the same order
     assert result.losses["step"].tolist() == trained[1].losses["step"].tolist()
+    assert result.f1["step"].tolist() == trained[1].f1["step"].tolist()
     record = json.loads((result.adapter / "training.json").read_text())
     assert record["settings"]["batch_size"] == 4
 

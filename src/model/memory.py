@@ -25,8 +25,8 @@ OVERHEAD = 0.8 * GB
 MERGED_FROM = 22 * GB
 """Least memory of a card that answers with the adapter merged, 16.8 GB of weights: one sold as 24 GB."""
 
-ON_A_CPU = "an 8B model takes about 5 minutes a training row and 1.5 an answer on 2 cores"
-"""The time that ``--cpu`` costs, by a trial on two rows beside other work."""
+ON_A_CPU = "an 8B model takes about a minute a training row and half a minute an answer on 2 cores"
+"""The time that ``--cpu`` costs (benchmarks/README.md, a rehearsal)."""
 
 
 @dataclass(frozen=True, slots=True)

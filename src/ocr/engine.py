@@ -21,7 +21,7 @@ from src.reading.lines import TextLine
 NAME = "PP-OCRv6-small/1"
 """Name and version of the engine in the cache key of stored text: a new version reads every image again."""
 IN_BFLOAT16, ON_CUDA = "+bf16", "+cuda"
-"""End the name in the cache key of text that was recognised in bfloat16, or read on a GPU."""
+"""Ends of the name in the cache key: of text that was recognised in bfloat16, or read on a GPU."""
 _backend = ""
 """This process's: `IN_BFLOAT16`, `ON_CUDA`, or empty for float32 on the CPU; see `use`."""
 _THRESHOLDS, _FAINT_THRESHOLDS = (0.3, 0.5), (0.1, 0.2)
@@ -42,7 +42,9 @@ def use(precision: str, device: str = "cpu") -> str:
     finds a little less. On a GPU all is in float32.
     """
     global _backend
-    wanted = ON_CUDA if device == "cuda" else IN_BFLOAT16 if precision == "auto" and _has_amx() else ""
+    wanted = IN_BFLOAT16 if precision == "auto" and _has_amx() else ""
+    if device == "cuda":
+        wanted = ON_CUDA
     if wanted != _backend:
         _backend = wanted
         _engine.cache_clear()

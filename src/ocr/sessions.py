@@ -9,8 +9,15 @@ import numpy as np
 
 from src.data.errors import InputError
 
-CUDA: tuple[str, dict[str, Any]] = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
-"""Name and options of onnxruntime's provider. Its own search tries all algorithms for each input shape."""
+CUDA: tuple[str, dict[str, Any]] = (
+    "CUDAExecutionProvider",
+    {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
+)
+"""Name and options of onnxruntime's provider.
+
+By default it tries all algorithms for each input shape, and doubles its memory when it lacks some: the pool's
+processes share one GPU.
+"""
 _KEPT_SHAPES = 8
 """Maximum number of compiled shapes per model; one of the detector holds 100 to 200 MB."""
 
@@ -64,8 +71,12 @@ class CudaSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what fails is told below
-        session = onnxruntime.InferenceSession(path, options, providers=[CUDA])
-        if session.get_providers()[0] != name:
+        try:  # without the fallback, which would go on on the CPU, at any time
+            session = onnxruntime.InferenceSession(path, options, providers=[CUDA], enable_fallback=0)
+            is_reached = session.get_providers()[0] == name
+        except Exception:  # onnxruntime's own are of many kinds
+            is_reached = False
+        if not is_reached:
             raise InputError(f"--ocr-device cuda: onnxruntime does not reach a GPU with {name}; {_ADVICE}")
         self._session, self._step = session, step
         self._input = session.get_inputs()[0].name

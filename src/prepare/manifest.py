@@ -13,7 +13,7 @@ from src.data.files import Journal, content_hash
 from src.data.tables import read_table
 from src.images.decode import UNREADABLE, ImageError, read_bytes
 from src.ocr import engine
-from src.prepare.processes import WORKER_DIED, Job, Outcome, source_stamp
+from src.prepare.processes import UNREAD, WORKER_DIED, Job, Outcome, source_stamp
 from src.settings import EnhanceSettings, PreprocessSettings
 
 FIRST_ENGINE = "PP-OCRv6-small/1"
@@ -94,8 +94,9 @@ def is_current(
 ) -> bool:
     """Tell whether an image of the same source needs no new run: cache key and text are as they would be now.
 
-    Without OCR old text may stay, and where no precision is asked for, text of either and of any device.
-    Failures by a dead worker, a drive or an unexpected error are tried again.
+    Without OCR old text may stay. With it, text of any device may, and text of any precision where none is
+    asked for. Failures by a dead worker, a drive or an unexpected error are tried again, and so is text that
+    a GPU did not read.
     """
     key, _, engine_name = row.settings.partition(" ocr=")
     if key != _cache_key(row.error, settings, settings.max_pixels):
@@ -105,8 +106,11 @@ def is_current(
     if not settings.ocr:
         return True
     engine_name = engine_name or FIRST_ENGINE
-    if settings.ocr_precision == "auto":  # by the machine: another may go on
-        engine_name = engine_name.partition("+")[0]
+    if engine_name.endswith(engine.ON_CUDA) and UNREAD in row.error:  # the GPU's memory, mostly
+        return False
+    engine_name = engine_name.removesuffix(engine.ON_CUDA)
+    if settings.ocr_precision == "auto":  # by the CPU: another machine may go on
+        engine_name = engine_name.removesuffix(engine.IN_BFLOAT16)
     return engine_name == engine.NAME and text is not None and set(entities) <= set(text.entities)
 
 

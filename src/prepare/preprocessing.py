@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +36,7 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
     Raises `InputError` when there is nothing to process, the tables cannot be read or ``settings.out`` cannot
     be written.
     """
-    if settings.ocr and settings.ocr_device == "cuda":
+    if settings.ocr_device == "cuda":
         _check_gpu(settings)
     images, present = DataFolder(settings.data).images, _present_images(settings.data)
     files = read_files(settings.data)
@@ -75,11 +76,17 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
 
 def _check_gpu(settings: PreprocessSettings) -> None:
     """Raise `InputError` where the text cannot be read on a GPU."""
+    if not settings.ocr:
+        raise InputError("--ocr-device cuda: is for reading text; add --ocr, or leave the flag out")
     if settings.ray is not None:
         raise InputError("--ocr-device cuda: is for the GPU of this machine; leave out --ray, or the flag")
     # In a process that ends: the GPU's memory is for the workers.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(check_device, "cuda").result()
+        try:
+            pool.submit(check_device, "cuda").result()
+        except BrokenProcessPool:
+            fault = "onnxruntime crashes with this machine's CUDA libraries; leave the flag out"
+            raise InputError(f"--ocr-device cuda: {fault}") from None
 
 
 def _missing(image: str) -> ManifestRow:

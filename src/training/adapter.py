@@ -18,8 +18,9 @@ from src.data.folders import RunFolder
 from src.data.questions import Question
 from src.model.prompts import Prompt
 from src.settings import TrainSettings
+from src.training.replacing import RECORD, check_recipe
 
-RECORD, CARD = "training.json", "README.md"
+CARD = "README.md"
 BEST = "best"
 """Folder beside the checkpoints: the best adapter so far, its `RECORD` with step, F1 and held-out answers."""
 
@@ -115,28 +116,10 @@ def load_result(
     of another recipe only with ``overwrite``. Raises `InputError` without.
     """
     record = load_record(adapter)
-    if not record:
-        return None
     if record.get("cache_key") == key:
         return _result(adapter, record)
-    before = record.get("recipe", {})
-    changes = [name for name, value in recipe.items() if before.get(name) != value]
-    if changes and not overwrite:
-        raise InputError(
-            f"{adapter}: is finished, by another recipe ({_changes(before, recipe, changes)}); give another "
-            f"--out, or --overwrite to replace it (in a notebook SETTINGS = {{'overwrite': True}})"
-        )
-    print(f"{adapter} is of {'another recipe' if changes else 'other data'}: training anew, to replace it")
+    check_recipe(adapter, recipe, overwrite)
     return None
-
-
-def _changes(before: Mapping[str, Any], recipe: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Return what differs between two recipes, in words."""
-    if not before:
-        return "of an earlier version of this code"
-    settings = [name for name in names if name in TrainSettings.__dataclass_fields__ and name != "model"]
-    told = [f"{name} {before.get(name)!r}, now {recipe[name]!r}" for name in settings]
-    return ", ".join(told or names)
 
 
 def load_record(adapter: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ NOT_IN_RESULT = (
     "model",
     "overwrite",
 )
-"""Settings that change how fast an adapter is made, but not which one; the product of the sizes counts.
+"""Settings that change how an adapter is made, but not which one; the product of the sizes counts.
 
 Of the model the contents count, by whatever path or id it is given.
 """

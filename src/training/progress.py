@@ -43,6 +43,10 @@ class Progress(TrainerCallback):
             smoothing=0.1,
         )
 
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave the time of an evaluation out of the bar's rate."""
+        self.bar.unpause()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar by one optimizer step."""
         self.bar.update(state.global_step * self.rows_per_step - self.bar.n)

@@ -63,6 +63,7 @@ class F1Trainer(Trainer):
         self.grammar = grammar and copy.copy(grammar).to(args.device)  # the collator's stays on the CPU
         self.parts = {"tokens": 0.0, "options": 0.0}  # of the loss, summed since the last log
         self.progress = Progress(self.settings, data.questions)
+        self.is_base_scored = False  # before the first step
         super().__init__(
             model=model,
             args=args,
@@ -78,10 +79,11 @@ class F1Trainer(Trainer):
 
         Raises `InputError` when the loss is no number, when not even one row fits, and when the disk is full.
         """
-        self.args.eval_on_start = resume_from_checkpoint is None and self.args.eval_strategy != "no"
         weights = get_peft_model_state_dict(self.model)
         untrained = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         while True:
+            is_fresh = resume_from_checkpoint is None and not self.is_base_scored
+            self.args.eval_on_start = is_fresh and self.args.eval_strategy != "no"
             try:
                 with shared_memory_named():
                     return super().train(resume_from_checkpoint)
@@ -177,6 +179,7 @@ class F1Trainer(Trainer):
         """
         questions = self.data.held_out[self.args.process_index :: self.args.world_size]
         is_trained = self.state.global_step > 0
+        self.is_base_scored = True
         devices = [self.args.device] if self.args.device.type == "cuda" else []
         with torch.random.fork_rng(devices, enabled=not is_trained):  # the training's numbers stay the same
             own = answers_of(self.model, self.collator, questions, self.data, self.settings)

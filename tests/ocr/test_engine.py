@@ -128,6 +128,8 @@ def test_without_a_gpu_one_sentence_and_nothing_is_read(tmp_path):
     settings = PreprocessSettings(data, tmp_path / "out", ocr=True, ocr_device="cuda")
     with pytest.raises(InputError, match=r"^--ocr-device cuda: .* pip install onnxruntime-gpu==.*[^.]$"):
         preprocess(settings)
+    with pytest.raises(InputError, match=r"^--ocr-device cuda: .* add --ocr"):
+        preprocess(replace(settings, ocr=False))
     with pytest.raises(InputError, match=r"^--ocr-device cuda: .* leave out --ray"):
         preprocess(replace(settings, ray="auto"))
     assert not (tmp_path / "out").exists()

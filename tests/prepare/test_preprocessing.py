@@ -237,6 +237,23 @@ def test_text_of_either_precision_stays_unless_one_is_asked_for(tmp_path, monkey
     assert not set(read_at(out).values()) & set(stamp.values())
 
 
+def test_text_of_a_gpu_stays_but_what_it_did_not_read_is_read_again(tmp_path):
+    data, out = make_folder(tmp_path / "data", 1, 1), tmp_path / "out"
+    settings = PreprocessSettings(data, out, ocr=True, workers=1, ocr_precision="f32")
+    preprocess(settings)
+    stamp = read_at(out)
+    manifest = manifest_of(out).reset_index()
+    manifest["settings"] += f" ocr={engine.NAME}{engine.ON_CUDA}"
+    manifest[list(MANIFEST_COLUMNS)].to_csv(out / "manifest.csv", index=False)
+    preprocess(settings)
+    assert read_at(out) == stamp
+    manifest.loc[0, "error"] = "text not read (MemoryError)"
+    manifest[list(MANIFEST_COLUMNS)].to_csv(out / "manifest.csv", index=False)
+    preprocess(settings)
+    changed = {name for name, at in read_at(out).items() if stamp[name] != at}
+    assert changed == {processed_name(manifest.loc[0, "image"])}
+
+
 @pytest.mark.parametrize("gone", ["deleted", "renamed", "a folder"])
 def test_an_image_that_is_gone_is_missing_and_the_run_goes_on(fresh, gone):
     data, out = fresh
