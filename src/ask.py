@@ -95,7 +95,7 @@ def ask(
             model_image,
             EnhanceSettings(),
             MAX_PIXELS,
-            ocr=("auto", "cpu"),
+            ocr="auto",
             entities=retry_entities,
         )
         outcome = process(job)

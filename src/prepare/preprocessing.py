@@ -56,8 +56,8 @@ def preprocess(settings: PreprocessSettings) -> pd.DataFrame:
 
     def job_of(image: str) -> Job:
         source, target = images / image, folder.root / processed_name(image)
-        ocr = (settings.ocr_precision, settings.ocr_device) if settings.ocr else None
-        return Job(image, source, target, settings, settings.max_pixels, ocr, entities.get(image, ()))
+        ocr, asked = settings.ocr_precision if settings.ocr else "", entities.get(image, ())
+        return Job(image, source, target, settings, settings.max_pixels, ocr, asked, settings.ocr_device)
 
     try:
         with held(folder.root):

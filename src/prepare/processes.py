@@ -45,8 +45,9 @@ class Job:
     target: Path
     enhance: EnhanceSettings
     max_pixels: int
-    ocr: tuple[str, str] | None  # precision and device, see `engine.use`; None: no text is read
+    ocr: str  # its precision, see `engine.use`; empty: no text is read
     entities: tuple[str, ...] = ()
+    ocr_device: str = "cpu"
 
 
 Outcome = dict[str, Any]
@@ -129,7 +130,7 @@ def _read_text(full: np.ndarray, small: np.ndarray, job: Job, outcome: Outcome) 
     from src.ocr.engine import read, use  # its models are loaded only where text is asked for
     from src.ocr.retry_passes import read_with_retries
 
-    outcome |= {"lines": [], "drawn": None, "backend": use(*job.ocr) if job.ocr else ""}
+    outcome |= {"lines": [], "drawn": None, "backend": use(job.ocr, job.ocr_device)}
     failure = UNREAD
     try:
         outcome["lines"] = read(full)
