@@ -74,6 +74,7 @@ function facts(row) {
   }
   if (row.failure) add("failure", `${row.failure}: ${data.failures[row.failure]}`);
   if (row.truth !== null) add(row.table === "test" ? "truth" : "label", shown(row.truth));
+  if (row.other !== null) add("other run", shown(row.other, "(empty)"), row.change ? ` (${row.change}: ${data.changes[row.change]})` : "");
   if (row.why) add("why", row.why);
   if (row.verdict) add("audit", `${row.verdict}: ${row.action}`);
   if (row.reason) add("not asked", row.reason);

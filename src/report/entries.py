@@ -55,6 +55,8 @@ def row_entry(row: Row, name: str, image: int, counts: LabelCounts, note: str) -
         "truth": row.truth,
         "verdict": row.verdict,
         "action": row.action,
+        "other": row.other,
+        "change": row.change,
         "outcome": row.outcome,
         "failure": failure_of(row),
         "other_unit": row.truth is not None and is_other_unit(row.answer, row.truth),

@@ -1,7 +1,7 @@
 /* Filters: which rows are listed, how many each choice would leave, and the address that says so. */
 const ALL = {
   entity: "all entities", source: "all sources", outcome: "right or wrong", failure: "any failure", probability: "any probability",
-  unit: "any units", reason: "any reason", table: "all tables", verdict: "any verdict",
+  unit: "any units", reason: "any reason", change: "any change", table: "all tables", verdict: "any verdict",
 };
 const FILTERS = Object.keys(ALL);
 const CONTROLS = ["search", ...FILTERS, "sort"];
@@ -17,6 +17,7 @@ function valueOf(row, name) {
 function choices(name) {
   const values = new Set(data.rows.map((row) => valueOf(row, name)));
   values.delete("");
+  if (name === "change") return Object.keys(data.changes).map((value) => [value, value]);
   if (name === "outcome" && values.size) return [["ok", "right, all"], ["bad", "wrong, all"], ...Object.entries(data.outcomes)];
   const named = { probability: data.ranges, failure: Object.fromEntries(Object.keys(data.failures).map((key) => [key, key])) }[name];
   if (named) return Object.entries(named).filter(([value]) => values.has(value));
@@ -70,7 +71,7 @@ function countsText(rows, state) {
   for (const row of rows) if (row.outcome) n[row.outcome] += 1;
   const parts = [make("b", { id: "count" }, `${rows.length}`), ` of ${data.rows.length}`];
   if (!(n.tp + n.fp + n.fn + n.tn)) return parts;
-  if (!data.chosen && !state.outcome && !state.failure && !state.unit) {
+  if (!data.chosen && !state.outcome && !state.failure && !state.unit && !state.change) {
     const f1 = n.tp ? (2 * n.tp) / (2 * n.tp + n.fp + n.fn) : 0;
     parts.push(" · F1 ", make("b", { id: "f1" }, f1.toFixed(3)));
   }

@@ -16,7 +16,8 @@ function answerOf(row) {
 function item(row) {
   if (row.item) return row.item;
   const wanted = BAD.includes(row.outcome) && row.asked ? ` ≠ ${row.truth || "(none)"}` : null;
-  const from = [row.failure || row.source, percent(row.probability), row.reason, row.verdict].filter(Boolean).join(" · ");
+  const change = row.change && `${row.change}, other run: ${row.other || "(empty)"}`;
+  const from = [change, row.failure || row.source, percent(row.probability), row.reason, row.verdict].filter(Boolean).join(" · ");
   row.item = make("li", { role: "option", id: `item-${row.id}`, "aria-selected": "false", onclick: () => select(row, true) },
     make("img", { class: "thumb", alt: "", decoding: "async" }),
     make("span", { class: "what" }, words(row.entity)), make("span", { class: "index" }, row.id),
