@@ -117,7 +117,7 @@ function show(row) {
   $("question").textContent = data.questions[row.entity] || row.entity;
   $("self").textContent = `#${row.id}`;
   $("self").href = address(row);
-  $("view").replaceChildren(figureOf(row), make("div", {}, facts(row), row.options.length ? optionTable(row) : null,
+  $("view").replaceChildren(figureOf(row), make("div", {}, facts(row), row.link ? reviewForm(row) : null, row.options.length ? optionTable(row) : null,
     lines.length ? folded("lines", `${lines.length} lines read`, read) : null, prompt && !row.reason ? folded("prompt", "prompt", prompt) : null));
   $("detail").scrollTop = 0;
 }

@@ -41,6 +41,7 @@ def row_entry(row: Row, name: str, image: int, counts: LabelCounts, note: str) -
         "table": row.table,
         "image": image,
         "link": question.link,
+        "group": question.group,
         "entity": question.entity,
         "answer": row.answer,
         "source": question.source,

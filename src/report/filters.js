@@ -2,6 +2,7 @@
 const ALL = {
   entity: "all entities", source: "all sources", outcome: "right or wrong", failure: "any failure", probability: "any probability",
   unit: "any units", reason: "any reason", change: "any change", table: "all tables", verdict: "any verdict",
+  review: "reviewed or not",
 };
 const FILTERS = Object.keys(ALL);
 const CONTROLS = ["search", ...FILTERS, "sort"];
@@ -10,6 +11,7 @@ let visible = [];
 
 function valueOf(row, name) {
   if (name === "reason") return row.reason || (row.asked && !row.answer ? "empty" : "");
+  if (name === "review") return reviewKind(row);
   return name === "probability" ? row.range : row[name];
 }
 
@@ -17,7 +19,8 @@ function valueOf(row, name) {
 function choices(name) {
   const values = new Set(data.rows.map((row) => valueOf(row, name)));
   values.delete("");
-  if (name === "change") return Object.keys(data.changes).map((value) => [value, value]);
+  const fixed = { change: Object.keys(data.changes), review: ["corrected", "tagged"] }[name];
+  if (fixed) return fixed.map((value) => [value, value]);
   if (name === "outcome" && values.size) return [["ok", "right, all"], ["bad", "wrong, all"], ...Object.entries(data.outcomes)];
   const named = { probability: data.ranges, failure: Object.fromEntries(Object.keys(data.failures).map((key) => [key, key])) }[name];
   if (named) return Object.entries(named).filter(([value]) => values.has(value));
@@ -42,7 +45,7 @@ function apply() {
   const counts = Object.fromEntries(FILTERS.map((name) => [name, new Map()]));
   visible = [];
   for (const row of data.rows) {
-    if (wanted && row.index !== wanted && !row.text.includes(wanted)) continue;
+    if (wanted && row.index !== wanted && !row.text.includes(wanted) && !reviewText(row).includes(wanted)) continue;
     const failed = state.filter(([name, value]) => !matches(row, name, value));
     if (failed.length > 1) continue;
     if (!failed.length) visible.push(row);
@@ -62,7 +65,8 @@ function showCounts(name, counts) {
     option.disabled = !count && !option.selected;
   }
   const fewest = name === "unit" ? Infinity : name === "reason" || name === "failure" ? 1 : 2; // units come by their table
-  $(name).hidden = !$(name).value && $(name).dataset.choices < fewest;
+  const offered = name === "review" && !data.rows.some(reviewKind) ? 0 : $(name).dataset.choices;
+  $(name).hidden = !$(name).value && offered < fewest;
 }
 
 /** The counts of the listed rows, and their F1 unless they were chosen by what it measures. */

@@ -20,7 +20,7 @@ function item(row) {
   const from = [change, row.failure || row.source, percent(row.probability), row.reason, row.verdict].filter(Boolean).join(" · ");
   row.item = make("li", { role: "option", id: `item-${row.id}`, "aria-selected": "false", onclick: () => select(row, true) },
     make("img", { class: "thumb", alt: "", decoding: "async" }),
-    make("span", { class: "what" }, words(row.entity)), make("span", { class: "index" }, row.id),
+    make("span", { class: "what" }, words(row.entity)), make("span", { class: "index" }, make("b", { class: "reviewed" }, reviewKind(row)), row.id),
     make("span", { class: `answer ${row.other_unit ? "fn" : row.outcome} ${row.answer ? "" : "none-given"}` }, answerOf(row), wanted),
     make("span", { class: "from" }, from));
   row.item.row = row;

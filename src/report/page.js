@@ -85,12 +85,14 @@ document.addEventListener("keydown", (event) => {
   const typing = ["INPUT", "SELECT"].includes(event.target.tagName);
   if (event.ctrlKey || event.metaKey || event.altKey || (typing && event.key !== "Escape")) return;
   if (typing) event.target.blur();
+  if (event.target.form?.id === "review-form") return;
   const action = KEYS[event.key];
   if (action) { event.preventDefault(); action(); }
 });
 $("previous").addEventListener("click", () => step(-1));
 $("next").addEventListener("click", () => step(1));
 $("close").addEventListener("click", closeOverlay);
+$("export").addEventListener("click", download);
 $("filters").addEventListener("input", refilter);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("filters").addEventListener("reset", () => setTimeout(refilter));
@@ -100,6 +102,7 @@ addEventListener("resize", measure);
 new ResizeObserver(measure).observe($("filters"));
 
 if (narrow()) $("summary").open = false;
+readReviews();
 fillFilters();
 measure();
 if (narrow() && readAddress().id !== null) { // so that Back leads to the list

@@ -36,7 +36,7 @@ ROWS = 2000
 MOST_ROWS = 5000
 MOST_BYTES = 30_000_000
 _TEMPLATES = Path(__file__).parent
-_SCRIPTS = ("data.js", "filters.js", "list.js", "detail.js", "zoom.js", "page.js")
+_SCRIPTS = ("data.js", "reviews.js", "filters.js", "list.js", "detail.js", "zoom.js", "page.js")
 
 
 def write_report(
@@ -108,6 +108,7 @@ def _page(
         "outcomes": OUTCOMES,
         "failures": FAILURES,
         "changes": CHANGES if context["comparison"] else {},
+        "units": {name: entity.units for name, entity in ENTITIES.items()},
         "ranges": {f"{low}-{high}": f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in PROBABILITIES},
         "chosen": context["chosen"],
     }
@@ -180,7 +181,7 @@ def _train_rows(data: Path, run: RunFolder, held_out: Sequence[Row], count: int)
         texts = parse_images([question.image for question in chosen], store, run.rules_journal)
         chosen = with_text(chosen, texts)
         verdicts = {_key(q): audit.judge(q, texts[q.image].text).verdict for q in chosen}
-    rows = [Row(replace(q, link=q.image), TRAIN, q.label) for q in chosen if _key(q) not in held_out_keys]
+    rows = [Row(q, TRAIN, q.label) for q in chosen if _key(q) not in held_out_keys]
     judged = ((row, verdicts.get(_key(row.question), "")) for row in (*held_out, *rows))
     return [replace(row, verdict=verdict, action=audit.ACTIONS.get(verdict, "")) for row, verdict in judged]
 

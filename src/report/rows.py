@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -100,7 +100,6 @@ def held_out_rows(questions: Sequence[Question]) -> list[Row]:
         positions = np.flatnonzero(here).tolist()
         predicted = combine([questions[position] for position in positions], weights)
         for position, question in zip(positions, predicted, strict=True):
-            question = replace(question, link=question.image)
             rows[position] = Row(question, HELD_OUT, question.label, weights)
     return [rows[position] for position in sorted(rows)]
 
