@@ -2,7 +2,7 @@
 const ALL = {
   entity: "all entities", source: "all sources", outcome: "right or wrong", failure: "any failure", probability: "any probability",
   unit: "any units", reason: "any reason", change: "any change", table: "all tables", verdict: "any verdict",
-  review: "reviewed or not",
+  review: "any review",
 };
 const FILTERS = Object.keys(ALL);
 const CONTROLS = ["search", ...FILTERS, "sort"];

@@ -97,6 +97,7 @@ $("filters").addEventListener("input", refilter);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("filters").addEventListener("reset", () => setTimeout(refilter));
 addEventListener("hashchange", goToAddress);
+$("summary").addEventListener("focusin", (event) => event.target.scrollIntoView({ block: "nearest", inline: "nearest" })); // browsers leave one that is cut off
 const measure = () => document.documentElement.style.setProperty("--bar", narrow() ? "0px" : `${$("filters").offsetHeight}px`);
 addEventListener("resize", measure);
 new ResizeObserver(measure).observe($("filters"));

@@ -63,8 +63,8 @@ function reviewForm(row) {
   const offered = (id, texts) => make("datalist", { id }, ...[...new Set(texts)].map((value) => make("option", { value })));
   const field = (id, name, value, texts, attributes) => make("label", {}, name, make("input", { id, list: `${id}-choices`, value, ...attributes }), offered(`${id}-choices`, texts));
   const allowed = `Not kept: write a number and one of ${units.join(", ")}; or ${NOT_SHOWN} if the image does not show it.`;
-  const refused = make("p", { id: "refused", class: "fp", hidden: "" }, allowed);
-  const lost = make("p", { id: "lost", class: "fn", hidden: kept ? "" : null }, "This browser does not keep reviews: export them before you leave or reload the page.");
+  const refused = make("p", { id: "refused", hidden: "" }, allowed);
+  const lost = make("p", { id: "lost", hidden: kept ? "" : null }, "This browser does not keep reviews: export them before you leave or reload the page.");
   const update = () => {
     const given = units.length ? labelOf(row, $("label").value) : null;
     refused.hidden = given !== undefined;
@@ -75,7 +75,7 @@ function reviewForm(row) {
   const texts = [...row.options.flatMap((option) => option.texts), NOT_SHOWN];
   return make("form", { id: "review-form", autocomplete: "off", oninput: update, onsubmit: (event) => event.preventDefault() },
     field("tag", "tag", tag, [...TAGS, ...[...reviews.values()].map((review) => review.tag).filter(Boolean)]),
-    units.length ? field("label", "corrected label", label === "" ? NOT_SHOWN : label, texts, { placeholder: `12.5 ${units[0]}`, "aria-describedby": "refused" }) : null,
+    units.length ? field("label", "corrected label", label === "" ? NOT_SHOWN : label, texts, { placeholder: `12.5 ${units[0]}`, "aria-errormessage": "refused" }) : null,
     refused, lost);
 }
 

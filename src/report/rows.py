@@ -16,7 +16,7 @@ WRONG = ("fp", "fn")
 CHANGES = {
     "gained": "wrong in the other run, right here",
     "lost": "right in the other run, wrong here",
-    "changed": "another answer in the other run; both are wrong, or the truth is not known",
+    "changed": "another answer there; neither is right, or the truth is not known",
 }
 """What a change from another run's answer can be, and what to say of it."""
 TEST, HELD_OUT, TRAIN = "test", "held out", "train"

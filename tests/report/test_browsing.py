@@ -303,6 +303,7 @@ def test_all_text_stands_out_from_its_ground(any_page, opened, width, scheme):
             "#view .options"
         ).count() else None
         if tab.locator("#label").count():
+            tab.fill("#tag", "glare")
             tab.fill("#label", "what is not kept")
         assert looks(tab, "lowContrasts") == []
 
@@ -340,6 +341,9 @@ def test_nothing_is_wider_than_the_window(any_page, opened, width):
 
 def test_a_page_of_a_part_says_how_its_rows_were_chosen_and_has_no_f1(report, tmp_path, opened):
     out = shutil.copytree(report[0].parent, tmp_path / "out")
-    tab = opened(write_report(out, rows=4))
+    tab = opened(write_report(out, rows=4), "#change=lost")
+    assert tab.locator("#change").is_hidden()  # there is nothing to compare with
+    assert tab.locator("#comparison").count() == 0
+    assert len(shown(tab)) == 4
     assert tab.locator("#f1").count() == 0
     assert "on this page 4 of 8 rows: " in tab.inner_text("header")
