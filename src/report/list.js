@@ -28,7 +28,11 @@ function item(row) {
   return row.item;
 }
 
+let listed = null; // the rows that the list shows
+
 function list() {
+  if (listed?.length === visible.length && visible.every((row, i) => row === listed[i])) return; // many rows take time
+  listed = visible;
   const items = visible.map(item);
   $("list").replaceChildren(...(items.length ? items : [make("li", { class: "empty" }, "no such row")]));
 }
