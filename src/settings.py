@@ -257,6 +257,9 @@ class ReportSettings:
     data: Path | None = setting(None, "data folder of the run; default: the one that the run recorded in OUT")
     rows: int = setting(2000, "rows to show at most", spellings=("shown", "rows"))
     train: bool = setting(False, "also show train rows: label, audit's verdict")
+    compare: Path | None = setting(
+        None, "run folder, or CSV file with index,prediction, to compare the answers with"
+    )
 
 
 def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:

@@ -24,6 +24,6 @@ const imageOf = (row) => data.images[row.image];
 
 for (const row of data.rows) {
   const lines = imageOf(row).lines.map((line) => line[0]);
-  row.text = [row.id, row.entity, row.answer, row.truth || "", row.model_answer, row.rules, row.link, ...lines].join("\n").toLowerCase();
+  row.text = [row.id, row.entity, row.answer, row.truth || "", row.other || "", row.model_answer, row.rules, row.link, ...lines].join("\n").toLowerCase();
 }
 const byId = new Map(data.rows.map((row) => [row.id, row]));

@@ -74,6 +74,7 @@ function facts(row) {
   }
   if (row.failure) add("failure", `${row.failure}: ${data.failures[row.failure]}`);
   if (row.truth !== null) add(row.table === "test" ? "truth" : "label", shown(row.truth));
+  if (row.other !== null) add("other run", shown(row.other, "(empty)"), row.change ? ` (${row.change}: ${data.changes[row.change]})` : "");
   if (row.why) add("why", row.why);
   if (row.verdict) add("audit", `${row.verdict}: ${row.action}`);
   if (row.reason) add("not asked", row.reason);
@@ -116,7 +117,7 @@ function show(row) {
   $("question").textContent = data.questions[row.entity] || row.entity;
   $("self").textContent = `#${row.id}`;
   $("self").href = address(row);
-  $("view").replaceChildren(figureOf(row), make("div", {}, facts(row), row.options.length ? optionTable(row) : null,
+  $("view").replaceChildren(figureOf(row), make("div", {}, facts(row), row.link ? reviewForm(row) : null, row.options.length ? optionTable(row) : null,
     lines.length ? folded("lines", `${lines.length} lines read`, read) : null, prompt && !row.reason ? folded("prompt", "prompt", prompt) : null));
   $("detail").scrollTop = 0;
 }

@@ -1,7 +1,8 @@
 /* Filters: which rows are listed, how many each choice would leave, and the address that says so. */
 const ALL = {
   entity: "all entities", source: "all sources", outcome: "right or wrong", failure: "any failure", probability: "any probability",
-  unit: "any units", reason: "any reason", table: "all tables", verdict: "any verdict",
+  unit: "any units", reason: "any reason", change: "any change", table: "all tables", verdict: "any verdict",
+  review: "any review",
 };
 const FILTERS = Object.keys(ALL);
 const CONTROLS = ["search", ...FILTERS, "sort"];
@@ -10,6 +11,7 @@ let visible = [];
 
 function valueOf(row, name) {
   if (name === "reason") return row.reason || (row.asked && !row.answer ? "empty" : "");
+  if (name === "review") return reviewKind(row);
   return name === "probability" ? row.range : row[name];
 }
 
@@ -17,6 +19,8 @@ function valueOf(row, name) {
 function choices(name) {
   const values = new Set(data.rows.map((row) => valueOf(row, name)));
   values.delete("");
+  const fixed = { change: Object.keys(data.changes), review: ["corrected", "tagged"] }[name];
+  if (fixed) return fixed.map((value) => [value, value]);
   if (name === "outcome" && values.size) return [["ok", "right, all"], ["bad", "wrong, all"], ...Object.entries(data.outcomes)];
   const named = { probability: data.ranges, failure: Object.fromEntries(Object.keys(data.failures).map((key) => [key, key])) }[name];
   if (named) return Object.entries(named).filter(([value]) => values.has(value));
@@ -41,7 +45,7 @@ function apply() {
   const counts = Object.fromEntries(FILTERS.map((name) => [name, new Map()]));
   visible = [];
   for (const row of data.rows) {
-    if (wanted && row.index !== wanted && !row.text.includes(wanted)) continue;
+    if (wanted && row.index !== wanted && !row.text.includes(wanted) && !reviewText(row).includes(wanted)) continue;
     const failed = state.filter(([name, value]) => !matches(row, name, value));
     if (failed.length > 1) continue;
     if (!failed.length) visible.push(row);
@@ -61,7 +65,8 @@ function showCounts(name, counts) {
     option.disabled = !count && !option.selected;
   }
   const fewest = name === "unit" ? Infinity : name === "reason" || name === "failure" ? 1 : 2; // units come by their table
-  $(name).hidden = !$(name).value && $(name).dataset.choices < fewest;
+  const offered = name === "review" && !data.rows.some(reviewKind) ? 0 : $(name).dataset.choices;
+  $(name).hidden = !$(name).value && offered < fewest;
 }
 
 /** The counts of the listed rows, and their F1 unless they were chosen by what it measures. */
@@ -70,7 +75,7 @@ function countsText(rows, state) {
   for (const row of rows) if (row.outcome) n[row.outcome] += 1;
   const parts = [make("b", { id: "count" }, `${rows.length}`), ` of ${data.rows.length}`];
   if (!(n.tp + n.fp + n.fn + n.tn)) return parts;
-  if (!data.chosen && !state.outcome && !state.failure && !state.unit) {
+  if (!data.chosen && !state.outcome && !state.failure && !state.unit && !state.change) {
     const f1 = n.tp ? (2 * n.tp) / (2 * n.tp + n.fp + n.fn) : 0;
     parts.push(" · F1 ", make("b", { id: "f1" }, f1.toFixed(3)));
   }

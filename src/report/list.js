@@ -16,10 +16,11 @@ function answerOf(row) {
 function item(row) {
   if (row.item) return row.item;
   const wanted = BAD.includes(row.outcome) && row.asked ? ` ≠ ${row.truth || "(none)"}` : null;
-  const from = [row.failure || row.source, percent(row.probability), row.reason, row.verdict].filter(Boolean).join(" · ");
+  const change = row.change && `${row.change}, other run: ${row.other || "(empty)"}`;
+  const from = [change, row.failure || row.source, percent(row.probability), row.reason, row.verdict].filter(Boolean).join(" · ");
   row.item = make("li", { role: "option", id: `item-${row.id}`, "aria-selected": "false", onclick: () => select(row, true) },
     make("img", { class: "thumb", alt: "", decoding: "async" }),
-    make("span", { class: "what" }, words(row.entity)), make("span", { class: "index" }, row.id),
+    make("span", { class: "what" }, words(row.entity)), make("span", { class: "index" }, make("b", { class: "reviewed" }, reviewKind(row)), row.id),
     make("span", { class: `answer ${row.other_unit ? "fn" : row.outcome} ${row.answer ? "" : "none-given"}` }, answerOf(row), wanted),
     make("span", { class: "from" }, from));
   row.item.row = row;
@@ -27,7 +28,11 @@ function item(row) {
   return row.item;
 }
 
+let listed = null; // the rows that the list shows
+
 function list() {
+  if (listed?.length === visible.length && visible.every((row, i) => row === listed[i])) return; // many rows take time
+  listed = visible;
   const items = visible.map(item);
   $("list").replaceChildren(...(items.length ? items : [make("li", { class: "empty" }, "no such row")]));
 }

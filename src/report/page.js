@@ -85,21 +85,25 @@ document.addEventListener("keydown", (event) => {
   const typing = ["INPUT", "SELECT"].includes(event.target.tagName);
   if (event.ctrlKey || event.metaKey || event.altKey || (typing && event.key !== "Escape")) return;
   if (typing) event.target.blur();
+  if (event.target.form?.id === "review-form") return;
   const action = KEYS[event.key];
   if (action) { event.preventDefault(); action(); }
 });
 $("previous").addEventListener("click", () => step(-1));
 $("next").addEventListener("click", () => step(1));
 $("close").addEventListener("click", closeOverlay);
+$("export").addEventListener("click", download);
 $("filters").addEventListener("input", refilter);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("filters").addEventListener("reset", () => setTimeout(refilter));
 addEventListener("hashchange", goToAddress);
+$("summary").addEventListener("focusin", (event) => event.target.scrollIntoView({ block: "nearest", inline: "nearest" })); // browsers leave one that is cut off
 const measure = () => document.documentElement.style.setProperty("--bar", narrow() ? "0px" : `${$("filters").offsetHeight}px`);
 addEventListener("resize", measure);
 new ResizeObserver(measure).observe($("filters"));
 
 if (narrow()) $("summary").open = false;
+readReviews();
 fillFilters();
 measure();
 if (narrow() && readAddress().id !== null) { // so that Back leads to the list

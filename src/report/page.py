@@ -22,10 +22,11 @@ from src.data.tables import TRAIN_COLUMNS, read_table, read_train
 from src.data.text_store import TextStore
 from src.entities import ENTITIES
 from src.reading.image_text import ImageText
+from src.report.comparison import figures, with_other_answers
 from src.report.entries import PROBABILITIES, row_entry
 from src.report.images import data_uris, image_entries
 from src.report.reasons import FAILURES, LabelCounts
-from src.report.rows import OUTCOMES, TEST, TRAIN, Row, held_out_rows, shown_rows, test_rows
+from src.report.rows import CHANGES, OUTCOMES, TEST, TRAIN, Row, held_out_rows, shown_rows, test_rows
 from src.report.scores import skipped, summary
 from src.rules import parse_images, with_text
 from src.training import adapter, audit
@@ -35,15 +36,18 @@ ROWS = 2000
 MOST_ROWS = 5000
 MOST_BYTES = 30_000_000
 _TEMPLATES = Path(__file__).parent
-_SCRIPTS = ("data.js", "filters.js", "list.js", "detail.js", "zoom.js", "page.js")
+_SCRIPTS = ("data.js", "reviews.js", "filters.js", "list.js", "detail.js", "zoom.js", "page.js")
 
 
-def write_report(out: Path, data: Path | None = None, rows: int = ROWS, train: bool = False) -> Path:
+def write_report(
+    out: Path, data: Path | None = None, rows: int = ROWS, train: bool = False, compare: Path | None = None
+) -> Path:
     """Write ``out/report.html``; return its path.
 
     It has at most ``rows`` test rows; the held-out rows, where no truth is known or with ``train``; and with
     ``train`` other train rows, up to ``rows`` with those. ``data`` is the run's data folder (for truth and
-    labels); by default that of `RunFolder.record`, where there is one. Raises `InputError`.
+    labels); by default that of `RunFolder.record`, where there is one. ``compare``: another run's folder, or
+    a CSV file of answers, to compare with. Raises `InputError`.
     """
     if not 1 <= rows <= MOST_ROWS:
         raise InputError(f"rows is {rows}: it must be from 1 to {MOST_ROWS}, or the page gets too large")
@@ -56,6 +60,8 @@ def write_report(out: Path, data: Path | None = None, rows: int = ROWS, train: b
     held_out = adapter.held_out(record) if record else []
     weights = ensemble.fit(held_out) if record else ensemble.PRIOR
     all_rows = test_rows(read_details(run.details), _truths(data), weights)
+    if compare is not None:
+        all_rows = with_other_answers(all_rows, compare)
     shown, chosen = shown_rows(all_rows, rows)
     others: list[Row] = []
     if train or all(row.truth is None for row in all_rows):
@@ -63,6 +69,7 @@ def write_report(out: Path, data: Path | None = None, rows: int = ROWS, train: b
     context = summary([*all_rows, *others], noted.get("times", {}))
     if train and data is not None:
         others = _train_rows(data, run, others, rows)
+    context["comparison"] = None if compare is None else figures(all_rows, compare)
     context["skipped"] = skipped(all_rows, run.processed, data)
     context["title"] = out.resolve().name
     context["facts"] = _facts(all_rows, record)
@@ -100,6 +107,8 @@ def _page(
         "prompt": context["prompt"],
         "outcomes": OUTCOMES,
         "failures": FAILURES,
+        "changes": CHANGES if context["comparison"] else {},
+        "units": {name: entity.units for name, entity in ENTITIES.items()},
         "ranges": {f"{low}-{high}": f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in PROBABILITIES},
         "chosen": context["chosen"],
     }
@@ -172,7 +181,7 @@ def _train_rows(data: Path, run: RunFolder, held_out: Sequence[Row], count: int)
         texts = parse_images([question.image for question in chosen], store, run.rules_journal)
         chosen = with_text(chosen, texts)
         verdicts = {_key(q): audit.judge(q, texts[q.image].text).verdict for q in chosen}
-    rows = [Row(replace(q, link=q.image), TRAIN, q.label) for q in chosen if _key(q) not in held_out_keys]
+    rows = [Row(q, TRAIN, q.label) for q in chosen if _key(q) not in held_out_keys]
     judged = ((row, verdicts.get(_key(row.question), "")) for row in (*held_out, *rows))
     return [replace(row, verdict=verdict, action=audit.ACTIONS.get(verdict, "")) for row, verdict in judged]
 

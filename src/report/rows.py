@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +13,12 @@ from src.metrics import comparable
 OUTCOMES = {"tp": "right", "tn": "rightly empty", "fp": "wrong", "fn": "missed"}
 """Counts of an answer (see `metrics`) and the page's words for them; the first two are right."""
 WRONG = ("fp", "fn")
+CHANGES = {
+    "gained": "wrong in the other run, right here",
+    "lost": "right in the other run, wrong here",
+    "changed": "another answer there; neither is right, or the truth is not known",
+}
+"""What a change from another run's answer can be, and what to say of it."""
 TEST, HELD_OUT, TRAIN = "test", "held out", "train"
 """Tables of the page's rows: of train.csv, those that were held out of training, and the others."""
 
@@ -23,6 +29,7 @@ class Row:
 
     ``table``: `TEST`, `HELD_OUT` or `TRAIN`. ``truth``: None where it is not known; of a train row its label.
     ``weights``: those of the ensemble that predicted. ``verdict``, ``action``: the audit's, for train rows.
+    ``other``: the answer of the run that this one is compared with; None where it has none.
     """
 
     question: Question
@@ -31,6 +38,7 @@ class Row:
     weights: Weights = PRIOR
     verdict: str = ""
     action: str = ""
+    other: str | None = None
 
     @property
     def answer(self) -> str:
@@ -51,6 +59,16 @@ class Row:
     def outcome(self) -> str:
         """A key of `OUTCOMES`; empty when the truth is not known, or nobody answered."""
         return "" if self.table == TRAIN else outcome_of(self.answer, self.truth)
+
+    @property
+    def change(self) -> str:
+        """A key of `CHANGES`; empty when the answers are equal, or the other run has none."""
+        if self.other is None or comparable(self.answer) == comparable(self.other):
+            return ""
+        outcome, other_outcome = self.outcome, outcome_of(self.other, self.truth)
+        if not outcome or {outcome, other_outcome} <= set(WRONG):
+            return "changed"
+        return "lost" if outcome in WRONG else "gained"
 
     @property
     def image(self) -> str:
@@ -82,7 +100,6 @@ def held_out_rows(questions: Sequence[Question]) -> list[Row]:
         positions = np.flatnonzero(here).tolist()
         predicted = combine([questions[position] for position in positions], weights)
         for position, question in zip(positions, predicted, strict=True):
-            question = replace(question, link=question.image)
             rows[position] = Row(question, HELD_OUT, question.label, weights)
     return [rows[position] for position in sorted(rows)]
 
@@ -90,17 +107,25 @@ def held_out_rows(questions: Sequence[Question]) -> list[Row]:
 def shown_rows(rows: Sequence[Row], count: int, seed: int = 0) -> tuple[list[Row], str]:
     """Return at most ``count`` rows in order, and the words that tell how they were chosen, if they were.
 
-    All that are wrong, of the others half the least sure, half at random.
+    All that are wrong, then those that changed from another run, of the others half the least sure, half at
+    random.
     """
     if len(rows) <= count:
         return list(rows), ""
     wrong = [i for i, row in enumerate(rows) if row.outcome in WRONG][:count]
-    others = set(range(len(rows))).difference(wrong)
+    changed = [i for i, row in enumerate(rows) if row.change and row.outcome not in WRONG]
+    changed = changed[: count - len(wrong)]
+    others = set(range(len(rows))).difference(wrong, changed)
     by_probability = sorted(others, key=lambda i: (math.isnan(rows[i].probability), rows[i].probability))
-    places = count - len(wrong)
+    places = count - len(wrong) - len(changed)
     unsure, sure = by_probability[: places // 2], by_probability[places // 2 :]
     sampled = np.random.default_rng(seed).permutation(len(sure))[: places - len(unsure)]
-    kinds = ((len(wrong), "wrong"), (len(unsure), "least sure"), (len(sampled), "at random"))
-    chosen = ", ".join(f"{number:,} {kind}" for number, kind in kinds if number)
-    shown = [rows[i] for i in sorted([*wrong, *unsure, *(sure[j] for j in sampled)])]
+    kinds = {
+        "wrong": len(wrong),
+        "answered otherwise by the other run": len(changed),
+        "least sure": len(unsure),
+        "at random": len(sampled),
+    }
+    chosen = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number)
+    shown = [rows[i] for i in sorted([*wrong, *changed, *unsure, *(sure[j] for j in sampled)])]
     return shown, f"{count:,} of {len(rows):,} rows: {chosen}"

@@ -1,7 +1,9 @@
 """Pages of a small run, with and without truth, and a browser in which nothing may be asked from outside."""
 
+import itertools
 import json
 import math
+import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +24,12 @@ from tests.family import prompt
 
 NASTY = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>"
 NASTY += "\"&amp;'{{ 7 * 7 }} ü × ½"
+DESK, PHONE = 1400, 360
+ALL_KINDS = pytest.mark.parametrize(("told", "width"), list(itertools.product([True, False], [DESK, PHONE])))
+"""With and without truth, on a desk and on a phone."""
+BOTH_KINDS = pytest.mark.parametrize(("told", "width"), [(True, DESK), (False, PHONE)])
+KINDS_CROSSED = pytest.mark.parametrize(("told", "width"), [(True, PHONE), (False, DESK)])
+LOOKS = Path(__file__).with_name("looks.js").read_text()
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -46,7 +54,8 @@ def answered(question, probability):
 
 def run_folder(data: Path, out: Path) -> Path:
     """What a run leaves, with the rules' answers; the first is made wrong, one has its truth in another unit,
-    one is not asked, texts are nasty."""
+    one is not asked, texts are nasty. Another run's answers differ in three rows: one is right there, one is
+    right here."""
     parsed = parsed_questions(data, out / "processed", out / "rules_out.journal.jsonl")
     probabilities = [0.3, *([0.6, 0.97] * 9)]
     questions = [answered(q, p) for q, p in zip(parsed["test"], probabilities, strict=False)]
@@ -64,6 +73,13 @@ def run_folder(data: Path, out: Path) -> Path:
     truths = pd.read_csv(data / "test_truth.csv", dtype=str, keep_default_na=False)
     truths.loc[truths["index"].eq(str(questions[position].row)), "entity_value"] = other_unit
     truths.to_csv(data / "test_truth.csv", index=False)
+    known = truths.set_index("index")["entity_value"]
+    others = {q.row: re.sub(r"^([0-9]+) ", r"\1.0 ", q.prediction) for q in questions[:-1]}
+    others[questions[0].row] = known[str(questions[0].row)]
+    others[questions[position].row] = "3 yard"
+    right = next(q for q in questions[1:-1] if q.prediction and known.get(str(q.row)) == q.prediction)
+    others[right.row] = ""
+    pd.Series(others, name="prediction").rename_axis("index").to_csv(out / "rules_out.csv")
     blank = Question(9001, "", Path(), NASTY, link=NASTY, reason="blank link")
     details_table([*questions, blank]).to_csv(out / "test_out.details.csv", index=False)
     lines = [json.loads(line) for line in (out / "processed" / "text.jsonl").read_text().splitlines()]
@@ -87,7 +103,7 @@ def report(processed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     data, out = shutil.copytree(processed[0], folder / "data"), shutil.copytree(processed[1], folder / "out")
     run_folder(data, out)
-    result = run_python("-m", "src.report", "--out", out, "--train")
+    result = run_python("-m", "src.report", "--out", out, "--train", "--compare", out / "rules_out.csv")
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == str(out / "report.html")
     details = pd.read_csv(out / "test_out.details.csv", keep_default_na=False)
@@ -102,7 +118,14 @@ def report_without_truth(report, tmp_path_factory):
     out = shutil.copytree(report[0].parent, folder / "out")
     data = shutil.copytree(report[0].parent.parent / "data", folder / "data")
     (data / "test_truth.csv").unlink()
-    return write_report(out, data), held_out_rows(adapter.held_out(adapter.load_record(out / "adapter")))
+    path = write_report(out, data, compare=out / "rules_out.csv")
+    return path, held_out_rows(adapter.held_out(adapter.load_record(out / "adapter")))
+
+
+@pytest.fixture
+def any_page(told, report, report_without_truth):
+    """The page of the run with truth, or of the one without."""
+    return report[0] if told else report_without_truth[0]
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +144,7 @@ def browser():
 def opened(browser):
     """A function that opens a page; at the end nothing may have been asked of the outside, and no error
     told."""
-    contexts, asked, errors = [], [], []
+    contexts, pages, asked, errors = [], set(), [], []
 
     def open_page(path: Path, hash: str = "", width: int = 1280, scheme: str = "light"):
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -130,6 +153,7 @@ def opened(browser):
         tab.on("request", lambda request: asked.append(request.url))
         tab.on("console", lambda message: errors.append(message.text))
         tab.on("pageerror", lambda error: errors.append(str(error)))
+        pages.add(path.as_uri())
         tab.goto(f"{path.as_uri()}{hash}")
         return tab
 
@@ -137,12 +161,25 @@ def opened(browser):
     for context in contexts:
         context.close()
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
-    assert sum(url.startswith("file:") for url in asked) == len(contexts)
+    assert {url.partition("#")[0] for url in asked if url.startswith("file:")} == pages
     assert errors == []
 
 
 def shown(tab) -> list[str]:
     return tab.eval_on_selector_all("#list li", "items => items.map(item => item.id.replace('item-', ''))")
+
+
+def data_of(tab) -> dict:
+    return json.loads(tab.text_content("#data"))
+
+
+def looks(tab, name) -> list[str]:
+    """What a function of ``looks.js`` finds."""
+    return tab.evaluate(f"() => {{ {LOOKS}; return {name}(); }}")
+
+
+def open_summary(tab):
+    tab.evaluate("document.getElementById('summary').open = true")
 
 
 def selected(tab) -> str:

@@ -1,10 +1,8 @@
 """What a reader does with the page in a browser, on a desk and on a phone, with and without truth."""
 
 import itertools
-import json
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -15,35 +13,18 @@ from src.metrics import score
 from src.report.page import write_report
 from src.rules import with_parsed_text
 from tests.family import prompt
-from tests.report.conftest import selected, shown
-
-DESK, PHONE = 1400, 360
-LOOKS = Path(__file__).with_name("looks.js").read_text()
-
-
-@pytest.fixture
-def any_page(told, report, report_without_truth):
-    """The page of the run with truth, or of the one without."""
-    return report[0] if told else report_without_truth[0]
-
-
-ALL_KINDS = pytest.mark.parametrize(("told", "width"), list(itertools.product([True, False], [DESK, PHONE])))
-"""With and without truth, on a desk and on a phone."""
-BOTH_KINDS = pytest.mark.parametrize(("told", "width"), [(True, DESK), (False, PHONE)])
-KINDS_CROSSED = pytest.mark.parametrize(("told", "width"), [(True, PHONE), (False, DESK)])
-
-
-def data_of(tab) -> dict:
-    return json.loads(tab.text_content("#data"))
-
-
-def looks(tab, name) -> list[str]:
-    """What a function of ``looks.js`` finds."""
-    return tab.evaluate(f"() => {{ {LOOKS}; return {name}(); }}")
-
-
-def open_summary(tab):
-    tab.evaluate("document.getElementById('summary').open = true")
+from tests.report.conftest import (
+    ALL_KINDS,
+    BOTH_KINDS,
+    DESK,
+    KINDS_CROSSED,
+    PHONE,
+    data_of,
+    looks,
+    open_summary,
+    selected,
+    shown,
+)
 
 
 @ALL_KINDS
@@ -88,7 +69,7 @@ def test_without_truth_the_headline_is_of_held_out_answers_as_shown(report_witho
 @BOTH_KINDS
 def test_choices_count_what_they_would_leave(any_page, opened, width):
     tab = opened(any_page, "#entity=height&table=", width=width)
-    for name in ("entity", "outcome", "failure", "probability", "source", "table", "reason"):
+    for name in ("entity", "outcome", "failure", "probability", "source", "table", "reason", "change"):
         options = tab.eval_on_selector_all(
             f"#{name} option",
             "items => items.filter(item => item.value).map(item => [item.value, item.label])",
@@ -321,6 +302,9 @@ def test_all_text_stands_out_from_its_ground(any_page, opened, width, scheme):
         tab.hover("#view .options tr >> nth=-1", force=True) if tab.locator(
             "#view .options"
         ).count() else None
+        if tab.locator("#label").count():
+            tab.fill("#tag", "glare")
+            tab.fill("#label", "what is not kept")
         assert looks(tab, "lowContrasts") == []
 
 
@@ -357,6 +341,9 @@ def test_nothing_is_wider_than_the_window(any_page, opened, width):
 
 def test_a_page_of_a_part_says_how_its_rows_were_chosen_and_has_no_f1(report, tmp_path, opened):
     out = shutil.copytree(report[0].parent, tmp_path / "out")
-    tab = opened(write_report(out, rows=4))
+    tab = opened(write_report(out, rows=4), "#change=lost")
+    assert tab.locator("#change").is_hidden()  # there is nothing to compare with
+    assert tab.locator("#comparison").count() == 0
+    assert len(shown(tab)) == 4
     assert tab.locator("#f1").count() == 0
     assert "on this page 4 of 8 rows: " in tab.inner_text("header")

@@ -33,29 +33,38 @@ EXAMPLES = {
 """An answer and a truth for each outcome."""
 
 
-def row(number, outcome, probability):
+def row(number, outcome, probability, other=None):
     answer, truth = EXAMPLES[outcome]
     question = Question(number, "a.jpg", Path("a.jpg"), "height", prediction=answer, probability=probability)
-    return Row(question, TEST, truth)
+    return Row(question, TEST, truth, other=other)
 
 
-ROWS = st.lists(
-    st.tuples(st.sampled_from(list(EXAMPLES)), st.just(math.nan) | st.floats(0, 1)), max_size=40
-).map(lambda pairs: [row(number, *pair) for number, pair in enumerate(pairs)])
+PROBABILITIES = st.just(math.nan) | st.floats(0, 1)
+OTHERS = st.sampled_from([None, "", "2.0 inch", "9 yard"])
+ROWS = st.lists(st.tuples(st.sampled_from(list(EXAMPLES)), PROBABILITIES, OTHERS), max_size=40).map(
+    lambda pairs: [row(number, *pair) for number, pair in enumerate(pairs)]
+)
 
 
 @given(ROWS, st.integers(1, 50))
-def test_what_is_wrong_and_least_sure_is_shown_first(rows, count):
+def test_what_is_wrong_changed_and_least_sure_is_shown_first(rows, count):
     kept, chosen = shown_rows(rows, count)
     assert bool(chosen) == (len(rows) > count)
     assert len(kept) == min(count, len(rows))
     assert [row.question.row for row in kept] == sorted({row.question.row for row in kept})
     wrong = [row for row in rows if row.outcome in ("fp", "fn")]
     assert len([row for row in kept if row in wrong]) == min(len(wrong), count) or len(rows) <= count
-    left = (count - len(wrong)) // 2
-    others = sorted(row.probability for row in rows if row not in wrong and not math.isnan(row.probability))
+    changed = [row for row in rows if row not in wrong and row.change]
+    places = max(0, count - len(wrong))
+    if len(rows) > count:
+        assert len([row for row in kept if row in changed]) >= min(len(changed), places)
+        told = f"{min(len(changed), places)} answered otherwise by the other run"
+        assert (told in chosen) == bool(changed and places)
+    left = (places - len(changed)) // 2
+    first = [*wrong, *changed]
+    others = sorted(row.probability for row in rows if row not in first and not math.isnan(row.probability))
     if len(rows) > count and 0 < left <= len(others):
-        sure = sorted(row.probability for row in kept if row not in wrong and not math.isnan(row.probability))
+        sure = sorted(row.probability for row in kept if row not in first and not math.isnan(row.probability))
         assert sure[:left] == others[:left]
 
 
