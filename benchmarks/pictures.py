@@ -42,15 +42,13 @@ def says_drawn_by(path: Path) -> str:
 
 
 def write(png: bytes, picture: str) -> None:
-    """Write a PNG into data/, with few colours, and what drew it."""
+    """Write a PNG into data/, with what drew it."""
     with Image.open(io.BytesIO(png)) as image:
         text = PngInfo()
         text.add_text(_KEY, drawn_by(picture))
-        small = io.BytesIO()
-        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
-            small, "png", pnginfo=text, optimize=True
-        )
-    write_whole(ROOT / "data" / picture, small.getvalue())
+        whole = io.BytesIO()
+        image.convert("RGB").save(whole, "png", pnginfo=text, optimize=True)
+    write_whole(ROOT / "data" / picture, whole.getvalue())
 
 
 def screenshot(run: RunFolder) -> bytes:
