@@ -75,20 +75,20 @@ def _check(settings: Mapping[str, Any], out: RunFolder) -> None:
     """Raise `InputError` for bad input now, not after the long stages."""
     for stage in STAGES:
         settings_of(stage, settings)
-    model = str(settings["model"])
-    if DataFolder(settings["data"]).train.is_file():
+    is_trained = DataFolder(settings["data"]).train.is_file()
+    if is_trained:
         read_train(settings["data"])
-        recorded = recorded_recipe(out.adapter)
-        values = dict(settings)
-        values["model"] = model_contents(model) if recorded else model
-        recipe = {name: values[name] for name in recorded if name in values}
-        check_recipe(out.adapter, recipe, settings.get("overwrite", False))
     read_test(settings["data"])
+    model = str(settings["model"])
     # A model that a notebook here was executed with need not be checked again: torch takes long to load.
     if not Path(model).is_dir() or read_json(out.record).get("model") != model_contents(model):
         from src.model.modeling import load_config, preset_for
 
         preset_for(load_config(model), settings.get("cpu", False))
+    if is_trained and (recorded := recorded_recipe(out.adapter)):
+        values = {**settings, "model": model_contents(model)}
+        recipe = {name: values[name] for name in recorded if name in values}
+        check_recipe(out.adapter, recipe, settings.get("overwrite", False))
 
 
 def _stages(

@@ -112,6 +112,11 @@ def test_without_ocr_the_model_gets_images_only(tmp_path):
     notebook = (out / "training.ipynb").read_text()
     assert "Read: " not in notebook
     assert json.loads((out / "adapter" / "training.json").read_text())["settings"]["ocr"] is False
+    before = sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*"))
+    again = run_python("-m", "src.run", "--data", data, "--out", out, "--no-ocr", "--lora-r", 8)
+    assert_one_sentence(again, "adapter", "lora_r 16, now 8", "--overwrite")
+    assert "==" not in again.stdout  # no stage has begun
+    assert sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*")) == before
 
 
 def test_a_folder_of_ones_own_images_needs_no_labels(tmp_path):
