@@ -45,7 +45,7 @@ def seconds(work, machine=H100):
 def test_stages_scale_with_what_there_is_to_do():
     planned = seconds(CHALLENGE)
     assert planned["preprocess"] == pytest.approx(241_000 * 0.5 / 16)
-    assert planned["training"] == pytest.approx(180 + 60 + 150_000 * 0.02 + 5 * 500 * 0.01)  # scored before, too
+    assert planned["training"] == pytest.approx(180 + 60 + 150_000 * 0.02 + 5 * 500 * 0.01)
     assert planned["inference"] == pytest.approx(60 + 131_187 * 0.01)
     assert "fetch" not in planned
     two = seconds(CHALLENGE, replace(H100, gpus=2))
