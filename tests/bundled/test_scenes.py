@@ -25,7 +25,7 @@ from src.reading.context import DIRECTIONS, prompt_context
 from src.reading.cross_line import parse_lines
 from src.reading.quantity import Quantity
 from src.sanity import prediction_fault
-from tests.conftest import ROOT, TINY, run_python
+from tests.conftest import ROOT, TINY
 from tests.family import FAMILY, prompt
 
 
@@ -124,36 +124,10 @@ def test_layouts_are_counted_and_nothing_else_is_kept(processed, tmp_path):
         assert 0 <= int(right) < len(lengths)
 
 
-def test_pretraining_on_a_small_budget_learns_and_stays_in_the_grammar(tmp_path, processed, questions):
-    result = run_python(
-        "-m", "src.bundled.pretrain", "--out", tmp_path / "model", "--minutes", 0.5, "--batch-size", 4
-    )
-    assert result.returncode == 0, result.stderr
-    # its tokenizer, made from mistral-common, is the bundled one
-    assert (tmp_path / "model" / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
-    losses = json.loads((tmp_path / "model" / "pretraining.json").read_text())["loss_curve"]
-    assert losses[-1] < 0.8 * losses[0]
-    folder, asked = processed[1] / "processed", questions["test"]
-    model, processor = load_base(str(tmp_path / "model")), load_processor(str(tmp_path / "model"))
-    answers = list(generate(model, processor, asked, FAMILY.padded_sizes(folder), 4, workers=0))
-    assert len(answers) == len(asked)
-    for answered in answers:
-        assert prediction_fault(answered.model_answer, answered.entity) == ""
-
-
-def test_a_killed_pretraining_goes_on_from_its_checkpoint(tmp_path):
+def test_a_killed_pretraining_goes_on_learns_and_stays_in_the_grammar(tmp_path, processed, questions):
     code = "import sys; from src.bundled import pretrain; pretrain.EVERY = 2; sys.exit(pretrain.main())"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "--out",
-        str(tmp_path / "model"),
-        "--minutes",
-        "0.4",
-        "--batch-size",
-        "4",
-    ]
+    command = [sys.executable, "-c", code, "--out", str(tmp_path / "model")]
+    command += ["--minutes", "0.5", "--batch-size", "4"]
     checkpoint = tmp_path / "model.part" / CHECKPOINT
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
         while not checkpoint.is_file():
@@ -164,7 +138,16 @@ def test_a_killed_pretraining_goes_on_from_its_checkpoint(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "on from step " in result.stdout
     assert not checkpoint.parent.exists()
-    assert (tmp_path / "model" / "model.safetensors").is_file()
+    # its tokenizer, made from mistral-common, is the bundled one
+    assert (tmp_path / "model" / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
+    losses = json.loads((tmp_path / "model" / "pretraining.json").read_text())["loss_curve"]
+    assert losses[-1] < 0.8 * losses[0]
+    folder, asked = processed[1] / "processed", questions["test"]
+    model, processor = load_base(str(tmp_path / "model")), load_processor(str(tmp_path / "model"))
+    answers = list(generate(model, processor, asked, FAMILY.padded_sizes(folder), 4, workers=0))
+    assert len(answers) == len(asked)
+    for answered in answers:
+        assert prediction_fault(answered.model_answer, answered.entity) == ""
 
 
 def test_the_bundled_model_chooses_the_right_reading():

@@ -110,11 +110,11 @@ def test_a_gpu_gets_the_same_models_and_shapes_and_finds_the_same(precision, rea
 
 
 def test_a_gpu_reads_real_images_as_a_cpu_but_for_one_line_in_a_hundred(precision, read_by_onnxruntime, real):
-    images = [decode(file.read_bytes()) for file in sorted((real / "images").iterdir())[::60]]
+    images = [decode(file.read_bytes()) for file in sorted((real / "images").iterdir())[::90]]
     got = [line.text for image in images for line in ocr.read(image)]
     precision("f32")
     want = [line.text for image in images for line in ocr.read(image)]
-    assert len(want) > 100
+    assert len(want) > 50
     assert sum((Counter(want) - Counter(got)).values()) <= len(want) / 100
     assert len(got) == pytest.approx(len(want), rel=0.01)
 
