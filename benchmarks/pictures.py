@@ -2,8 +2,8 @@
 
     make pictures
 
-Each says in its PNG text which code drew it (`drawn_by`), so that a test finds those that are older. The
-report page is drawn by the system's Chromium, through playwright (requirements-dev.txt).
+Each says in its PNG text which code drew it (`code_key`), so that a test finds an older one.
+The report page is drawn by the system's Chromium, through playwright (requirements-dev.txt).
 """
 
 import argparse
@@ -30,12 +30,13 @@ CODE = {
 _KEY = "Drawn by"
 
 
-def drawn_by(picture: str) -> str:
+def code_key(picture: str) -> str:
     """Return the cache key of the code that draws a picture of `CODE` now."""
-    return cache_key(picture, dict.fromkeys(CODE[picture], "run in a whole clone"))
+    what_to_do = "run in a whole clone"
+    return cache_key(picture, dict.fromkeys(CODE[picture], what_to_do))
 
 
-def says_drawn_by(path: Path) -> str:
+def recorded_code_key(path: Path) -> str:
     """Return the cache key of the code that a picture was drawn by; empty if it does not say so."""
     with Image.open(path) as image:
         return str(image.info.get(_KEY, ""))
@@ -45,7 +46,7 @@ def write(png: bytes, picture: str) -> None:
     """Write a PNG into data/, with what drew it."""
     with Image.open(io.BytesIO(png)) as image:
         text = PngInfo()
-        text.add_text(_KEY, drawn_by(picture))
+        text.add_text(_KEY, code_key(picture))
         whole = io.BytesIO()
         image.convert("RGB").save(whole, "png", pnginfo=text, optimize=True)
     write_whole(ROOT / "data" / picture, whole.getvalue())
@@ -59,11 +60,13 @@ def screenshot(run: RunFolder) -> bytes:
     if chromium is None:
         raise InputError("there is no chromium on this system; install one and run again")
     rows = [q.row for q in read_details(run.details) if q.prediction and len(q.option_texts) > 1]
+    if not rows:
+        raise InputError(f"{run.details}: no row has several options; take a run of the sample")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(viewport={"width": 1240, "height": 900})
         tab.goto(f"{run.report.resolve().as_uri()}#row-{rows[0]}")
-        tab.wait_for_timeout(500)
+        tab.wait_for_selector("#view figure")
         png = tab.screenshot()
         browser.close()
     return png

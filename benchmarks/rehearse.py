@@ -6,7 +6,7 @@ Writes a checkpoint with idefics2-8b's names and shapes (float32, 34 GB) and som
 the product's own loader in NF4, trains 4 steps of 2 rows with checkpointing, cut off and resumed after the
 second, and answers 8 questions by their options and 2 freely. Each step is printed as it finishes, with its
 seconds and peak memory beside the estimates of `src.plan`; run again after a cut, it goes on with the part
-that was not finished. At the end the table goes into ``benchmarks/README.md``. Without a GPU, float32 weights
+that was not finished. At the end its table goes into ``benchmarks/README.md``. Without a GPU, float32 weights
 stay in their files, and memory is what a process has of its own.
 """
 
@@ -54,7 +54,7 @@ from src.training.trainer import F1Trainer, last_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = "<!-- rehearsal: written by make rehearse -->", "<!-- end of rehearsal -->"
 IMAGES = 40
-"""Images that are preprocessed, of which the rows are."""
+"""Number of images that are preprocessed; the rows ask about these."""
 ROWS, STEPS = 2, 4
 """Rows of a training step, and steps; the first process ends after half of them."""
 BY_OPTIONS, FREELY = 8, 2
@@ -105,10 +105,10 @@ def read(size: str, data: Path, out: Path) -> None:
 
 
 class CutOff(TrainerCallback):
-    """Ends a training after half of its steps, once its checkpoint is written."""
+    """A callback that ends a training after half of its steps, once its checkpoint is written."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the step."""
+        """End the training after half of its steps."""
         control.should_training_stop = state.global_step == STEPS // 2
 
 
@@ -196,7 +196,7 @@ def as_markdown(device: str, steps: list[dict[str, Any]]) -> str:
 
 def rehearse(size: str, data: Path, out: Path) -> list[dict[str, Any]]:
     """Do the parts that are not finished, each in a process of its own; return the steps of all."""
-    path = out / "rehearsal.json"
+    path = out / f"rehearsal-{size}.json"
     record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     for name in PARTS:
         if name in record:

@@ -3,8 +3,8 @@
 
 An option's utility is a weighted sum of `FEATURES`: the model's log-probability, the rule logit, and the log
 prior of train labels (`data.label_prior`). Its probability is the softmax over the options of its question,
-of which abstaining (the empty answer) is one. The weights are fitted to training's held-out rows, by ridge
-regression around `_PRIOR`.
+of which abstaining (the empty answer) is one. The weights are fitted to training's held-out rows,
+L2-regularised towards `_PRIOR`.
 """
 
 import math

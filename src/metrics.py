@@ -48,17 +48,17 @@ class Score:
         return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
 
 
-def f1_interval(score: Score, share: float = 0.95, resamples: int = 1000) -> tuple[float, float]:
+def f1_interval(score: Score, level: float = 0.95, resamples: int = 1000) -> tuple[float, float]:
     """Return the ends of a bootstrap interval of an F1: percentiles over resamples of the rows.
 
-    Rows count by their outcome alone, so a resample is a draw from the multinomial of the four counts. Half a
-    row of each is added: 13 right ones of 13 do not prove that all are.
+    A row counts by its outcome alone, so that a resample is a draw of the four counts from a multinomial. To
+    each count half a row is added before: 13 right ones of 13 do not prove that all are.
     """
     counts = np.array([score.tp, score.fp, score.fn, score.tn])
     shares = (counts + 0.5) / (counts + 0.5).sum()
     tp, fp, fn, _ = np.random.default_rng(0).multinomial(max(1, counts.sum()), shares, resamples).T
     f1 = 2 * tp / np.maximum(1, 2 * tp + fp + fn)
-    low, high = np.quantile(f1, [(1 - share) / 2, (1 + share) / 2])
+    low, high = np.quantile(f1, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -65,7 +65,7 @@ def _show_grid(
     for axis, image, caption, colour in zip(axes.flat, images, captions, colours, strict=False):
         # Longer lines would run into the caption beside.
         lines = (textwrap.fill(line, 42) for line in caption.splitlines())
-        axis.set_title("\n".join(lines), fontsize=10, color=colour, parse_math=False)  # a $ is a text
+        axis.set_title("\n".join(lines), fontsize=10, color=colour, parse_math=False)  # a $ stays a $
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("lightgrey")
         if image is None:
@@ -226,7 +226,7 @@ def show_labels(entities: pd.Series, labels: pd.Series) -> None:
 
 
 def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
-    """Plot the parts of the loss per step, means over a tenth of the run, and the F1 on held-out images.
+    """Plot the parts of the loss, as means over a tenth of the log, and the F1 on held-out images.
 
     ``losses`` has the columns ``step, loss`` and one per part (``tokens, options``), ``f1`` has ``step, f1``.
     """
@@ -237,7 +237,7 @@ def show_training(losses: pd.DataFrame, f1: pd.DataFrame) -> None:
         mean = losses[name].rolling(window, min_periods=1).mean()
         (line,) = left.plot(losses["step"], mean, label="sum" if name == "loss" else f"over {name}")
         left.plot(losses["step"], losses[name], alpha=0.25, color=line.get_color())
-    left.set(title=f"training loss, mean of {window} steps", xlabel="step", ylabel="cross entropy")
+    left.set(title=f"training loss, mean of {window} logged ones", xlabel="step", ylabel="cross entropy")
     left.set(ylim=(0, None), xlim=(0, None))
     left.legend()
     right.plot(f1["step"], f1["f1"], marker="o", color="tab:green")

@@ -28,7 +28,7 @@ _ROWS = (
 _SEED = "random seed for sampling rows, the held-out split and training"
 _RAY = "address of a Ray cluster whose nodes do the work, or auto for the one that this machine belongs to"
 _MODEL = "folder or hub id of the model"
-_CPU = "let a model that needs a GPU run without one: it takes minutes a row"
+_CPU = "let a model that needs a GPU run without one: it takes about a minute a row"
 _DECODERS = "processes that decode images; default: by the machine's cores"
 
 

@@ -152,7 +152,7 @@ def test_a_rehearsal_cut_off_while_it_read_its_images_reads_them_again(tmp_path,
 def test_a_rehearsal_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     done = [{"step": "done", "seconds": 1.0, "peak": 1e9, "estimated": [None, 2e9]}]
     record = {part: done for part in rehearse.PARTS if part != "answer"}
-    (tmp_path / "rehearsal.json").write_text(json.dumps(record))
+    (tmp_path / "rehearsal-tiny.json").write_text(json.dumps(record))
     started = []
 
     def start(call, **_):
@@ -163,5 +163,5 @@ def test_a_rehearsal_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     with pytest.raises(InterruptedError):
         rehearse.rehearse("tiny", SAMPLE, tmp_path)
     assert started == ["answer"]
-    (tmp_path / "rehearsal.json").write_text(json.dumps(record | {"answer": done}))
+    (tmp_path / "rehearsal-tiny.json").write_text(json.dumps(record | {"answer": done}))
     assert rehearse.rehearse("tiny", SAMPLE, tmp_path) == done * len(rehearse.PARTS)

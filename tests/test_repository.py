@@ -33,7 +33,9 @@ def test_notebooks_are_short_executed_and_of_no_machine(name):
 
 @pytest.mark.parametrize("picture", pictures.CODE)
 def test_pictures_are_drawn_by_the_code_as_it_is_now(picture):
-    assert pictures.says_drawn_by(ROOT / "data" / picture) == pictures.drawn_by(picture), "run make pictures"
+    assert pictures.recorded_code_key(ROOT / "data" / picture) == pictures.code_key(picture), (
+        "run make pictures"
+    )
 
 
 def test_cleaning_keeps_the_last_state_of_a_bar():

@@ -1,8 +1,8 @@
 """The OCR engine: RapidOCR's pipeline and models (PP-OCR), run by OpenVINO or, on a GPU, by onnxruntime.
 
-Another engine is another file with `NAME`, `read` and `read_again`. The models are inside RapidOCR's wheel;
-nothing is fetched. OpenVINO is twice as fast as onnxruntime on a CPU, but only with fixed input shapes, so
-inputs are brought to a few sizes: the detector's by scaling, the recogniser's by padding. So are a GPU's.
+Another engine is another file with these public names. The models are inside RapidOCR's wheel; nothing is
+fetched. OpenVINO is twice as fast as onnxruntime on a CPU, but only with fixed input shapes, so inputs are
+brought to a few sizes: the detector's by scaling, the recogniser's by padding. A GPU gets the same.
 """
 
 import copy
@@ -21,9 +21,9 @@ from src.reading.lines import TextLine
 NAME = "PP-OCRv6-small/1"
 """Name and version of the engine in the cache key of stored text: a new version reads every image again."""
 IN_BFLOAT16, ON_CUDA = "+bf16", "+cuda"
-"""Ends of the name in the cache key: of text that was recognised in bfloat16, or read on a GPU."""
+"""Suffixes of `NAME` in the cache key: of text that was recognised in bfloat16, or read on a GPU."""
 _backend = ""
-"""This process's: `IN_BFLOAT16`, `ON_CUDA`, or empty for float32 on the CPU; see `use`."""
+"""Suffix of what this process computes by, empty for float32 on the CPU; see `use`."""
 _THRESHOLDS, _FAINT_THRESHOLDS = (0.3, 0.5), (0.1, 0.2)
 """Minimum scores of a pixel and of a line that count as print; the second pair finds faint print, too."""
 _DETECTOR_STEP, _RECOGNISER_STEP = 64, 160

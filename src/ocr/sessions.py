@@ -71,7 +71,7 @@ class CudaSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what fails is told below
-        try:  # without the fallback, which would go on on the CPU, at any time
+        try:  # without a fallback, which would silently go on on the CPU
             session = onnxruntime.InferenceSession(path, options, providers=[CUDA], enable_fallback=0)
             is_reached = session.get_providers()[0] == name
         except Exception:  # onnxruntime's own are of many kinds

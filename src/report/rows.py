@@ -52,12 +52,12 @@ class Row:
 
     @property
     def is_answered(self) -> bool:
-        """True but for a row with a reason, and one that was trained on."""
+        """True if it was asked: it has no reason, and was not trained on."""
         return self.table != TRAIN and not self.question.reason
 
     @property
     def outcome(self) -> str:
-        """A key of `OUTCOMES`; empty when the truth is not known, or nobody answered."""
+        """A key of `OUTCOMES`; empty for a row that was trained on, and where the truth is not known."""
         return "" if self.table == TRAIN else outcome_of(self.answer, self.truth)
 
     @property
@@ -107,8 +107,8 @@ def held_out_rows(questions: Sequence[Question]) -> list[Row]:
 def shown_rows(rows: Sequence[Row], count: int, seed: int = 0) -> tuple[list[Row], str]:
     """Return at most ``count`` rows in order, and the words that tell how they were chosen, if they were.
 
-    All that are wrong, then those that changed from another run, of the others half the least sure, half at
-    random.
+    Wrong rows come first, then those that changed from another run; of the others come half the least sure
+    and half at random.
     """
     if len(rows) <= count:
         return list(rows), ""

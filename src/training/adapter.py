@@ -45,7 +45,7 @@ evaluations; `tn` are rows that it rightly left empty:
 {scores}
 ```
 
-Settings, for data, images and a base model of the cache key `{cache_key}`:
+Settings (the cache key of these, the data and the base model is `{cache_key}`):
 
 ```json
 {settings}

@@ -38,7 +38,7 @@ NOT_IN_RESULT = (
     "model",
     "overwrite",
 )
-"""Settings that change how an adapter is made, but not which one; the product of the sizes counts.
+"""Settings that are not in the cache key; instead of the sizes their product is.
 
 Of the model the contents count, by whatever path or id it is given.
 """
@@ -123,7 +123,7 @@ def machine_arguments(settings: TrainSettings, checkpoints: Path) -> dict[str, A
 
 
 def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
-    """Return batch size and accumulation of each process; together they see the rows of a step of one.
+    """Return batch size and accumulation of each process, so that all see a step's rows of a single one.
 
     So an adapter does not depend on the number of GPUs. Raises `InputError` when it does not divide the rows.
     """
@@ -141,7 +141,7 @@ def per_process(settings: TrainSettings, processes: int) -> tuple[int, int]:
 def recipe_of(
     settings: TrainSettings,
 ) -> tuple[BitsAndBytesConfig, LoraConfig, TrainingArguments, TrainingCollator]:
-    """Return the objects that resolved settings stand for, as `adapter_key` takes them."""
+    """Return the objects that resolved settings stand for, as `recipe_values` takes them."""
     processor = load_processor(settings.model, settings.image_splitting)
     arguments = training_arguments(settings, RunFolder(settings.out).checkpoints)
     collator = training_collator(processor, settings)

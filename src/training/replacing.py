@@ -9,8 +9,8 @@ from src.data.files import read_json
 
 RECORD = "training.json"
 """File of an adapter folder that says what made it."""
-_EXPLAINED = {"lora": ("lora_r", "lora_alpha", "lora_dropout"), "prompts": ("prompt",)}
-"""Parts of a recipe that change along with these settings."""
+_FOLLOWS_FROM = {"lora": ("lora_r", "lora_alpha", "lora_dropout"), "prompts": ("prompt",)}
+"""Parts of a recipe that follow from settings, which are named instead."""
 
 
 def recorded_recipe(adapter: Path) -> dict[str, Any]:
@@ -33,17 +33,19 @@ def check_recipe(adapter: Path, recipe: Mapping[str, Any], overwrite: bool) -> N
         raise InputError(
             f"{adapter}: is finished, by another recipe ({changes}); to train by this one, give another "
             f"--out, or --overwrite to replace it (notebooks: SETTINGS = {{'overwrite': True}}); to answer "
-            f"with it as it is, run python -m src.predict"
+            f"with it as it is, use src.predict"
         )
 
 
 def _changes(before: Mapping[str, Any], recipe: Mapping[str, Any], names: Sequence[str]) -> str:
     """Return what differs between two recipes, in words."""
-    told = []
+    changes = []
     others = [name for name in names if name != "model"]
-    for name in [*(["model"] if "model" in names else []), *others]:  # a model brings other presets
-        if set(_EXPLAINED.get(name, ())).intersection(names):
+    for name in [*(["model"] if "model" in names else []), *others]:  # another model also has other presets
+        if set(_FOLLOWS_FROM.get(name, ())).intersection(names):
             continue
         is_value = isinstance(recipe[name], str | int | float) and name not in ("model", "quantization")
-        told.append(f"{name} {before.get(name)!r}, now {recipe[name]!r}" if is_value else f"another {name}")
-    return "; ".join(told)
+        changes.append(
+            f"{name} {before.get(name)!r}, now {recipe[name]!r}" if is_value else f"another {name}"
+        )
+    return "; ".join(changes)
