@@ -140,7 +140,7 @@ def test_another_quantization_or_model_does_not_replace_a_finished_adapter_unask
     quantization, *others = recipe_of(settings)
     quantization.bnb_4bit_use_double_quant = False
     recipe = recipe_values(settings, quantization, *others)
-    with pytest.raises(InputError, match=r"\(another quantization\)"):
+    with pytest.raises(InputError, match=r"\(quantization bnb_4bit_use_double_quant 'True', now 'False'\)"):
         adapter.load_result(result.adapter, "another key", recipe)
     assert adapter.load_result(result.adapter, "another key", recipe, overwrite=True) is None
     with pytest.raises(InputError, match=r"\(another model\)"):

@@ -45,8 +45,11 @@ Of the model the contents count, by whatever path or id it is given.
 
 _RECIPE_ARGUMENTS = ("lr_scheduler_type", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2")
 """Arguments of the trainer that no setting covers, and that a notebook may change."""
-_NOT_OF_THE_RECIPE = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
-"""Fields of a LoRA configuration that change when it is put on a model or saved."""
+_NOT_OF_THE_RECIPE = (
+    *("base_model_name_or_path", "inference_mode", "peft_version", "revision"),
+    *("r", "lora_alpha", "lora_dropout"),
+)
+"""Fields of a LoRA configuration that change when it is put on a model or saved, or that are settings."""
 
 
 def resolve(settings: TrainSettings) -> TrainSettings:
@@ -211,11 +214,11 @@ def recipe_values(
     """
     adapter = {name: value for name, value in lora.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
     return {
-        **_settings_values(settings_in_use(settings, lora, arguments, collator)),
         "model": model_contents(settings.model),
-        "quantization": str(quantization.to_dict()),
-        "lora": {name: str(sorted(v) if isinstance(v, set) else v) for name, v in adapter.items()},
-        "arguments": {name: str(getattr(arguments, name)) for name in _RECIPE_ARGUMENTS},
+        **_settings_values(settings_in_use(settings, lora, arguments, collator)),
+        **{f"quantization {name}": str(value) for name, value in quantization.to_dict().items()},
+        **{f"LoRA {name}": str(sorted(v) if isinstance(v, set) else v) for name, v in adapter.items()},
+        **{name: str(getattr(arguments, name)) for name in _RECIPE_ARGUMENTS},
         "prompts": [collator.prompt(entity, "CONTEXT") for entity in ENTITIES],
     }
 

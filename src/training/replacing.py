@@ -9,8 +9,8 @@ from src.data.files import read_json
 
 RECORD = "training.json"
 """File of an adapter folder that says what made it."""
-_FOLLOWS_FROM = {"lora": ("lora_r", "lora_alpha", "lora_dropout"), "prompts": ("prompt",)}
-"""Parts of a recipe that follow from settings, which are named instead."""
+_LONG_VALUES = {"model": "another model", "prompts": "other prompts"}
+"""Names whose values are too long for a message, and what it says instead."""
 
 
 def recorded_recipe(adapter: Path) -> dict[str, Any]:
@@ -39,13 +39,9 @@ def check_recipe(adapter: Path, recipe: Mapping[str, Any], overwrite: bool) -> N
 
 def _changes(before: Mapping[str, Any], recipe: Mapping[str, Any], names: Sequence[str]) -> str:
     """Return what differs between two recipes, in words."""
-    changes = []
-    others = [name for name in names if name != "model"]
-    for name in [*(["model"] if "model" in names else []), *others]:  # another model also has other presets
-        if set(_FOLLOWS_FROM.get(name, ())).intersection(names):
-            continue
-        is_value = isinstance(recipe[name], str | int | float) and name not in ("model", "quantization")
-        changes.append(
-            f"{name} {before.get(name)!r}, now {recipe[name]!r}" if is_value else f"another {name}"
-        )
+    changes = [
+        _LONG_VALUES.get(name) or f"{name} {before.get(name)!r}, now {recipe[name]!r}"
+        for name in names
+        if not (name == "prompts" and "prompt" in names)  # they follow from that setting
+    ]
     return "; ".join(changes)
