@@ -52,18 +52,25 @@ def write(png: bytes, picture: str) -> None:
     write_whole(ROOT / "data" / picture, whole.getvalue())
 
 
+def chromium() -> str | None:
+    """Return the path of the system's Chromium; None without one."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 def screenshot(run: RunFolder) -> bytes:
     """Return a PNG of the report page, at a row with several options of which one is the answer."""
     from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+    executable = chromium()
+    if executable is None:
         raise InputError("there is no chromium on this system; install one and run again")
     rows = [q.row for q in read_details(run.details) if q.prediction and len(q.option_texts) > 1]
     if not rows:
         raise InputError(f"{run.details}: no row has several options; take a run of the sample")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu"]
+        )
         tab = browser.new_page(viewport={"width": 1240, "height": 900})
         tab.goto(f"{run.report.resolve().as_uri()}#row-{rows[0]}")
         tab.wait_for_selector("#view figure")

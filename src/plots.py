@@ -96,19 +96,21 @@ def show_answers(
     model_images, captions, colours, pictures, links = ModelImages(processed), [], [], [], []
     for at in varied(questions, truths):
         question, truth = questions[at], truths[at]
-        mark, colour = _MARKS[_is_right(question, truth)]
+        is_right = _is_right(question, truth)
+        mark, colour = _MARKS[is_right]
         lines = [
             f"{mark}row {question.row}: {question.entity}",
             f"{question.prediction or '(empty)'} ({question.probability:.0%})",
         ]
-        if colour == "firebrick":
+        if is_right is False:
             lines.append(f"truth: {truth or '(not visible)'}")
         captions.append("\n".join(lines))
         colours.append(colour)
         whole = _read(model_images.path(question.model_image.name))
-        source = _read(images / question.image)
-        source = whole if source is None else source
-        pictures.append(None if whole is None or source is None else with_print(whole, source, question))
+        if whole is not None:
+            source = _read(images / question.image)
+            whole = with_print(whole, whole if source is None else source, question)
+        pictures.append(whole)
         links.append(f'<a href="report.html#row-{question.row}">{question.row}</a>')
     _show_grid(pictures, captions, colours, save=save)
     if save:

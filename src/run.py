@@ -75,8 +75,8 @@ def _check(settings: Mapping[str, Any], out: RunFolder) -> None:
     """Raise `InputError` for bad input now, not after the long stages."""
     for stage in STAGES:
         settings_of(stage, settings)
-    is_trained = DataFolder(settings["data"]).train.is_file()
-    if is_trained:
+    has_labels = DataFolder(settings["data"]).train.is_file()
+    if has_labels:
         read_train(settings["data"])
     read_test(settings["data"])
     model = str(settings["model"])
@@ -85,7 +85,7 @@ def _check(settings: Mapping[str, Any], out: RunFolder) -> None:
         from src.model.modeling import load_config, preset_for
 
         preset_for(load_config(model), settings.get("cpu", False))
-    if is_trained and (recorded := recorded_recipe(out.adapter)):
+    if has_labels and (recorded := recorded_recipe(out.adapter)):
         values = {**settings, "model": model_contents(model)}
         recipe = {name: values[name] for name in recorded if name in values}
         check_recipe(out.adapter, recipe, settings.get("overwrite", False))
